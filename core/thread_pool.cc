@@ -1,0 +1,195 @@
+#include "core/thread_pool.h"
+
+#include <omp.h>
+
+#include <atomic>
+#include <cassert>
+#include <chrono>
+#include <climits>
+#include <condition_variable>
+#include <cstdint>
+#include <exception>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "core/cpu_info.h"
+#include "core/error.h"
+
+namespace ftt {
+namespace {
+
+// Long enough to bridge the gap between two short parallel regions, short enough not to burn a core.
+constexpr auto kSpinTime = std::chrono::microseconds(50);
+
+inline void CpuPause() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// Busy-waits for `ready` for at most kSpinTime; returns whether it came true.
+template <typename Predicate>
+bool SpinUntil(const Predicate& ready) {
+  const auto deadline = std::chrono::steady_clock::now() + kSpinTime;
+  do {
+    for (int i = 0; i < 32; ++i) {
+      if (ready()) return true;
+      CpuPause();
+    }
+  } while (std::chrono::steady_clock::now() < deadline);
+  return ready();
+}
+
+}  // namespace
+
+// One job at a time. `claim` holds the number of the job in its upper half and the count of unclaimed tasks in its
+// lower half, so that a worker that wakes up late either finds nothing to claim or claims a task of the job that is
+// running now. The plain fields are written while no task is claimed and read only after a claim.
+struct ThreadPool::State {
+  std::vector<std::thread> workers;
+  bool spin = true;  // not where threads outnumber cores: the spinner would hold up the working thread
+
+  std::atomic<uint64_t> claim{0};
+  std::atomic<int> completed{0};
+  std::atomic<int> failed_task{INT_MAX};  // lowest task that threw
+  int tasks = 0;
+  const std::function<void(int, int)>* body = nullptr;
+
+  std::mutex mutex;
+  std::condition_variable work_available;
+  std::condition_variable job_done;
+  std::atomic<int> sleepers{0};
+  std::atomic<bool> caller_sleeps{false};
+  std::atomic<bool> stop{false};
+  std::exception_ptr exception;  // of failed_task; guarded by mutex
+
+  bool HasWork() const { return static_cast<uint32_t>(claim.load()) != 0; }
+  bool RunOne(int worker);
+  void RunTask(int task, int worker);
+  void WorkerLoop(int worker);
+  void Publish(int task_count);
+  void AwaitCompletion();
+};
+
+// Claims and runs one task; false when none is left.
+bool ThreadPool::State::RunOne(int worker) {
+  uint64_t seen = claim.load();
+  do {
+    if (static_cast<uint32_t>(seen) == 0) return false;
+  } while (!claim.compare_exchange_weak(seen, seen - 1));
+  const int total = tasks;
+  RunTask(total - static_cast<int>(static_cast<uint32_t>(seen)), worker);
+  // From the last increment on, the caller may start the next job: only members that outlive a job may follow.
+  if (completed.fetch_add(1) + 1 == total && caller_sleeps.load()) {
+    const std::lock_guard lock(mutex);
+    job_done.notify_one();
+  }
+  return true;
+}
+
+// Tasks are claimed in ascending order and only those above a failed one are skipped. So the exception that is kept is
+// that of the lowest task that throws, whatever the timing.
+void ThreadPool::State::RunTask(int task, int worker) {
+  if (task > failed_task.load(std::memory_order_relaxed)) return;
+  try {
+    (*body)(task, worker);
+  } catch (...) {
+    const std::lock_guard lock(mutex);
+    if (task < failed_task.load()) {
+      failed_task.store(task);
+      exception = std::current_exception();
+    }
+  }
+}
+
+void ThreadPool::State::WorkerLoop(int worker) {
+  omp_set_num_threads(1);
+  const auto awake = [this] { return HasWork() || stop.load(); };
+  while (true) {
+    while (RunOne(worker)) {
+    }
+    if (stop.load()) return;
+    if (spin && SpinUntil(awake)) continue;
+    std::unique_lock lock(mutex);
+    ++sleepers;
+    work_available.wait(lock, awake);
+    --sleepers;
+  }
+}
+
+void ThreadPool::State::Publish(int task_count) {
+  tasks = task_count;
+  completed.store(0);
+  failed_task.store(INT_MAX);
+  const uint64_t job = (claim.load() >> 32) + 1;
+  claim.store((job << 32) | static_cast<uint32_t>(task_count));
+  // A worker counts itself as a sleeper before it looks at `claim` for the last time, so either it sees the job or it
+  // is seen here. Holding the mutex once makes sure that it waits already when it is notified.
+  if (sleepers.load() > 0) {
+    { const std::lock_guard lock(mutex); }
+    work_available.notify_all();
+  }
+}
+
+void ThreadPool::State::AwaitCompletion() {
+  const auto done = [this] { return completed.load() == tasks; };
+  if (done() || (spin && SpinUntil(done))) return;
+  std::unique_lock lock(mutex);
+  caller_sleeps.store(true);
+  job_done.wait(lock, done);
+  caller_sleeps.store(false);
+}
+
+ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()) {
+  FTT_CHECK(threads >= 0 && threads <= 4096, "number of threads is {}; it must be in 0..4096",
+            threads);
+  const int cores = AvailableCores();
+  if (threads == 0) threads = cores;
+  state_->spin = threads <= cores;
+  omp_set_num_threads(1);
+  state_->workers.reserve(static_cast<size_t>(threads - 1));
+  for (int worker = 1; worker < threads; ++worker) {
+    state_->workers.emplace_back([state = state_.get(), worker] { state->WorkerLoop(worker); });
+  }
+}
+
+ThreadPool::~ThreadPool() {
+  {
+    const std::lock_guard lock(state_->mutex);
+    state_->stop.store(true);
+  }
+  state_->work_available.notify_all();
+  for (std::thread& worker : state_->workers) worker.join();
+}
+
+int ThreadPool::Threads() const { return static_cast<int>(state_->workers.size()) + 1; }
+
+void ThreadPool::ParallelFor(int tasks, const std::function<void(int task, int worker)>& body) {
+  if (tasks <= 0) return;
+  State& state = *state_;
+  omp_set_num_threads(1);  // the pool may be used from another thread than the one that made it
+  if (tasks == 1 || state.workers.empty()) {
+    for (int task = 0; task < tasks; ++task) body(task, 0);
+    return;
+  }
+  assert(state.body == nullptr && "ParallelFor is not reentrant");
+  state.body = &body;
+  state.Publish(tasks);
+  while (state.RunOne(0)) {
+  }
+  state.AwaitCompletion();
+  state.body = nullptr;
+  if (state.failed_task.load() != INT_MAX) {
+    std::exception_ptr exception;
+    {
+      const std::lock_guard lock(state.mutex);
+      exception = std::exchange(state.exception, nullptr);
+    }
+    std::rethrow_exception(exception);
+  }
+}
+
+}  // namespace ftt

@@ -1,0 +1,209 @@
+#include "engine/deploy.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/aligned.h"
+#include "core/error.h"
+#include "engine/memory_plan.h"
+#include "engine/norm.h"
+#include "engine/weights.h"
+#include "kernels/quantize_math.h"
+
+namespace ftt {
+namespace {
+
+LaneNorm FoldOp(const Program& program, const Op& op, ParamStore& params, const DeployModel& model,
+                const WeightCodes& weights) {
+  const auto value = [&](int index) -> const float* {
+    return index < 0 ? nullptr : params.Get(program.params[static_cast<size_t>(index)]).value.data();
+  };
+  const Shape& in = program.values[static_cast<size_t>(op.inputs[0].value)];
+  const Shape& out = program.values[static_cast<size_t>(op.output)];
+  const int x_exponent = model.exponents[static_cast<size_t>(op.inputs[0].value)];
+  const float average = op.kind == OpKind::kGlobalPool ? 1.0f / static_cast<float>(in.h * in.w) : 1.0f;
+  NormInputs inputs{out.c, op.batch_norm, value(op.gamma), value(op.batch_norm ? op.beta : op.bias),
+                    average * PowerOfTwo(x_exponent + weights.exponent)};
+  Moments moments;
+  if (op.batch_norm) {
+    moments.mean.assign(value(op.running_mean), value(op.running_mean) + out.c);
+    moments.variance.assign(value(op.running_var), value(op.running_var) + out.c);
+  }
+  LaneNorm norm = RealNorm(inputs, op.batch_norm ? &moments : nullptr);
+  if (op.kind != OpKind::kLinear) ScaleToCodes(norm, model.exponents[static_cast<size_t>(op.output)]);
+  return norm;
+}
+
+}  // namespace
+
+DeployModel Freeze(const Program& program, ParamStore& params, const InputCoding& coding,
+                   const std::vector<int>& exponents, int bits) {
+  FTT_CHECK(exponents.size() == program.values.size(),
+            "network {}: calibration has {} exponents, the network has {} values", program.network, exponents.size(),
+            program.values.size());
+  DeployModel model;
+  model.program = program;
+  model.bits = bits;
+  model.coding = coding;
+  model.exponents = exponents;
+  model.exponents[0] = coding.Exponent();
+  for (const Op& op : program.ops) {
+    WeightCodes weights;
+    if (op.weight >= 0) {
+      weights = QuantizeWeights(params.Get(program.params[static_cast<size_t>(op.weight)]).value, bits, false);
+    }
+    const bool affine = op.kind != OpKind::kAdd && op.kind != OpKind::kConcat;
+    model.norms.push_back(affine ? FoldOp(program, op, params, model, weights) : LaneNorm{});
+    model.weights.push_back(std::move(weights));
+  }
+  return model;
+}
+
+struct DeployExecutor::Impl {
+  Backend& backend;
+  const DeployModel& model;
+  std::unique_ptr<LanePlan> lanes;
+  std::vector<WeightCodes> weights;
+  BatchDims dims;
+  std::vector<uint32_t> ids;
+  std::vector<int> exponents;  // [value][lane]
+  MemoryPlan plan;
+  int planned_lanes = 0, planned_images = 0;
+  AlignedBytes arena;
+  std::vector<int32_t> sums;
+  std::vector<float> logits;
+
+  Impl(Backend& b, const DeployModel& m) : backend(b), model(m), weights(m.weights) {}
+
+  const Shape& ShapeOf(int value) const { return model.program.values[static_cast<size_t>(value)]; }
+  int8_t* Codes(int value) {
+    return reinterpret_cast<int8_t*>(arena.Data() + plan.offsets[static_cast<size_t>(value)]);
+  }
+  int* Exponent(int value) { return exponents.data() + static_cast<size_t>(value * dims.lanes); }
+  void Plan();
+  std::vector<SumInput> SumInputs(const Op& op);
+  void RunLinear(size_t i);
+  void RunGlobalPool(size_t i);
+};
+
+void DeployExecutor::Impl::Plan() {
+  if (planned_lanes == dims.lanes && planned_images >= dims.images) return;
+  const int64_t copies = int64_t{dims.lanes} * dims.images;
+  std::vector<BufferRequest> requests;
+  for (const Shape& s : model.program.values) requests.push_back({copies * s.Elements(), 0, 0});
+  for (size_t i = 0; i < model.program.ops.size(); ++i) {
+    const Op& op = model.program.ops[i];
+    const int step = static_cast<int>(i) + 1;
+    BufferRequest& out = requests[static_cast<size_t>(op.output)];
+    out.first = out.last = step;
+    for (const OpInput& in : op.inputs) requests[static_cast<size_t>(in.value)].last = step;
+  }
+  plan = PlanMemory(requests);
+  arena.Resize(plan.total);
+  planned_lanes = dims.lanes;
+  planned_images = dims.images;
+  exponents.clear();
+  for (const int e : model.exponents) exponents.insert(exponents.end(), static_cast<size_t>(dims.lanes), e);
+}
+
+std::vector<SumInput> DeployExecutor::Impl::SumInputs(const Op& op) {
+  std::vector<SumInput> inputs;
+  for (const OpInput& in : op.inputs) {
+    inputs.push_back({Codes(in.value), Exponent(in.value), ShapeOf(in.value).c, in.relu});
+  }
+  return inputs;
+}
+
+void DeployExecutor::Impl::RunLinear(size_t i) {
+  const Op& op = model.program.ops[i];
+  const auto in = static_cast<int>(ShapeOf(op.inputs[0].value).Elements());
+  const std::vector<float> unit(static_cast<size_t>(dims.lanes), model.norms[i].unit);
+  logits.resize(static_cast<size_t>(dims.lanes * dims.images * model.program.classes));
+  backend.Linear(dims, in, model.program.classes, Codes(op.inputs[0].value), weights[i], unit.data(),
+                 model.norms[i].shift.data(), nullptr, logits.data());
+  lanes->InjectLaneLogits(op.output, dims, model.program.classes, logits.data());
+}
+
+void DeployExecutor::Impl::RunGlobalPool(size_t i) {
+  const Op& op = model.program.ops[i];
+  const Shape& s = ShapeOf(op.output);
+  sums.resize(static_cast<size_t>(dims.lanes * dims.images * s.c));
+  backend.GlobalSum(dims, ShapeOf(op.inputs[0].value), op.inputs[0].relu, Codes(op.inputs[0].value), sums.data());
+  const std::vector<LaneNorm> norms(static_cast<size_t>(dims.lanes), model.norms[i]);
+  backend.Quantize(dims, s, model.bits, sums.data(), norms.data(), lanes->Feature(op.output), Codes(op.output),
+                   nullptr);
+}
+
+DeployExecutor::DeployExecutor(Backend& backend, const DeployModel& model)
+    : impl_(std::make_unique<Impl>(backend, model)) {
+  SetLanes({LaneSpec{}});
+}
+DeployExecutor::~DeployExecutor() = default;
+
+void DeployExecutor::SetLanes(const std::vector<LaneSpec>& lanes) {
+  FTT_CHECK(!lanes.empty(), "deploy run: needs at least one lane");
+  impl_->lanes = std::make_unique<LanePlan>(impl_->model.program, lanes, impl_->model.bits);
+  for (size_t i = 0; i < impl_->weights.size(); ++i) {
+    if (impl_->weights[i].copies == 1 && !impl_->lanes->HasWeightFaults(i)) continue;
+    impl_->weights[i] = impl_->model.weights[i];
+    ApplyWeightFaults(impl_->weights[i], *impl_->lanes, i, false);
+  }
+}
+
+LanePlan& DeployExecutor::Lanes() { return *impl_->lanes; }
+
+void DeployExecutor::Begin(const uint8_t* pixels, const uint32_t* image_ids, int images) {
+  Impl& m = *impl_;
+  m.ids.assign(image_ids, image_ids + images);
+  m.dims = {m.lanes->Lanes(), images, m.ids.data()};
+  m.Plan();
+  const int64_t n = images * m.ShapeOf(0).Elements();
+  m.model.coding.Encode(pixels, n, m.Codes(0));
+  for (int lane = 1; lane < m.dims.lanes; ++lane) std::copy_n(m.Codes(0), n, m.Codes(0) + lane * n);
+  if (m.lanes->Feature(0) != nullptr) m.backend.Inject(m.dims, m.ShapeOf(0), m.lanes->Feature(0), m.Codes(0));
+}
+
+void DeployExecutor::RunOp(size_t i) {
+  Impl& m = *impl_;
+  const Op& op = m.model.program.ops[i];
+  const Shape& out = m.ShapeOf(op.output);
+  const LaneFaults* faults = m.lanes->Feature(op.output);
+  switch (op.kind) {
+    case OpKind::kConv:
+    case OpKind::kPool: {
+      const WindowShape window{m.ShapeOf(op.inputs[0].value), out, op.conv, op.kind == OpKind::kPool, op.pool,
+                               op.inputs[0].relu};
+      m.backend.AccumulateQuantize(m.dims, window, m.model.bits, m.Codes(op.inputs[0].value),
+                                   op.weight < 0 ? nullptr : &m.weights[i], m.model.norms[i], faults,
+                                   m.Codes(op.output));
+      break;
+    }
+    case OpKind::kAdd:
+      m.backend.Add(m.dims, out, m.model.bits, m.SumInputs(op), false, m.Exponent(op.output), faults,
+                    m.Codes(op.output), nullptr);
+      break;
+    case OpKind::kConcat:
+      m.backend.Concat(m.dims, out, m.model.bits, m.SumInputs(op), m.Exponent(op.output), faults, m.Codes(op.output));
+      break;
+    case OpKind::kGlobalPool:
+      m.RunGlobalPool(i);
+      break;
+    case OpKind::kLinear:
+      m.RunLinear(i);
+      break;
+  }
+}
+
+const std::vector<float>& DeployExecutor::Run(const uint8_t* pixels, const uint32_t* image_ids, int images) {
+  Begin(pixels, image_ids, images);
+  for (size_t i = 0; i < impl_->model.program.ops.size(); ++i) RunOp(i);
+  return impl_->logits;
+}
+
+const std::vector<float>& DeployExecutor::Logits() const { return impl_->logits; }
+const int8_t* DeployExecutor::Codes(int value) const { return impl_->Codes(value); }
+int64_t DeployExecutor::CodeCount(int value) const {
+  return int64_t{impl_->dims.lanes} * impl_->dims.images * impl_->ShapeOf(value).Elements();
+}
+
+}  // namespace ftt

@@ -1,0 +1,86 @@
+#include "engine/optimizer.h"
+
+#include <cmath>
+
+#include "core/error.h"
+
+namespace ftt {
+namespace {
+
+constexpr double kPi = 3.14159265358979323846;
+
+void SgdUpdate(const OptimizerOptions& o, Param& p, const float* gradient, float rate) {
+  if (p.momentum.empty()) p.momentum.assign(p.value.size(), 0.0f);
+  float* value = p.value.data();
+  float* velocity = p.momentum.data();
+  for (size_t i = 0; i < p.value.size(); ++i) {
+    const float g = gradient[i] + o.weight_decay * value[i];
+    velocity[i] = o.momentum * velocity[i] + g;
+    value[i] -= rate * (o.nesterov ? g + o.momentum * velocity[i] : velocity[i]);
+  }
+}
+
+void AdamUpdate(const OptimizerOptions& o, Param& p, const float* gradient, float rate) {
+  if (p.momentum.empty()) p.momentum.assign(p.value.size(), 0.0f);
+  if (p.second_moment.empty()) p.second_moment.assign(p.value.size(), 0.0f);
+  ++p.updates;
+  const auto t = static_cast<double>(p.updates);
+  const auto correction1 = static_cast<float>(1.0 - std::pow(o.beta1, t));
+  const auto correction2 = static_cast<float>(1.0 - std::pow(o.beta2, t));
+  for (size_t i = 0; i < p.value.size(); ++i) {
+    const float g = gradient[i] + o.weight_decay * p.value[i];
+    p.momentum[i] = o.beta1 * p.momentum[i] + (1.0f - o.beta1) * g;
+    p.second_moment[i] = o.beta2 * p.second_moment[i] + (1.0f - o.beta2) * g * g;
+    p.value[i] -= rate * (p.momentum[i] / correction1) / (std::sqrt(p.second_moment[i] / correction2) + o.epsilon);
+  }
+}
+
+}  // namespace
+
+void Validate(const OptimizerOptions& o) {
+  FTT_CHECK(o.kind == "sgd" || o.kind == "adam", "optimizer '{}' is unknown; use sgd or adam", o.kind);
+  FTT_CHECK(o.momentum >= 0 && o.momentum < 1, "momentum {} is outside [0, 1)", o.momentum);
+  FTT_CHECK(o.weight_decay >= 0, "weight decay {} is negative", o.weight_decay);
+  FTT_CHECK(o.clip >= 0, "gradient clip {} is negative; 0 switches it off", o.clip);
+}
+
+double OptimizerStep(const OptimizerOptions& options, const Program& program, ParamStore& params,
+                     TrainExecutor& executor, float learning_rate) {
+  std::vector<float>& gradient = executor.Gradient();
+  double squares = 0;
+  for (const float g : gradient) squares += double{g} * g;
+  const double norm = std::sqrt(squares);
+  FTT_CHECK(std::isfinite(norm),
+            "training diverged: the gradient is not finite; lower the learning rate or switch clipping on");
+  if (options.clip > 0 && norm > options.clip) {
+    const auto scale = static_cast<float>(options.clip / norm);
+    for (float& g : gradient) g *= scale;
+  }
+  for (size_t i = 0; i < program.params.size(); ++i) {
+    const int64_t offset = executor.GradientOffset(static_cast<int>(i));
+    if (offset < 0) continue;
+    Param& p = params.Get(program.params[i]);
+    if (options.kind == "adam") {
+      AdamUpdate(options, p, gradient.data() + offset, learning_rate);
+    } else {
+      SgdUpdate(options, p, gradient.data() + offset, learning_rate);
+    }
+  }
+  return norm;
+}
+
+float LearningRate(const Schedule& s, int64_t step, int64_t total) {
+  const double position = total > 0 ? static_cast<double>(step) / static_cast<double>(total) : 0.0;
+  if (position < s.warmup) return static_cast<float>(s.base * (position * static_cast<double>(total) + 1) / (s.warmup * static_cast<double>(total) + 1));
+  if (s.kind == "constant") return s.base;
+  if (s.kind == "cosine") {
+    const double through = (position - s.warmup) / (1.0 - s.warmup);
+    return static_cast<float>(s.floor + (s.base - s.floor) * 0.5 * (1.0 + std::cos(kPi * through)));
+  }
+  FTT_CHECK(s.kind == "step", "schedule '{}' is unknown; use constant, cosine or step", s.kind);
+  double rate = s.base;
+  for (const double milestone : s.milestones) rate *= position >= milestone ? s.factor : 1.0;
+  return static_cast<float>(rate);
+}
+
+}  // namespace ftt

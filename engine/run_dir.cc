@@ -1,0 +1,107 @@
+#include "engine/run_dir.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <vector>
+
+#include "core/error.h"
+
+namespace ftt {
+namespace {
+
+constexpr char kConfig[] = "config.toml";
+constexpr char kEvents[] = "events.jsonl";
+constexpr char kCheckpoint[] = "checkpoint-";
+
+std::vector<std::string> Lines(const std::string& text) {
+  std::vector<std::string> lines;
+  std::istringstream in(text);
+  for (std::string line; std::getline(in, line);) lines.push_back(line);
+  return lines;
+}
+
+void CheckSameConfig(const std::string& path, const std::string& have, const std::string& want) {
+  if (have == want) return;
+  const std::vector<std::string> old_lines = Lines(have), new_lines = Lines(want);
+  for (size_t i = 0; i < std::max(old_lines.size(), new_lines.size()); ++i) {
+    const std::string before = i < old_lines.size() ? old_lines[i] : "(nothing)";
+    const std::string now = i < new_lines.size() ? new_lines[i] : "(nothing)";
+    FTT_CHECK(before == now,
+              "{}: cannot resume with a different configuration: the run has `{}`, the command line asks for `{}`; use "
+              "the run's options, or another --out",
+              path, before, now);
+  }
+}
+
+bool IsEmptyDir(const std::string& path) {
+  for (const auto& entry : std::filesystem::directory_iterator(path)) {
+    if (entry.path().filename() != ".lock") return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+RunDir::RunDir(std::string path, DirLock lock) : path_(std::move(path)), lock_(std::move(lock)) {}
+
+RunDir RunDir::Create(const std::string& path, const std::string& config) { return Open(path, config, false); }
+RunDir RunDir::Resume(const std::string& path, const std::string& config) { return Open(path, config, true); }
+
+RunDir RunDir::Open(const std::string& path, const std::string& config, bool resume) {
+  const std::string config_path = path + "/" + kConfig;
+  if (PathExists(path)) {
+    FTT_CHECK(IsDirectory(path), "{}: is a file; --out wants a folder", path);
+    if (PathExists(config_path)) {
+      FTT_CHECK(resume, "{}: holds another run; continue it with --resume, or choose another --out", path);
+      CheckSameConfig(path, ReadFile(config_path), config);
+    } else {
+      FTT_CHECK(IsEmptyDir(path), "{}: is not empty and holds no run; choose another --out", path);
+    }
+  }
+  EnsureWritableDir(path);
+  RunDir run(path, DirLock(path));
+  if (!PathExists(config_path)) AtomicWriteFile(config_path, config);
+  run.events_ = std::make_unique<EventLog>(path + "/" + kEvents);
+  return run;
+}
+
+void RunDir::WriteText(const std::string& name, const std::string& text) {
+  AtomicWriteFile(path_ + "/" + name, text);
+}
+
+std::optional<int64_t> RunDir::LatestCheckpoint() const {
+  const std::vector<int64_t> numbers = NumberedDirs(path_, kCheckpoint);
+  if (numbers.empty()) return std::nullopt;
+  return numbers.back();
+}
+
+std::string RunDir::CheckpointPath(int64_t number) const { return fmt::format("{}/{}{}", path_, kCheckpoint, number); }
+
+void RunDir::SaveCheckpoint(int64_t number, const std::map<std::string, std::string>& files) {
+  events_->Sync();
+  DirPublisher publisher(CheckpointPath(number));
+  for (const auto& [name, bytes] : files) publisher.Write(name, bytes);
+  publisher.Publish();
+  for (const int64_t other : NumberedDirs(path_, kCheckpoint)) {
+    if (other != number) RemoveTree(CheckpointPath(other), path_);
+  }
+}
+
+void RunDir::RewindEvents(int64_t step) {
+  const std::string text = ReadFile(path_ + "/" + kEvents);
+  int64_t keep = 0;
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = text.find('\n', at);
+    if (end == std::string::npos) break;
+    const auto event = nlohmann::json::parse(text.substr(at, end - at), nullptr, false);
+    if (event.is_discarded() || event.value("step", int64_t{0}) > step) break;
+    at = end + 1;
+    keep = static_cast<int64_t>(at);
+  }
+  if (keep < static_cast<int64_t>(text.size())) events_->TruncateTo(keep);
+}
+
+}  // namespace ftt

@@ -1,0 +1,80 @@
+// Backward pass of the train executor: the program in reverse, each op owning its gradient.
+#include <algorithm>
+
+#include "engine/train_state.h"
+
+namespace ftt {
+
+float* TrainExecutor::Impl::GradTarget(int value, bool* accumulate) {
+  if (value == 0) return nullptr;
+  char& written = has_grad[static_cast<size_t>(value)];
+  *accumulate = written == 2;
+  written = 2;
+  return Grad(value);
+}
+
+void TrainExecutor::Impl::BackwardSum(const Op& op) {
+  const std::vector<SumInput> inputs = SumInputs(op);
+  const bool concat = op.kind == OpKind::kConcat;
+  int offset = 0;
+  for (size_t k = 0; k < inputs.size(); ++k) {
+    bool accumulate = false;
+    float* target = GradTarget(op.inputs[k].value, &accumulate);
+    if (target != nullptr) {
+      backend.SumBackward(dims, ShapeOf(op.output), inputs[k], concat ? offset : 0, Mask(op.output), Grad(op.output),
+                          target, accumulate);
+    }
+    offset += inputs[k].channels;
+  }
+}
+
+void TrainExecutor::Impl::BackwardOp(size_t i) {
+  const Op& op = OpAt(i);
+  bool accumulate = false;
+  switch (op.kind) {
+    case OpKind::kConv:
+    case OpKind::kPool: {
+      backend.NormBackward(dims, ShapeOf(op.output), Acc(op.output), norms[i].data(), ParamValue(op.gamma),
+                           Mask(op.output), Grad(op.output), ParamGradient(op.gamma),
+                           ParamGradient(op.batch_norm ? op.beta : op.bias));
+      const int input = op.inputs[0].value;
+      float* target = GradTarget(input, &accumulate);
+      backend.WindowBackward(dims, Window(op), Codes(input), Exponent(input), op.weight < 0 ? nullptr : &weights[i],
+                             Grad(op.output), target, accumulate, ParamGradient(op.weight));
+      break;
+    }
+    case OpKind::kAdd:
+    case OpKind::kConcat:
+      BackwardSum(op);
+      break;
+    case OpKind::kGlobalPool: {
+      const OpInput& in = op.inputs[0];
+      float* target = GradTarget(in.value, &accumulate);
+      if (target == nullptr) break;
+      backend.GlobalSumBackward(dims, ShapeOf(in.value), in.relu, Codes(in.value), Mask(op.output), Grad(op.output),
+                                target, accumulate);
+      break;
+    }
+    case OpKind::kLinear: {
+      const int input = op.inputs[0].value;
+      const auto features = static_cast<int>(ShapeOf(input).Elements());
+      std::vector<float> x_unit;
+      for (int lane = 0; lane < dims.lanes; ++lane) x_unit.push_back(PowerOfTwo(Exponent(input)[lane]));
+      float* target = GradTarget(input, &accumulate);
+      const float keep_scale = keep.empty() ? 1.0f : 1.0f / (1.0f - program->dropout);
+      backend.LinearBackward(dims, features, program->classes, Codes(input), x_unit.data(), weights[i],
+                             keep.empty() ? nullptr : keep.data(), keep_scale, grad_logits.data(), target,
+                             ParamGradient(op.weight), ParamGradient(op.bias));
+      break;
+    }
+  }
+}
+
+void TrainExecutor::Impl::Backward() {
+  for (size_t i = program->ops.size(); i-- > 0;) {
+    const Op& op = OpAt(i);
+    if (op.kind == OpKind::kLinear || has_grad[static_cast<size_t>(op.output)] != 0) BackwardOp(i);
+  }
+}
+
+}  // namespace ftt

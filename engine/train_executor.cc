@@ -1,0 +1,228 @@
+#include "engine/train_executor.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/error.h"
+#include "core/philox.h"
+#include "engine/loss.h"
+#include "engine/train_state.h"
+
+namespace ftt {
+
+WindowShape TrainExecutor::Impl::Window(const Op& op) const {
+  return {ShapeOf(op.inputs[0].value), ShapeOf(op.output), op.conv, op.kind == OpKind::kPool, op.pool,
+          op.inputs[0].relu};
+}
+
+std::vector<SumInput> TrainExecutor::Impl::SumInputs(const Op& op) {
+  std::vector<SumInput> inputs;
+  for (const OpInput& in : op.inputs) {
+    inputs.push_back({Codes(in.value), Exponent(in.value), ShapeOf(in.value).c, in.relu});
+  }
+  return inputs;
+}
+
+// Real value of one accumulator step of a window op or classifier.
+float TrainExecutor::Impl::LaneUnit(const Op& op, int lane, float scale) {
+  const size_t i = static_cast<size_t>(&op - program->ops.data());
+  const int weight_exponent = op.weight < 0 ? 0 : weights[i].exponent;
+  return scale * PowerOfTwo(Exponent(op.inputs[0].value)[lane] + weight_exponent);
+}
+
+void TrainExecutor::Impl::UpdateRunningStats(const Op& op, const std::vector<Moments>& moments, double count) {
+  float* mean = ParamValue(op.running_mean);
+  float* variance = ParamValue(op.running_var);
+  const float share = options.bn_momentum / static_cast<float>(moments.size());
+  const auto unbias = static_cast<float>(count > 1 ? count / (count - 1) : 1.0);
+  const size_t channels = moments[0].mean.size();
+  for (size_t c = 0; c < channels; ++c) {
+    mean[c] *= 1.0f - options.bn_momentum;
+    variance[c] *= 1.0f - options.bn_momentum;
+    for (const Moments& m : moments) {
+      mean[c] += share * m.mean[c];
+      variance[c] += share * m.variance[c] * unbias;
+    }
+  }
+}
+
+// Turns the statistics of op i into affine maps and exponents, then writes the codes of its output.
+void TrainExecutor::Impl::Quantize(size_t i, const Shape& s) {
+  const Op& op = OpAt(i);
+  const double count = static_cast<double>(dims.images) * s.h * s.w;
+  std::vector<Moments> moments;
+  norms[i].clear();
+  for (int lane = 0; lane < dims.lanes; ++lane) {
+    const ChannelStats* lane_stats = stats.data() + lane * s.c;
+    const float average = op.kind == OpKind::kGlobalPool ? 1.0f / static_cast<float>(ShapeOf(op.inputs[0].value).h *
+                                                                                      ShapeOf(op.inputs[0].value).w)
+                                                         : 1.0f;
+    NormInputs in{s.c, op.batch_norm, ParamValue(op.gamma), ParamValue(op.batch_norm ? op.beta : op.bias),
+                  LaneUnit(op, lane, average)};
+    if (op.batch_norm && mode == Mode::kCalibrate) {
+      const float* mean = ParamValue(op.running_mean);
+      const float* variance = ParamValue(op.running_var);
+      moments.push_back({{mean, mean + s.c}, {variance, variance + s.c}});
+    } else if (op.batch_norm) {
+      moments.push_back(MomentsOf(lane_stats, s.c, count, in.unit));
+    }
+    LaneNorm norm = RealNorm(in, op.batch_norm ? &moments.back() : nullptr);
+    Exponent(op.output)[lane] = ExponentFor(LargestOutput(norm, lane_stats), options.bits);
+    ScaleToCodes(norm, Exponent(op.output)[lane]);
+    norms[i].push_back(std::move(norm));
+  }
+  backend.Quantize(dims, s, options.bits, Acc(op.output), norms[i].data(), lanes->Feature(op.output),
+                   Codes(op.output), Mask(op.output));
+  if (op.batch_norm && Training()) UpdateRunningStats(op, moments, count);
+}
+
+void TrainExecutor::Impl::ForwardWindow(size_t i) {
+  const Op& op = OpAt(i);
+  const Shape& s = ShapeOf(op.output);
+  if (op.weight >= 0) {
+    weights[i] = QuantizeWeights(bound[static_cast<size_t>(op.weight)]->value, options.bits, Training());
+    ApplyWeightFaults(weights[i], *lanes, i, Training());
+  }
+  stats.assign(static_cast<size_t>(dims.lanes * s.c), {});
+  backend.Accumulate(dims, Window(op), Codes(op.inputs[0].value), op.weight < 0 ? nullptr : &weights[i],
+                     Acc(op.output), stats.data());
+  Quantize(i, s);
+}
+
+void TrainExecutor::Impl::ForwardGlobalPool(size_t i) {
+  const Op& op = OpAt(i);
+  const Shape& s = ShapeOf(op.output);
+  backend.GlobalSum(dims, ShapeOf(op.inputs[0].value), op.inputs[0].relu, Codes(op.inputs[0].value), Acc(op.output));
+  stats.assign(static_cast<size_t>(dims.lanes * s.c), {});
+  const int32_t* acc = Acc(op.output);
+  for (int lane = 0; lane < dims.lanes; ++lane) {
+    for (int image = 0; image < dims.images; ++image) {
+      for (int c = 0; c < s.c; ++c, ++acc) {
+        ChannelStats& st = stats[static_cast<size_t>(lane * s.c + c)];
+        st.min = image == 0 ? *acc : std::min(st.min, *acc);
+        st.max = image == 0 ? *acc : std::max(st.max, *acc);
+      }
+    }
+  }
+  Quantize(i, s);
+}
+
+void TrainExecutor::Impl::ForwardLinear(size_t i) {
+  const Op& op = OpAt(i);
+  const auto in = static_cast<int>(ShapeOf(op.inputs[0].value).Elements());
+  weights[i] = QuantizeWeights(bound[static_cast<size_t>(op.weight)]->value, options.bits, Training());
+  ApplyWeightFaults(weights[i], *lanes, i, Training());
+  const bool drop = Training() && program->dropout > 0;
+  keep.assign(drop ? static_cast<size_t>(dims.images * in) : 0, 1);
+  for (int image = 0; drop && image < dims.images; ++image) {
+    PhiloxSequence draws(options.seed, Stream::kDropout, batch->step, batch->image_ids[image]);
+    for (int k = 0; k < in; ++k) {
+      keep[static_cast<size_t>(image * in + k)] = static_cast<uint8_t>(draws.Uniform() >= program->dropout);
+    }
+  }
+  std::vector<float> unit;
+  const float keep_scale = drop ? 1.0f / (1.0f - program->dropout) : 1.0f;
+  for (int lane = 0; lane < dims.lanes; ++lane) unit.push_back(LaneUnit(op, lane, keep_scale));
+  logits.resize(static_cast<size_t>(dims.lanes * dims.images * program->classes));
+  backend.Linear(dims, in, program->classes, Codes(op.inputs[0].value), weights[i], unit.data(), ParamValue(op.bias),
+                 drop ? keep.data() : nullptr, logits.data());
+  lanes->InjectLaneLogits(op.output, dims, program->classes, logits.data());
+}
+
+void TrainExecutor::Impl::Forward() {
+  const int64_t pixels = dims.images * ShapeOf(0).Elements();
+  for (int lane = 0; lane < dims.lanes; ++lane) {
+    coding.Encode(batch->pixels, pixels, Codes(0) + lane * pixels);
+    Exponent(0)[lane] = coding.Exponent();
+  }
+  if (lanes->Feature(0) != nullptr) backend.Inject(dims, ShapeOf(0), lanes->Feature(0), Codes(0));
+  for (size_t i = 0; i < program->ops.size(); ++i) {
+    const Op& op = OpAt(i);
+    switch (op.kind) {
+      case OpKind::kConv:
+      case OpKind::kPool:
+        ForwardWindow(i);
+        break;
+      case OpKind::kAdd:
+        backend.Add(dims, ShapeOf(op.output), options.bits, SumInputs(op), true, Exponent(op.output),
+                    lanes->Feature(op.output), Codes(op.output), Mask(op.output));
+        break;
+      case OpKind::kConcat: {
+        const std::vector<SumInput> inputs = SumInputs(op);
+        for (int lane = 0; lane < dims.lanes; ++lane) {
+          int largest = inputs[0].exponent[lane];
+          for (const SumInput& in : inputs) largest = std::max(largest, in.exponent[lane]);
+          Exponent(op.output)[lane] = largest;
+        }
+        backend.Concat(dims, ShapeOf(op.output), options.bits, inputs, Exponent(op.output), lanes->Feature(op.output),
+                       Codes(op.output));
+        break;
+      }
+      case OpKind::kGlobalPool:
+        ForwardGlobalPool(i);
+        break;
+      case OpKind::kLinear:
+        ForwardLinear(i);
+        break;
+    }
+  }
+}
+
+std::vector<LaneResult> TrainExecutor::Impl::Loss() {
+  std::vector<LaneResult> results(static_cast<size_t>(dims.lanes));
+  grad_logits.resize(logits.size());
+  const int64_t per_lane = int64_t{dims.images} * program->classes;
+  for (int lane = 0; lane < dims.lanes; ++lane) {
+    LaneResult& r = results[static_cast<size_t>(lane)];
+    const LossResult loss =
+        SoftmaxCrossEntropy(dims.images, program->classes, logits.data() + lane * per_lane, batch->labels,
+                            (*lane_specs)[static_cast<size_t>(lane)].loss_weight, grad_logits.data() + lane * per_lane);
+    r.loss = loss.mean;
+    r.correct = loss.correct;
+    r.faults = lanes->TotalCounts(lane);
+  }
+  return results;
+}
+
+std::vector<LaneResult> TrainExecutor::Impl::Run() {
+  dims = {static_cast<int>(lane_specs->size()), batch->images, batch->image_ids};
+  FTT_CHECK(dims.lanes > 0 && dims.images > 0, "training step: needs at least one lane and one image");
+  lanes = std::make_unique<LanePlan>(*program, *lane_specs, options.bits);
+  Bind();
+  PlanBuffers();
+  exponents.assign(program->values.size() * lane_specs->size(), 0);
+  weights.assign(program->ops.size(), {});
+  norms.resize(program->ops.size());
+  Forward();
+  std::vector<LaneResult> results = Loss();
+  if (Training()) Backward();
+  if (mode == Mode::kCalibrate) {
+    calibrated.resize(program->values.size(), -1000);
+    for (size_t v = 0; v < program->values.size(); ++v) calibrated[v] = std::max(calibrated[v], *Exponent(static_cast<int>(v)));
+  }
+  return results;
+}
+
+TrainExecutor::TrainExecutor(Backend& backend, ParamStore& params, InputCoding coding,
+                             const TrainExecutorOptions& options)
+    : impl_(std::make_unique<Impl>(backend, params, std::move(coding), options)) {}
+TrainExecutor::~TrainExecutor() = default;
+
+std::vector<LaneResult> TrainExecutor::Run(const Program& program, const TrainBatch& batch,
+                                           const std::vector<LaneSpec>& lanes, Mode mode) {
+  impl_->program = &program;
+  impl_->batch = &batch;
+  impl_->lane_specs = &lanes;
+  impl_->mode = mode;
+  return impl_->Run();
+}
+
+std::vector<float>& TrainExecutor::Gradient() { return impl_->gradient; }
+int64_t TrainExecutor::GradientOffset(int param) const { return impl_->gradient_offset[static_cast<size_t>(param)]; }
+const std::vector<int>& TrainExecutor::CalibratedExponents() const { return impl_->calibrated; }
+void TrainExecutor::ResetCalibration() { impl_->calibrated.clear(); }
+int64_t TrainExecutor::ArenaBytes() const { return impl_->plan.total; }
+int64_t TrainExecutor::ArenaLowerBound() const { return impl_->plan.lower_bound; }
+const std::vector<float>& TrainExecutor::Logits() const { return impl_->logits; }
+
+}  // namespace ftt

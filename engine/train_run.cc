@@ -1,0 +1,149 @@
+#include "engine/train_run.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <chrono>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "core/signals.h"
+#include "engine/checkpoint.h"
+#include "engine/run_dir.h"
+
+namespace ftt {
+namespace {
+
+double Seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+class TrainRun {
+ public:
+  TrainRun(Backend& backend, const Dataset& data, const TrainRunConfig& config, const TrainObserver& observer)
+      : backend_(backend),
+        data_(data),
+        config_(config),
+        observer_(observer),
+        program_(config.network.Build()),
+        params_(config.train.seed),
+        trainer_(backend, program_, data, params_, config.train),
+        dir_(config.resume ? RunDir::Resume(config.out, config.config_text)
+                           : RunDir::Create(config.out, config.config_text)) {
+    for (const ParamInfo& info : program_.params) params_.Get(info);
+    if (const auto latest = dir_.LatestCheckpoint()) Load(*latest);
+    dir_.RewindEvents(trainer_.Step());
+  }
+
+  TrainRunResult Run() {
+    saved_at_ = Seconds();
+    while (!trainer_.Done()) {
+      if (!RunEpoch()) {
+        Save(nullptr);
+        result_.step = trainer_.Step();
+        return result_;
+      }
+    }
+    Finish();
+    return result_;
+  }
+
+ private:
+  bool RunEpoch() {
+    const double start = Seconds();
+    const int64_t first = trainer_.Step();
+    const int epoch = static_cast<int>(first / trainer_.StepsPerEpoch()) + 1;
+    EpochStats stats;
+    const bool whole = trainer_.RunEpoch(&stats, [&](int64_t done, const EpochSums& sums) {
+      if (observer_.step) observer_.step(epoch, done, trainer_.StepsPerEpoch(), sums, Seconds() - start);
+      if (done < trainer_.StepsPerEpoch() && Seconds() - saved_at_ > 60 * config_.checkpoint_minutes) Save(nullptr);
+      return !StopRequested();
+    });
+    result_.seconds += Seconds() - start;
+    result_.images += (trainer_.Step() - first) * config_.train.batch;
+    if (!whole) return false;
+    result_.train_mode_accuracy = stats.accuracy;
+    nlohmann::ordered_json event = {{"event", "epoch"},
+                                    {"step", trainer_.Step()},
+                                    {"epoch", stats.epoch},
+                                    {"loss", stats.loss},
+                                    {"accuracy", stats.accuracy},
+                                    {"fault_loss", stats.fault_loss},
+                                    {"fault_accuracy", stats.fault_accuracy},
+                                    {"delivered_rate", stats.delivered_rate},
+                                    {"lr", stats.learning_rate},
+                                    {"seconds", stats.seconds}};
+    dir_.Events().Write(event.dump());
+    if (observer_.epoch) observer_.epoch(stats);
+    if (!trainer_.Done()) Save(nullptr);
+    return !StopRequested() || trainer_.Done();
+  }
+
+  void Save(const DeployModel* model) {
+    TensorFile file;
+    AddParams(params_, true, file);
+    const EpochSums& s = trainer_.Sums();
+    file.Add("optimizer.epoch_sums", {EpochSums::kCount},
+             std::vector<double>{s.loss, s.fault_loss, s.correct, s.fault_correct, s.exposed, s.delivered});
+    file.SetMetadata("step", std::to_string(trainer_.Step()));
+    file.SetMetadata("seed", std::to_string(config_.train.seed));
+    if (model != nullptr) {
+      AddDeployment(config_.network, *model, data_.name, config_.train.faults.Text(), file);
+    } else {
+      file.SetMetadata("training_hash", fmt::format("{:016x}", program_.Hash()));
+    }
+    dir_.SaveCheckpoint(trainer_.Step(), {{kStateFile, file.Serialize()}});
+    saved_at_ = Seconds();
+  }
+
+  void Load(int64_t number) {
+    const std::string path = dir_.CheckpointPath(number) + "/" + kStateFile;
+    const TensorFile file = TensorFile::Load(path);
+    const std::string key = file.Metadata().contains("program_hash") ? "program_hash" : "training_hash";
+    FTT_CHECK(file.Metadata(key) == fmt::format("{:016x}", program_.Hash()),
+              "{}: is a checkpoint of another network than {}", path, program_.network);
+    ReadParams(file, params_);
+    const auto sums = file.Find<double>("optimizer.epoch_sums", {EpochSums::kCount});
+    trainer_.Restore(std::stoll(file.Metadata("step")), {sums[0], sums[1], sums[2], sums[3], sums[4], sums[5]});
+  }
+
+  void Finish() {
+    const DeployModel model = trainer_.Deploy();
+    Save(&model);
+    const FaultSpec* faults = config_.eval_faults.Empty() ? nullptr : &config_.eval_faults;
+    result_.evaluation = Evaluate(backend_, model, data_.test, faults, config_.evaluate);
+    result_.finished = true;
+    result_.step = trainer_.Step();
+    nlohmann::ordered_json j = {{"event", "result"},
+                                {"step", trainer_.Step()},
+                                {"test_images", result_.evaluation.images},
+                                {"clean_accuracy", result_.evaluation.CleanAccuracy()},
+                                {"faults", config_.eval_faults.Text()}};
+    for (const TrialResult& t : result_.evaluation.trials) {
+      j["trials"].push_back(static_cast<double>(t.correct) / static_cast<double>(result_.evaluation.images));
+    }
+    dir_.WriteText("result.json", j.dump(2) + "\n");
+  }
+
+  Backend& backend_;
+  const Dataset& data_;
+  const TrainRunConfig& config_;
+  const TrainObserver& observer_;
+  Program program_;
+  ParamStore params_;
+  Trainer trainer_;
+  RunDir dir_;
+  TrainRunResult result_;
+  double saved_at_ = 0;
+};
+
+}  // namespace
+
+TrainRunResult RunTraining(Backend& backend, const Dataset& data, const TrainRunConfig& config,
+                           const TrainObserver& observer) {
+  FTT_CHECK(config.checkpoint_minutes > 0, "checkpoint-minutes: {} is not positive", config.checkpoint_minutes);
+  InstallSignalHandlers();
+  return TrainRun(backend, data, config, observer).Run();
+}
+
+}  // namespace ftt

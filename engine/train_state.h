@@ -1,0 +1,93 @@
+// Internal to the train executor: everything that lives during one run.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "core/aligned.h"
+#include "engine/memory_plan.h"
+#include "engine/norm.h"
+#include "engine/train_executor.h"
+#include "engine/weights.h"
+#include "kernels/quantize_math.h"
+
+namespace ftt {
+
+struct TrainExecutor::Impl {
+  Backend& backend;
+  ParamStore& params;
+  InputCoding coding;
+  TrainExecutorOptions options;
+
+  // --- of the run in progress ---
+  const Program* program = nullptr;
+  const TrainBatch* batch = nullptr;
+  const std::vector<LaneSpec>* lane_specs = nullptr;
+  Mode mode = Mode::kTrain;
+  BatchDims dims;
+  std::unique_ptr<LanePlan> lanes;
+  std::vector<Param*> bound;              // by program parameter
+  std::vector<int> exponents;             // [value][lane]
+  std::vector<WeightCodes> weights;       // by op
+  std::vector<std::vector<LaneNorm>> norms;  // by op, [lane]
+  std::vector<ChannelStats> stats;
+  std::vector<char> has_grad;             // by value
+  std::vector<uint8_t> keep;              // dropout, [images][features]
+  std::vector<float> logits, grad_logits;
+
+  // --- memory ---
+  MemoryPlan plan;
+  AlignedBytes arena;
+  std::vector<int64_t> code_at, acc_at, mask_at, grad_at;  // by value, -1 where absent
+
+  // --- results ---
+  std::vector<float> gradient;
+  std::vector<int64_t> gradient_offset;
+  std::vector<int> calibrated;
+
+  Impl(Backend& b, ParamStore& p, InputCoding c, const TrainExecutorOptions& o)
+      : backend(b), params(p), coding(std::move(c)), options(o) {}
+
+  std::vector<LaneResult> Run();
+
+  const Op& OpAt(size_t i) const { return program->ops[i]; }
+  const Shape& ShapeOf(int value) const { return program->values[static_cast<size_t>(value)]; }
+  bool Training() const { return mode == Mode::kTrain; }
+  float* ParamValue(int index) { return index < 0 ? nullptr : bound[static_cast<size_t>(index)]->value.data(); }
+  float* ParamGradient(int index) {
+    return index < 0 ? nullptr : gradient.data() + gradient_offset[static_cast<size_t>(index)];
+  }
+  int* Exponent(int value) { return exponents.data() + static_cast<size_t>(value * dims.lanes); }
+  template <typename T>
+  T* At(const std::vector<int64_t>& offsets, int value) {
+    const int64_t offset = offsets[static_cast<size_t>(value)];
+    return offset < 0 ? nullptr : reinterpret_cast<T*>(arena.Data() + offset);
+  }
+  int8_t* Codes(int value) { return At<int8_t>(code_at, value); }
+  int32_t* Acc(int value) { return At<int32_t>(acc_at, value); }
+  uint8_t* Mask(int value) { return At<uint8_t>(mask_at, value); }
+  float* Grad(int value) { return At<float>(grad_at, value); }
+  WindowShape Window(const Op& op) const;
+  std::vector<SumInput> SumInputs(const Op& op);
+  float LaneUnit(const Op& op, int lane, float scale);
+
+  // train_plan.cc
+  void Bind();
+  void PlanBuffers();
+  // train_executor.cc
+  void Forward();
+  void ForwardWindow(size_t i);
+  void ForwardGlobalPool(size_t i);
+  void ForwardLinear(size_t i);
+  void Quantize(size_t i, const Shape& s);
+  std::vector<LaneResult> Loss();
+  void UpdateRunningStats(const Op& op, const std::vector<Moments>& moments, double count);
+  // train_backward.cc
+  void Backward();
+  void BackwardOp(size_t i);
+  void BackwardSum(const Op& op);
+  // Where to write the gradient of an input, and whether it already holds something; null for the image.
+  float* GradTarget(int value, bool* accumulate);
+};
+
+}  // namespace ftt

@@ -1,0 +1,350 @@
+#include "kernels/cpu/conv_dnnl.h"
+
+#include <algorithm>
+#include <string_view>
+#include <type_traits>
+
+#include "core/error.h"
+#include "kernels/cpu/conv_bf16.h"
+#include "kernels/cpu/conv_dnnl_state.h"
+
+namespace ftt::cpu {
+namespace {
+
+using DataType = dnnl::memory::data_type;
+using Method = PackedWeights::State::Method;
+
+std::string Describe(const ConvShape& s) {
+  return fmt::format("convolution {}x{}x{}x{} -> {}x{}x{}, kernel {}, stride {}, pad {}, dilation {}, groups {}",
+                     s.images, s.in_h, s.in_w, s.in_c, s.out_h, s.out_w, s.out_c, s.kernel, s.stride, s.pad,
+                     s.dilation, s.groups);
+}
+
+void CheckSize(const ConvShape& s, int in, int out) {
+  const int last = (out - 1) * s.stride - s.pad;  // first tap of the last output
+  const int reach = last + s.dilation * (s.kernel - 1);
+  FTT_CHECK(out > 0 && last < in && reach >= 0 && reach + s.stride >= in,
+            "{}: output size {} does not follow from input size {}; check the shape", Describe(s), out, in);
+}
+
+void Check(const ConvShape& s) {
+  FTT_CHECK(std::min({s.images, s.in_h, s.in_w, s.in_c, s.out_c, s.kernel, s.stride, s.dilation, s.groups}) > 0 &&
+                s.pad >= 0 && s.in_c % s.groups == 0 && s.out_c % s.groups == 0,
+            "{}: sizes must be positive and groups must divide the channels", Describe(s));
+  CheckSize(s, s.in_h, s.out_h);
+  CheckSize(s, s.in_w, s.out_w);
+}
+
+template <typename Body>
+auto Guard(const ConvShape& shape, Body&& body) {
+  try {
+    return body();
+  } catch (const dnnl::error& e) {
+    Fail("{}: oneDNN reports \"{}\" (status {}); this build or CPU lacks the operation", Describe(shape), e.what(),
+         static_cast<int>(e.status));
+  }
+}
+
+PrimitiveSpec Int8Spec(const ConvShape& shape, bool x_unsigned) {
+  return {PrimitiveKind::kForward, shape, x_unsigned ? DataType::u8 : DataType::s8, DataType::s8, DataType::s32};
+}
+
+PrimitiveSpec F32Spec(const ConvShape& shape) {
+  return {PrimitiveKind::kForward, shape, DataType::f32, DataType::f32, DataType::f32};
+}
+
+DataType OperandType(GradPrecision precision) {
+  return precision == GradPrecision::kBf16 ? DataType::bf16 : DataType::f32;
+}
+
+// A stride-1 data gradient is a convolution of diff_y with mirrored weights, and oneDNN's forward kernels are the
+// better tuned ones; float 1x1 is the exception.
+bool UseFlipped(const ConvShape& s, GradPrecision precision) {
+  return s.stride == 1 && s.pad <= s.dilation * (s.kernel - 1) &&
+         (s.kernel > 1 || precision == GradPrecision::kBf16);
+}
+
+ConvShape FlippedShape(const ConvShape& s) {
+  ConvShape f = s;
+  std::swap(f.in_h, f.out_h);
+  std::swap(f.in_w, f.out_w);
+  std::swap(f.in_c, f.out_c);
+  f.pad = s.dilation * (s.kernel - 1) - s.pad;
+  return f;
+}
+
+PrimitiveSpec BackwardDataSpec(const ConvShape& shape, GradPrecision precision) {
+  const DataType type = OperandType(precision);
+  if (UseFlipped(shape, precision)) {
+    return {PrimitiveKind::kForward, FlippedShape(shape), type, type, DataType::f32};
+  }
+  return {PrimitiveKind::kBackwardData, shape, type, type, DataType::f32};
+}
+
+PrimitiveSpec BackwardWeightsSpec(const ConvShape& s, GradPrecision precision) {
+  const bool matmul = precision == GradPrecision::kBf16 && s.kernel == 1 && s.stride == 1 && s.pad == 0 &&
+                      s.groups == 1;
+  return {matmul ? PrimitiveKind::kWeightMatmul : PrimitiveKind::kBackwardWeights, s, OperandType(precision),
+          DataType::f32, DataType::f32};
+}
+
+template <typename T>
+T FromCode(int8_t code) {
+  if constexpr (std::is_same_v<T, uint16_t>) {
+    return CodeToBf16(code);
+  } else {
+    return static_cast<T>(code);
+  }
+}
+
+// Plain [group][out][in][h][w] from the project's [out_c][h][w][in]: input channels [first, first + count) of each
+// group, with in and out swapped and taps mirrored where `flip`.
+template <typename T>
+std::vector<T> PlainCodes(const ConvShape& s, const int8_t* codes, int first, int count, bool flip) {
+  const int taps = s.kernel * s.kernel, in = s.in_c / s.groups, out = s.out_c / s.groups;
+  std::vector<T> plain(static_cast<size_t>(s.out_c) * count * taps);
+  for (int oc = 0; oc < s.out_c; ++oc) {
+    const int group = oc / out, o = oc % out;
+    for (int t = 0; t < taps; ++t) {
+      const int8_t* row = codes + (static_cast<size_t>(oc) * taps + t) * in + first;
+      for (int i = 0; i < count; ++i) {
+        const size_t at = flip ? ((static_cast<size_t>(group) * count + i) * out + o) * taps + (taps - 1 - t)
+                               : (static_cast<size_t>(oc) * count + i) * taps + t;
+        plain[at] = FromCode<T>(row[i]);
+      }
+    }
+  }
+  return plain;
+}
+
+// Input channels whose worst-case float sum stays within 2^24, where every integer is exact.
+int ExactChannels(const ConvShape& s) { return std::max(0, 1024 / (s.kernel * s.kernel)); }
+
+template <typename T>
+void ConvLoops(const ConvShape& s, const T* x, const int8_t* weights, int32_t* raw) {
+  const int in = s.in_c / s.groups, out = s.out_c / s.groups;
+  for (int n = 0; n < s.images; ++n)
+    for (int oy = 0; oy < s.out_h; ++oy)
+      for (int ox = 0; ox < s.out_w; ++ox)
+        for (int oc = 0; oc < s.out_c; ++oc) {
+          int32_t sum = 0;
+          for (int t = 0; t < s.kernel * s.kernel; ++t) {
+            const int y = oy * s.stride - s.pad + t / s.kernel * s.dilation;
+            const int xx = ox * s.stride - s.pad + t % s.kernel * s.dilation;
+            if (y < 0 || y >= s.in_h || xx < 0 || xx >= s.in_w) continue;
+            const T* pixel = x + ((static_cast<size_t>(n) * s.in_h + y) * s.in_w + xx) * s.in_c + oc / out * in;
+            const int8_t* row = weights + (static_cast<size_t>(oc) * s.kernel * s.kernel + t) * in;
+            for (int i = 0; i < in; ++i) sum += pixel[i] * row[i];
+          }
+          *raw++ = sum;
+        }
+}
+
+template <typename T>
+void SliceChannels(const T* x, size_t pixels, int channels, int first, int count, float* out) {
+  for (size_t p = 0; p < pixels; ++p) {
+    for (int i = 0; i < count; ++i) *out++ = static_cast<float>(x[p * channels + first + i]);
+  }
+}
+
+void AddExact(const float* sums, size_t count, bool first, int32_t* raw) {
+  if (first) {
+    for (size_t i = 0; i < count; ++i) raw[i] = static_cast<int32_t>(sums[i]);
+  } else {
+    for (size_t i = 0; i < count; ++i) raw[i] += static_cast<int32_t>(sums[i]);
+  }
+}
+
+ConvShape WithoutImages(ConvShape shape) {
+  shape.images = 0;
+  return shape;
+}
+
+template <typename T>
+PackedWeights::State::Part PackPart(ConvEngine::State& engine, const PrimitiveSpec& spec, const std::vector<T>& plain,
+                                    int first, ConvWorker::State& worker) {
+  return {first, spec.shape, worker.Pack(engine.Canonical(spec), plain.data())};
+}
+
+void PackF32Groups(ConvEngine::State& engine, const ConvShape& shape, const int8_t* weights,
+                   PackedWeights::State& packed, ConvWorker::State& worker) {
+  const int in = shape.in_c / shape.groups;
+  const int step = shape.groups > 1 ? in : std::min(in, ExactChannels(shape));
+  if (step == 0 || step > ExactChannels(shape)) {
+    packed.method = Method::kLoops;
+    packed.codes.assign(weights, weights + shape.WeightElements());
+    return;
+  }
+  packed.method = Method::kF32Groups;
+  for (int first = 0; first < in; first += step) {
+    ConvShape part = shape;
+    const int count = std::min(step, in - first);
+    part.in_c = count * shape.groups;
+    packed.parts.push_back(
+        PackPart(engine, F32Spec(part), PlainCodes<float>(shape, weights, first, count, false), first, worker));
+  }
+}
+
+template <typename T>
+void RunF32Groups(ConvEngine::State& engine, const ConvShape& shape, const T* x, const PackedWeights::State& packed,
+                  int32_t* raw, ConvWorker::State& worker) {
+  const size_t pixels = shape.InElements() / static_cast<size_t>(shape.in_c);
+  const size_t outputs = shape.OutElements();
+  const size_t slice = pixels * static_cast<size_t>(packed.parts[0].shape.in_c);
+  const size_t padded = (slice + 15) / 16 * 16;
+  float* in = static_cast<float*>(worker.staging.Get((padded + outputs) * sizeof(float)));
+  float* sums = in + padded;
+  for (const PackedWeights::State::Part& part : packed.parts) {
+    ConvShape s = part.shape;
+    s.images = shape.images;
+    SliceChannels(x, pixels, shape.in_c, part.first_channel, s.in_c, in);
+    worker.Run(engine.Get(F32Spec(s)), {in, nullptr, sums}, &part.weights);
+    AddExact(sums, outputs, part.first_channel == 0, raw);
+  }
+}
+
+}  // namespace
+
+ConvEngine::ConvEngine(bool force_no_vnni) : state_(std::make_unique<State>()) {
+  state_->force_no_vnni = force_no_vnni;
+  const auto isa = static_cast<unsigned>(dnnl::get_effective_cpu_isa());
+  const auto wanted = static_cast<unsigned>(dnnl::cpu_isa::avx512_core_bf16);
+  state_->fast_bf16 = (isa & wanted) == wanted;
+}
+
+ConvEngine::~ConvEngine() = default;
+
+ConvWorker::ConvWorker(const ConvEngine& engine) : state_(std::make_unique<State>(engine.state_->engine)) {}
+ConvWorker::~ConvWorker() = default;
+ConvWorker::ConvWorker(ConvWorker&&) noexcept = default;
+ConvWorker& ConvWorker::operator=(ConvWorker&&) noexcept = default;
+ConvScratch& ConvWorker::Scratch() { return state_->staging; }
+
+bool ConvEngine::HasFastBf16() const { return state_->fast_bf16; }
+
+PackedWeights ConvEngine::PackInt8(const ConvShape& shape, const int8_t* weights, bool x_unsigned,
+                                   ConvWorker& worker) {
+  Check(shape);
+  return Guard(shape, [&] {
+    auto packed = std::make_shared<PackedWeights::State>();
+    packed->shape = WithoutImages(shape);
+    packed->x_unsigned = x_unsigned;
+    const PrimitiveSpec spec = Int8Spec(shape, x_unsigned);
+    if (state_->Int8IsExact(spec, *worker.state_)) {
+      const auto plain = PlainCodes<int8_t>(shape, weights, 0, shape.in_c / shape.groups, false);
+      packed->parts.push_back(PackPart(*state_, spec, plain, 0, *worker.state_));
+    } else {
+      PackF32Groups(*state_, shape, weights, *packed, *worker.state_);
+    }
+    return PackedWeights(std::move(packed));
+  });
+}
+
+void ConvEngine::ConvInt8(const ConvShape& shape, const void* x, bool x_unsigned, const PackedWeights& weights,
+                          int32_t* raw, ConvWorker& worker) {
+  const PackedWeights::State* packed = weights.state_.get();
+  FTT_CHECK(packed != nullptr && packed->shape == WithoutImages(shape) && packed->x_unsigned == x_unsigned &&
+                packed->method <= Method::kLoops,
+            "{}: the packed weights are of another convolution; pack them for this shape", Describe(shape));
+  Guard(shape, [&] {
+    if (packed->method == Method::kInt8) {
+      const Primitive& primitive = state_->Get(Int8Spec(shape, x_unsigned));
+      worker.state_->Run(primitive, {const_cast<void*>(x), nullptr, raw}, &packed->parts[0].weights);
+    } else if (packed->method == Method::kLoops) {
+      if (x_unsigned) {
+        ConvLoops(shape, static_cast<const uint8_t*>(x), packed->codes.data(), raw);
+      } else {
+        ConvLoops(shape, static_cast<const int8_t*>(x), packed->codes.data(), raw);
+      }
+    } else if (x_unsigned) {
+      RunF32Groups(*state_, shape, static_cast<const uint8_t*>(x), *packed, raw, *worker.state_);
+    } else {
+      RunF32Groups(*state_, shape, static_cast<const int8_t*>(x), *packed, raw, *worker.state_);
+    }
+  });
+}
+
+const char* ConvEngine::Int8KernelName(const ConvShape& shape, bool x_unsigned, ConvWorker& worker) {
+  Check(shape);
+  return Guard(shape, [&]() -> const char* {
+    const PrimitiveSpec spec = Int8Spec(shape, x_unsigned);
+    if (!state_->Int8IsExact(spec, *worker.state_)) return "f32 groups";
+    return state_->Get(spec).name.c_str();
+  });
+}
+
+PackedWeights ConvEngine::PackBackwardData(const ConvShape& shape, const int8_t* weights, GradPrecision precision,
+                                           ConvWorker& worker) {
+  Check(shape);
+  return Guard(shape, [&] {
+    auto packed = std::make_shared<PackedWeights::State>();
+    packed->shape = WithoutImages(shape);
+    packed->precision = precision;
+    const PrimitiveSpec spec = BackwardDataSpec(shape, precision);
+    const bool flip = spec.kind == PrimitiveKind::kForward;
+    packed->method = flip ? Method::kFlipped : Method::kBackward;
+    const int in = shape.in_c / shape.groups;
+    if (precision == GradPrecision::kBf16) {
+      const auto plain = PlainCodes<uint16_t>(shape, weights, 0, in, flip);
+      packed->parts.push_back(PackPart(*state_, spec, plain, 0, *worker.state_));
+    } else {
+      const auto plain = PlainCodes<float>(shape, weights, 0, in, flip);
+      packed->parts.push_back(PackPart(*state_, spec, plain, 0, *worker.state_));
+    }
+    return PackedWeights(std::move(packed));
+  });
+}
+
+void ConvEngine::BackwardData(const ConvShape& shape, const void* diff_y, const PackedWeights& weights, float* diff_x,
+                              ConvWorker& worker) {
+  const PackedWeights::State* packed = weights.state_.get();
+  FTT_CHECK(packed != nullptr && packed->shape == WithoutImages(shape) && packed->method >= Method::kBackward,
+            "{}: the packed weights are of another convolution; pack them for this shape", Describe(shape));
+  Guard(shape, [&] {
+    const Primitive& primitive = state_->Get(BackwardDataSpec(shape, packed->precision));
+    worker.state_->Run(primitive, {const_cast<void*>(diff_y), nullptr, diff_x}, &packed->parts[0].weights);
+  });
+}
+
+size_t ConvEngine::DiffWeightElements(const ConvShape& shape, GradPrecision precision) {
+  Check(shape);
+  return Guard(shape, [&] {
+    return state_->Canonical(BackwardWeightsSpec(shape, precision)).descs[2].get_size() / sizeof(float);
+  });
+}
+
+void ConvEngine::BackwardWeights(const ConvShape& shape, const void* x, const void* diff_y, GradPrecision precision,
+                                 float* diff_w, ConvWorker& worker) {
+  Guard(shape, [&] {
+    const PrimitiveSpec spec = BackwardWeightsSpec(shape, precision);
+    worker.state_->Run(state_->Get(spec), {const_cast<void*>(x), const_cast<void*>(diff_y), diff_w});
+  });
+}
+
+void ConvEngine::UnpackDiffWeights(const ConvShape& shape, GradPrecision precision, const float* diff_w, float* out,
+                                   ConvWorker& worker) {
+  Guard(shape, [&] {
+    const PrimitiveSpec spec = BackwardWeightsSpec(shape, precision);
+    if (spec.kind == PrimitiveKind::kWeightMatmul) {
+      const bool x_first = shape.in_c <= shape.out_c;
+      for (int o = 0; o < shape.out_c; ++o) {
+        for (int i = 0; i < shape.in_c; ++i) {
+          out[o * shape.in_c + i] = diff_w[x_first ? i * shape.out_c + o : o * shape.in_c + i];
+        }
+      }
+      return;
+    }
+    auto* plain = static_cast<float*>(worker.state_->staging.Get(shape.WeightElements() * sizeof(float)));
+    worker.state_->Unpack(state_->Canonical(spec), diff_w, plain);
+    const int taps = shape.kernel * shape.kernel, in = shape.in_c / shape.groups;
+    for (int o = 0; o < shape.out_c; ++o) {
+      for (int i = 0; i < in; ++i) {
+        for (int t = 0; t < taps; ++t) {
+          out[(static_cast<size_t>(o) * taps + t) * in + i] = plain[(static_cast<size_t>(o) * in + i) * taps + t];
+        }
+      }
+    }
+  });
+}
+
+}  // namespace ftt::cpu

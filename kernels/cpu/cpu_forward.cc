@@ -1,0 +1,339 @@
+// Forward ops of the CPU backend.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "core/error.h"
+#include "kernels/cpu/cpu_backend.h"
+#include "kernels/cpu/packed_lanes.h"
+#include "kernels/quantize_math.h"
+#include "kernels/ref_backend.h"
+
+namespace ftt::cpu {
+namespace {
+
+std::vector<float> Expand(const std::vector<float>& per_channel, int period) {
+  std::vector<float> out(static_cast<size_t>(period));
+  for (size_t i = 0; i < out.size(); ++i) out[i] = per_channel[i % per_channel.size()];
+  return out;
+}
+
+// Per-task partial statistics over the channel period.
+struct PeriodStats {
+  std::vector<double> sum, sum_squares;
+  std::vector<int32_t> min, max;
+  explicit PeriodStats(size_t period)
+      : sum(period), sum_squares(period), min(period, INT32_MAX), max(period, INT32_MIN) {}
+  void AddTo(ChannelStats* stats, size_t channels) const {
+    for (size_t i = 0; i < sum.size(); ++i) {
+      ChannelStats& s = stats[i % channels];
+      s.sum += sum[i];
+      s.sum_squares += sum_squares[i];
+      s.min = std::min(s.min, min[i]);
+      s.max = std::max(s.max, max[i]);
+    }
+  }
+};
+
+}  // namespace
+
+CpuBackend::CpuBackend(int threads) : ops_(GetElementwise()), pool_(threads) {
+  for (int i = 0; i < pool_.Threads(); ++i) workers_.emplace_back(engine_);
+}
+
+// Shards of about 128 Ki elements: an int32 copy fills a quarter of a typical L2 cache.
+std::vector<CpuBackend::Task> CpuBackend::Cut(const BatchDims& b, int64_t elements_per_image) const {
+  const int64_t wanted = (int64_t{1} << 17) / std::max<int64_t>(elements_per_image, 1);
+  const int shard = static_cast<int>(std::clamp<int64_t>(wanted, 1, 16));
+  std::vector<Task> tasks;
+  for (int lane = 0; lane < b.lanes; ++lane) {
+    for (int first = 0; first < b.images; first += shard) {
+      tasks.push_back({lane, first, std::min(shard, b.images - first), int64_t{lane} * b.images + first});
+    }
+  }
+  return tasks;
+}
+
+void CpuBackend::ForTasks(const std::vector<Task>& tasks, const LaneFaults* faults,
+                          const std::function<void(size_t, const Task&, Worker&, FaultCounts*)>& body) {
+  std::vector<FaultCounts> counts(faults == nullptr ? 0 : tasks.size());
+  const auto run = [&](int i, int worker) {
+    const auto at = static_cast<size_t>(i);
+    body(at, tasks[at], workers_[static_cast<size_t>(worker)], faults == nullptr ? nullptr : &counts[at]);
+  };
+  const bool recording = faults != nullptr && std::any_of(tasks.begin(), tasks.end(), [&](const Task& t) {
+                           return faults[t.lane].recorder != nullptr;
+                         });
+  if (recording) {  // rows of a fault list come in a fixed order
+    for (int i = 0; i < static_cast<int>(tasks.size()); ++i) run(i, 0);
+  } else {
+    pool_.ParallelFor(static_cast<int>(tasks.size()), run);
+  }
+  for (size_t i = 0; i < counts.size(); ++i) {
+    if (faults[tasks[i].lane].counts != nullptr) faults[tasks[i].lane].counts->Merge(counts[i]);
+  }
+}
+
+void InjectImage(const LaneFaults* faults, int lane, uint32_t image, const Shape& s, int8_t* codes, uint8_t* mask,
+                 FaultCounts* counts) {
+  if (faults == nullptr || faults[lane].faults == nullptr || faults[lane].faults->Empty()) return;
+  const LaneFaults& f = faults[lane];
+  InjectFeature(*f.faults, f.moment, image, codes, s.Elements(), s.c, mask, counts, f.recorder);
+}
+
+// oneDNN sees strided 1x1 convolutions as dense ones over the gathered pixels.
+ConvShape CpuBackend::DenseShape(const WindowShape& s, int images) const {
+  ConvShape c{images, s.in.h, s.in.w, s.in.c, s.out.h, s.out.w, s.out.c, s.conv.kernel, s.conv.stride, s.conv.pad,
+              s.conv.dilation, s.conv.groups};
+  if (Gathers(s)) {
+    c.in_h = s.out.h;
+    c.in_w = s.out.w;
+    c.stride = 1;
+    c.pad = 0;
+  }
+  return c;
+}
+
+const void* CpuBackend::PrepareInput(const WindowShape& s, const int8_t* x, int images, Worker& w) const {
+  if (Gathers(s)) {
+    const Shape dense{s.out.h, s.out.w, s.in.c};
+    w.x.Resize(images * dense.Elements());
+    auto* out = w.x.As<int8_t>();
+    for (int image = 0; image < images; ++image) {
+      GatherPixels(s, x + image * s.in.Elements(), out + image * dense.Elements());
+    }
+    if (s.relu) ops_.relu_u8(out, images * dense.Elements(), w.x.As<uint8_t>());
+    return out;
+  }
+  if (!s.relu) return x;
+  w.x.Resize(images * s.in.Elements());
+  ops_.relu_u8(x, images * s.in.Elements(), w.x.As<uint8_t>());
+  return w.x.Data();
+}
+
+void CpuBackend::PackForward(const WindowShape& s, WeightCodes& weights) {
+  PackedLanes& packed = PackedLanes::Of(weights);
+  if (IsDepthwise(s)) {
+    if (!packed.depthwise_forward.empty()) return;
+    packed.depthwise_forward.resize(static_cast<size_t>(weights.copies));
+    for (int copy = 0; copy < weights.copies; ++copy) {
+      depthwise_.PackForward(ToDepthwise(s, 1), weights.Lane(copy),
+                             packed.depthwise_forward[static_cast<size_t>(copy)]);
+    }
+    return;
+  }
+  if (!packed.forward.empty()) return;
+  for (int copy = 0; copy < weights.copies; ++copy) {
+    packed.forward.push_back(
+        engine_.PackInt8(DenseShape(s, 1), weights.Lane(copy), s.relu, workers_[0].conv));
+  }
+}
+
+void CpuBackend::ConvTask(const WindowShape& s, const int8_t* x, const WeightCodes& weights, int lane, int images,
+                          int32_t* acc, Worker& w) {
+  if (s.pool) {
+    for (int i = 0; i < images; ++i) PoolForward(s, x + i * s.in.Elements(), acc + i * s.out.Elements());
+    return;
+  }
+  const auto& packed = *static_cast<const PackedLanes*>(weights.packed.get());
+  if (IsDepthwise(s)) {
+    depthwise_.Forward(ToDepthwise(s, images), x, s.relu, PackedLanes::OfLane(packed.depthwise_forward, lane), acc,
+                       w.conv.Scratch());
+    return;
+  }
+  engine_.ConvInt8(DenseShape(s, images), PrepareInput(s, x, images, w), s.relu,
+                   PackedLanes::OfLane(packed.forward, lane), acc, w.conv);
+}
+
+void CpuBackend::Accumulate(const BatchDims& b, const WindowShape& s, const int8_t* x, WeightCodes* weights,
+                            int32_t* acc, ChannelStats* stats) {
+  static WeightCodes none;
+  if (!s.pool) PackForward(s, *weights);
+  const std::vector<Task> tasks = Cut(b, std::max(s.in.Elements(), s.out.Elements()));
+  const auto period = static_cast<size_t>(ChannelPeriod(s.out.c));
+  std::vector<PeriodStats> partial(stats == nullptr ? 0 : tasks.size(), PeriodStats(period));
+  ForTasks(tasks, nullptr, [&](size_t i, const Task& t, Worker& w, FaultCounts*) {
+    int32_t* out = acc + t.at * s.out.Elements();
+    ConvTask(s, x + t.at * s.in.Elements(), s.pool ? none : *weights, t.lane, t.images, out, w);
+    if (stats == nullptr) return;
+    PeriodStats& p = partial[i];
+    ops_.stats(out, t.images * s.out.Elements(), static_cast<int>(period), p.sum.data(), p.sum_squares.data(),
+               p.min.data(), p.max.data());
+  });
+  if (stats == nullptr) return;
+  for (int i = 0; i < b.lanes * s.out.c; ++i) stats[i] = {0, 0, INT32_MAX, INT32_MIN};
+  for (size_t i = 0; i < tasks.size(); ++i) {
+    partial[i].AddTo(stats + tasks[i].lane * s.out.c, static_cast<size_t>(s.out.c));
+  }
+}
+
+// acc: of the task's images only; codes, mask: of the whole batch.
+void CpuBackend::QuantizeTask(const BatchDims& b, const Task& t, const Shape& s, int bits, const int32_t* acc,
+                              const PeriodNorm& norm, const LaneFaults* faults, int8_t* codes, uint8_t* mask,
+                              FaultCounts* counts) const {
+  const int64_t n = s.Elements();
+  for (int i = 0; i < t.images; ++i) {
+    int8_t* image_codes = codes + (t.at + i) * n;
+    uint8_t* image_mask = mask == nullptr ? nullptr : mask + (t.at + i) * MaskBytes(n);
+    ops_.quantize(acc + i * n, n, static_cast<int>(norm.scale.size()), norm.scale.data(), norm.shift.data(),
+                  CodeMin(bits), CodeMax(bits), image_codes, image_mask);
+    InjectImage(faults, t.lane, b.image_ids[t.first + i], s, image_codes, image_mask, counts);
+  }
+}
+
+void CpuBackend::Quantize(const BatchDims& b, const Shape& s, int bits, const int32_t* acc, const LaneNorm* norms,
+                          const LaneFaults* faults, int8_t* codes, uint8_t* mask) {
+  const int period = ChannelPeriod(s.c);
+  std::vector<PeriodNorm> expanded;
+  for (int lane = 0; lane < b.lanes; ++lane) {
+    expanded.push_back({Expand(norms[lane].scale, period), Expand(norms[lane].shift, period)});
+  }
+  ForTasks(Cut(b, s.Elements()), faults, [&](size_t, const Task& t, Worker&, FaultCounts* counts) {
+    QuantizeTask(b, t, s, bits, acc + t.at * s.Elements(), expanded[static_cast<size_t>(t.lane)], faults, codes, mask,
+                 counts);
+  });
+}
+
+void CpuBackend::Inject(const BatchDims& b, const Shape& s, const LaneFaults* faults, int8_t* codes) {
+  ForTasks(Cut(b, s.Elements()), faults, [&](size_t, const Task& t, Worker&, FaultCounts* counts) {
+    for (int i = 0; i < t.images; ++i) {
+      InjectImage(faults, t.lane, b.image_ids[t.first + i], s, codes + (t.at + i) * s.Elements(), nullptr, counts);
+    }
+  });
+}
+
+void CpuBackend::AccumulateQuantize(const BatchDims& b, const WindowShape& s, int bits, const int8_t* x,
+                                    WeightCodes* weights, const LaneNorm& norm, const LaneFaults* faults,
+                                    int8_t* codes) {
+  static WeightCodes none;
+  if (!s.pool) PackForward(s, *weights);
+  const int period = ChannelPeriod(s.out.c);
+  const PeriodNorm expanded{Expand(norm.scale, period), Expand(norm.shift, period)};
+  ForTasks(Cut(b, std::max(s.in.Elements(), s.out.Elements())), faults,
+           [&](size_t, const Task& t, Worker& w, FaultCounts* counts) {
+             w.acc.Resize(t.images * s.out.Elements() * 4);
+             auto* acc = w.acc.As<int32_t>();
+             ConvTask(s, x + t.at * s.in.Elements(), s.pool ? none : *weights, t.lane, t.images, acc, w);
+             QuantizeTask(b, t, s.out, bits, acc, expanded, faults, codes, nullptr, counts);
+           });
+}
+
+// One part of a sum over n elements: codes, left shift, ReLU on load. A part that lies more than kMaxAlignShift below the
+// largest is shifted right instead, into scratch.
+CpuBackend::AlignedPart CpuBackend::Align(const SumInput* in, int lane, int aligned, int64_t at, int64_t n,
+                                          AlignedBytes& scratch) const {
+  if (in == nullptr) return {};
+  const int shift = in->exponent[lane] - aligned;
+  if (shift >= 0) return {in->codes + at, shift, in->relu};
+  scratch.Resize(n);
+  ops_.sum_codes(in->codes + at, 0, in->relu, nullptr, 0, false, n, -shift, -128, 127, scratch.As<int8_t>(), nullptr);
+  return {scratch.As<int8_t>(), 0, false};
+}
+
+void CpuBackend::Add(const BatchDims& b, const Shape& s, int bits, const std::vector<SumInput>& inputs,
+                     bool derive_exponent, int* exponent, const LaneFaults* faults, int8_t* codes, uint8_t* mask) {
+  FTT_CHECK(inputs.size() <= 2, "sum of {} inputs: at most 2 are supported", inputs.size());
+  const int64_t n = s.Elements();
+  const std::vector<Task> tasks = Cut(b, n);
+  const std::vector<int8_t> zeros(inputs.empty() ? static_cast<size_t>(b.lanes * b.images * n) : 0);
+  const std::vector<int> zero_exponents(static_cast<size_t>(b.lanes));
+  const SumInput nothing{zeros.data(), zero_exponents.data(), s.c, false};
+  const SumInput* first = inputs.empty() ? &nothing : inputs.data();
+  const SumInput* second = inputs.size() > 1 ? &inputs[1] : nullptr;
+  std::vector<int> aligned;
+  for (int lane = 0; lane < b.lanes; ++lane) aligned.push_back(AlignedExponentOf(inputs, lane));
+  if (derive_exponent) {
+    std::vector<int32_t> largest(tasks.size());
+    ForTasks(tasks, nullptr, [&](size_t i, const Task& t, Worker& w, FaultCounts*) {
+      const int to = aligned[static_cast<size_t>(t.lane)];
+      const AlignedPart x = Align(first, t.lane, to, t.at * n, t.images * n, w.x);
+      const AlignedPart y = Align(second, t.lane, to, t.at * n, t.images * n, w.acc);
+      largest[i] = ops_.sum_max(x.codes, x.shift, x.relu, y.codes, y.shift, y.relu, t.images * n);
+    });
+    std::vector<int32_t> lane_largest(static_cast<size_t>(b.lanes));
+    for (size_t i = 0; i < tasks.size(); ++i) {
+      int32_t& v = lane_largest[static_cast<size_t>(tasks[i].lane)];
+      v = std::max(v, largest[i]);
+    }
+    for (int lane = 0; lane < b.lanes; ++lane) {
+      const auto l = static_cast<size_t>(lane);
+      exponent[lane] = ExponentFor(static_cast<float>(lane_largest[l]) * PowerOfTwo(aligned[l]), bits);
+    }
+  }
+  ForTasks(tasks, faults, [&](size_t, const Task& t, Worker& w, FaultCounts* counts) {
+    const int to = aligned[static_cast<size_t>(t.lane)];
+    for (int i = 0; i < t.images; ++i) {
+      const int64_t at = (t.at + i) * n;
+      uint8_t* image_mask = mask == nullptr ? nullptr : mask + (t.at + i) * MaskBytes(n);
+      const AlignedPart x = Align(first, t.lane, to, at, n, w.x);
+      const AlignedPart y = Align(second, t.lane, to, at, n, w.acc);
+      ops_.sum_codes(x.codes, x.shift, x.relu, y.codes, y.shift, y.relu, n, exponent[t.lane] - to, CodeMin(bits),
+                     CodeMax(bits), codes + at, image_mask);
+      InjectImage(faults, t.lane, b.image_ids[t.first + i], s, codes + at, image_mask, counts);
+    }
+  });
+}
+
+void CpuBackend::Concat(const BatchDims& b, const Shape& s, int bits, const std::vector<SumInput>& inputs,
+                        const int* exponent, const LaneFaults* faults, int8_t* codes) {
+  const int64_t pixels = int64_t{s.h} * s.w;
+  ForTasks(Cut(b, s.Elements()), faults, [&](size_t, const Task& t, Worker& w, FaultCounts* counts) {
+    w.x.Resize(t.images * s.Elements());
+    int8_t* out = codes + t.at * s.Elements();
+    int offset = 0;
+    for (const SumInput& in : inputs) {
+      const int64_t n = t.images * pixels * in.channels;
+      const int8_t* part = in.codes + t.at * pixels * in.channels;
+      const int shift = exponent[t.lane] - in.exponent[t.lane];
+      if (shift != 0 || in.relu) {
+        ops_.sum_codes(part, 0, in.relu, nullptr, 0, false, n, shift, CodeMin(bits), CodeMax(bits),
+                       w.x.As<int8_t>(), nullptr);
+        part = w.x.As<int8_t>();
+      }
+      for (int64_t p = 0; p < t.images * pixels; ++p) {
+        std::memcpy(out + p * s.c + offset, part + p * in.channels, static_cast<size_t>(in.channels));
+      }
+      offset += in.channels;
+    }
+    for (int i = 0; i < t.images; ++i) {
+      InjectImage(faults, t.lane, b.image_ids[t.first + i], s, out + i * s.Elements(), nullptr, counts);
+    }
+  });
+}
+
+void CpuBackend::GlobalSum(const BatchDims& b, const Shape& in, bool relu, const int8_t* x, int32_t* acc) {
+  const int floor = relu ? 0 : -128;
+  ForTasks(Cut(b, in.Elements()), nullptr, [&](size_t, const Task& t, Worker&, FaultCounts*) {
+    for (int i = 0; i < t.images; ++i) {
+      const int8_t* map = x + (t.at + i) * in.Elements();
+      int32_t* out = acc + (t.at + i) * in.c;
+      std::fill_n(out, in.c, 0);
+      for (int64_t p = 0; p < int64_t{in.h} * in.w; ++p) {
+        for (int c = 0; c < in.c; ++c) out[c] += std::max<int>(map[p * in.c + c], floor);
+      }
+    }
+  });
+}
+
+void CpuBackend::Linear(const BatchDims& b, int in, int out, const int8_t* x, const WeightCodes& weights,
+                        const float* unit, const float* bias, const uint8_t* keep, float* logits) {
+  ForTasks(Cut(b, int64_t{in} * out), nullptr, [&](size_t, const Task& t, Worker& w, FaultCounts*) {
+    w.x.Resize(in);
+    for (int i = 0; i < t.images; ++i) {
+      const int8_t* row = x + (t.at + i) * in;
+      if (keep != nullptr) {
+        const uint8_t* kept = keep + int64_t{t.first + i} * in;
+        for (int k = 0; k < in; ++k) w.x.As<int8_t>()[k] = kept[k] != 0 ? row[k] : int8_t{0};
+        row = w.x.As<int8_t>();
+      }
+      for (int o = 0; o < out; ++o) {
+        const int8_t* weight = weights.Lane(t.lane) + int64_t{o} * in;
+        int32_t acc = 0;
+        for (int k = 0; k < in; ++k) acc += row[k] * weight[k];
+        logits[(t.at + i) * out + o] = std::fmaf(static_cast<float>(acc), unit[t.lane], bias[o]);
+      }
+    }
+  });
+}
+
+}  // namespace ftt::cpu

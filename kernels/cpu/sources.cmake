@@ -1,0 +1,27 @@
+# Convolution kernels of the CPU backend. Included by kernels/CMakeLists.txt, which links OpenMP::OpenMP_CXX and oneDNN:
+# oneDNN plans for the number of OpenMP threads it sees, and conv_dnnl_state.cc holds that at one.
+set(FTT_CPU_CONV_SOURCES
+  cpu/conv_dnnl.cc
+  cpu/conv_dnnl_state.cc
+  cpu/conv_primitives.cc
+  cpu/depthwise.cc
+  cpu/depthwise_base.cc
+)
+
+# The depthwise kernels are compiled once per instruction set; depthwise.cc chooses at run time. GCC's AVX-512 headers
+# trip -Wmaybe-uninitialized by their own undefined vectors (GCC bug 105593).
+set(FTT_DEPTHWISE_OPTIONS $<$<NOT:$<CONFIG:Debug>>:-O3> -Wno-maybe-uninitialized)
+if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+  set(FTT_DEPTHWISE_OPTIONS $<$<NOT:$<CONFIG:Debug>>:-O3>)
+endif()
+set_source_files_properties(cpu/depthwise_base.cc PROPERTIES COMPILE_OPTIONS "${FTT_DEPTHWISE_OPTIONS}")
+
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
+  list(APPEND FTT_CPU_CONV_SOURCES cpu/depthwise_avx2.cc cpu/depthwise_avx512.cc cpu/depthwise_avx512_vnni.cc)
+  set_source_files_properties(cpu/depthwise_avx2.cc PROPERTIES
+    COMPILE_OPTIONS "${FTT_DEPTHWISE_OPTIONS};-mavx2;-mfma")
+  set_source_files_properties(cpu/depthwise_avx512.cc PROPERTIES
+    COMPILE_OPTIONS "${FTT_DEPTHWISE_OPTIONS};-march=x86-64-v4")
+  set_source_files_properties(cpu/depthwise_avx512_vnni.cc PROPERTIES
+    COMPILE_OPTIONS "${FTT_DEPTHWISE_OPTIONS};-march=x86-64-v4;-mavx512vnni;-mavx512vbmi2")
+endif()

@@ -1,0 +1,272 @@
+#include "search/search.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "core/error.h"
+#include "data/split.h"
+
+namespace ftt {
+namespace {
+
+constexpr uint64_t kRewardFaults = 0x7265'7761'7264'0000ull;  // apart from training and evaluation
+constexpr uint32_t kRewardDraw = 0x4000'0000u;
+constexpr uint32_t kDeriveDraw = 0x8000'0000u;
+constexpr uint32_t kRandomDraw = 0x9000'0000u;
+
+double Seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// Walks through shuffled passes over a set of image indices.
+class BatchWalk {
+ public:
+  BatchWalk(std::vector<uint32_t> indices, int batch, uint64_t seed)
+      : indices_(std::move(indices)), batch_(batch), seed_(seed) {}
+  int64_t PerPass() const { return static_cast<int64_t>(indices_.size()) / batch_; }
+  // The batch of position `at`; pass = at / PerPass().
+  std::vector<uint32_t> At(int64_t at) {
+    const int64_t pass = at / PerPass();
+    if (pass != pass_) {
+      order_ = EpochOrder(static_cast<int64_t>(indices_.size()), seed_, static_cast<uint32_t>(pass));
+      pass_ = pass;
+    }
+    std::vector<uint32_t> out(static_cast<size_t>(batch_));
+    for (size_t i = 0; i < out.size(); ++i) {
+      out[i] = indices_[order_[static_cast<size_t>(at % PerPass()) * out.size() + i]];
+    }
+    return out;
+  }
+
+ private:
+  std::vector<uint32_t> indices_, order_;
+  int batch_;
+  uint64_t seed_;
+  int64_t pass_ = -1;
+};
+
+}  // namespace
+
+void Validate(const SearchConfig& c) {
+  FTT_CHECK(c.epochs >= 1, "epochs: {} is below 1", c.epochs);
+  FTT_CHECK(c.warmup_epochs >= 0 && c.warmup_epochs <= c.epochs, "warmup-epochs: {} is outside 0..{}",
+            c.warmup_epochs, c.epochs);
+  FTT_CHECK(c.batch >= 1, "batch: {} is below 1", c.batch);
+  FTT_CHECK(c.fault_loss_coeff >= 0 && c.fault_loss_coeff <= 1, "fault-loss-coeff: {} is outside [0, 1]",
+            c.fault_loss_coeff);
+  FTT_CHECK(c.fault_reward_coeff >= 0 && c.fault_reward_coeff <= 1, "fault-reward-coeff: {} is outside [0, 1]",
+            c.fault_reward_coeff);
+  FTT_CHECK(c.weight_fraction > 0 && c.weight_fraction < 1, "weight-fraction: {} is outside (0, 1)",
+            c.weight_fraction);
+  FTT_CHECK(c.controller_every >= 1, "controller-every: {} is below 1", c.controller_every);
+  FTT_CHECK(c.derive_samples >= 1 && c.derive_batches >= 1, "derivation needs at least one sample and one batch");
+  FTT_CHECK(c.flops_bound >= 0 && c.flops_penalty >= 0, "flops-bound and flops-penalty must not be negative");
+  FTT_CHECK(c.bits >= 4 && c.bits <= 8, "bits: {} is outside 4..8", c.bits);
+  Validate(c.optimizer);
+}
+
+struct SearchLoop::Impl {
+  Backend& backend;
+  const Dataset& data;
+  ParamStore& params;
+  SearchConfig config;
+  Shape input;
+  TrainExecutor executor;
+  std::unique_ptr<BatchWalk> weight_walk, reward_walk;
+  std::unique_ptr<Strategy> strategy;
+  std::vector<Reward> trace;
+  int64_t step = 0;
+  EpochSums sums;
+  std::vector<uint8_t> pixels, labels;
+  std::vector<uint32_t> ids;
+
+  Impl(Backend& b, const Dataset& d, ParamStore& p, const SearchConfig& c)
+      : backend(b),
+        data(d),
+        params(p),
+        config(c),
+        input{d.train.height, d.train.width, d.train.channels},
+        executor(b, p, InputCoding(d.mean, d.stddev, c.bits), {c.bits, 0.1f, c.seed}) {
+    Validate(c);
+    config.network.affine = false;
+    config.network.shared = true;
+    const int64_t used = c.limit > 0 ? std::min<int64_t>(c.limit, d.train.Size()) : d.train.Size();
+    const Split split = SplitTrain(used, c.weight_fraction, c.seed);
+    weight_walk = std::make_unique<BatchWalk>(split.first, c.batch, c.seed);
+    reward_walk = std::make_unique<BatchWalk>(split.second, c.batch, c.seed ^ kRewardFaults);
+    FTT_CHECK(weight_walk->PerPass() > 0 && reward_walk->PerPass() > 0,
+              "search: {} images, split {:.0f}:{:.0f}, do not fill one batch of {} on both sides", used,
+              100 * c.weight_fraction, 100 * (1 - c.weight_fraction), c.batch);
+    strategy = MakeStrategy(c.strategy, c.space, c.seed);
+  }
+
+  int64_t StepsPerEpoch() const { return weight_walk->PerPass(); }
+  bool Warming() const { return step < StepsPerEpoch() * config.warmup_epochs; }
+  Program Build(const Genotype& genotype) const {
+    return BuildCellNetwork(genotype, config.network, input, data.classes);
+  }
+  TrainBatch Load(std::vector<uint32_t> indices, const AugmentOptions* augment, uint32_t pass, uint32_t step);
+  Reward Measure(const Program& program, int64_t reward_batch, uint64_t fault_seed, uint32_t trial);
+  Candidate MeasureCandidate(const Genotype& genotype, int batches);
+  std::vector<LaneResult> SupernetStep();
+  void Propose();
+  Reward MeanReward(size_t count) const;
+};
+
+TrainBatch SearchLoop::Impl::Load(std::vector<uint32_t> indices, const AugmentOptions* augment, uint32_t pass,
+                                  uint32_t step) {
+  ids = std::move(indices);
+  pixels.resize(ids.size() * static_cast<size_t>(input.Elements()));
+  labels.resize(ids.size());
+  for (size_t i = 0; i < ids.size(); ++i) labels[i] = data.train.labels[ids[i]];
+  MakeBatch(data.train, ids.data(), static_cast<int>(ids.size()), augment, config.seed, pass, pixels.data());
+  return {static_cast<int>(ids.size()), pixels.data(), labels.data(), ids.data(), step};
+}
+
+// One reward batch on the shared weights, in train mode (batch statistics), without gradients.
+Reward SearchLoop::Impl::Measure(const Program& program, int64_t reward_batch, uint64_t fault_seed, uint32_t trial) {
+  const TrainBatch batch = Load(reward_walk->At(reward_batch), nullptr, 0, trial);
+  std::vector<LaneSpec> lanes(1);
+  if (!config.faults.terms.empty()) {
+    LaneSpec faulty;
+    faulty.faults = &config.faults;
+    faulty.seed = fault_seed;
+    faulty.moment = {trial, true};
+    lanes.push_back(faulty);
+  }
+  const std::vector<LaneResult> results = executor.Run(program, batch, lanes, TrainExecutor::Mode::kForward);
+  Reward r;
+  r.clean = static_cast<double>(results.front().correct) / batch.images;
+  r.fault = static_cast<double>(results.back().correct) / batch.images;
+  const double mflops = 2e-6 * static_cast<double>(program.MultiplyAdds());
+  if (config.flops_bound > 0) r.penalty = config.flops_penalty * std::max(0.0, mflops / config.flops_bound - 1.0);
+  r.value = (1.0 - config.fault_reward_coeff) * r.clean + config.fault_reward_coeff * r.fault - r.penalty;
+  return r;
+}
+
+Candidate SearchLoop::Impl::MeasureCandidate(const Genotype& genotype, int batches) {
+  const Program program = Build(genotype);
+  Candidate candidate{genotype, {}};
+  for (int i = 0; i < batches; ++i) {
+    const Reward r = Measure(program, i, config.seed ^ kRewardFaults, kDeriveDraw + static_cast<uint32_t>(i));
+    candidate.reward.clean += r.clean / batches;
+    candidate.reward.fault += r.fault / batches;
+    candidate.reward.penalty = r.penalty;
+    candidate.reward.value += r.value / batches;
+  }
+  return candidate;
+}
+
+std::vector<LaneResult> SearchLoop::Impl::SupernetStep() {
+  const auto number = static_cast<uint32_t>(step);
+  PhiloxSequence draws(config.seed, Stream::kSearch, number, 1);
+  const Genotype genotype = Warming() ? RandomGenotype(config.space, draws) : strategy->Propose(number);
+  const Program program = Build(genotype);
+  const auto pass = static_cast<uint32_t>(step / StepsPerEpoch());
+  const TrainBatch batch = Load(weight_walk->At(step), &config.augment, pass, number);
+  const std::vector<LaneSpec> lanes = TrainingLanes(config.faults, config.fault_loss_coeff, config.seed, number);
+  std::vector<LaneResult> results = executor.Run(program, batch, lanes, TrainExecutor::Mode::kTrain);
+  const float rate = LearningRate(config.schedule, step, StepsPerEpoch() * config.epochs);
+  OptimizerStep(config.optimizer, program, params, executor, rate);
+  return results;
+}
+
+void SearchLoop::Impl::Propose() {
+  const auto number = static_cast<uint32_t>(trace.size());
+  // proposals for rewards and for supernet steps are different draws
+  const Genotype genotype = strategy->Propose(kRewardDraw + number);
+  const Reward r = Measure(Build(genotype), static_cast<int64_t>(number), config.seed ^ kRewardFaults,
+                           static_cast<uint32_t>(step));
+  strategy->Tell(genotype, r.value);
+  trace.push_back(r);
+}
+
+SearchLoop::SearchLoop(Backend& backend, const Dataset& data, ParamStore& params, const SearchConfig& config)
+    : impl_(std::make_unique<Impl>(backend, data, params, config)) {}
+SearchLoop::~SearchLoop() = default;
+
+int64_t SearchLoop::Step() const { return impl_->step; }
+int64_t SearchLoop::StepsPerEpoch() const { return impl_->StepsPerEpoch(); }
+bool SearchLoop::Done() const { return impl_->step >= impl_->StepsPerEpoch() * impl_->config.epochs; }
+const EpochSums& SearchLoop::Sums() const { return impl_->sums; }
+const std::vector<Reward>& SearchLoop::Trace() const { return impl_->trace; }
+Strategy& SearchLoop::GetStrategy() { return *impl_->strategy; }
+
+// Mean of the last `count` rewards.
+Reward SearchLoop::Impl::MeanReward(size_t count) const {
+  Reward mean;
+  const double n = std::max<double>(1.0, static_cast<double>(count));
+  for (size_t i = trace.size() - count; i < trace.size(); ++i) {
+    mean.clean += trace[i].clean / n;
+    mean.fault += trace[i].fault / n;
+    mean.penalty += trace[i].penalty / n;
+    mean.value += trace[i].value / n;
+  }
+  return mean;
+}
+
+bool SearchLoop::RunEpoch(SearchEpoch* stats, const std::function<bool(int64_t, const EpochSums&)>& progress) {
+  Impl& m = *impl_;
+  const double start = Seconds();
+  const int64_t steps = m.StepsPerEpoch();
+  const int64_t epoch = m.step / steps;
+  const bool warming = m.Warming();
+  while (m.step < (epoch + 1) * steps) {
+    m.sums.Add(m.SupernetStep(), m.config.fault_loss_coeff > 0 && !m.config.faults.terms.empty());
+    const int64_t position = m.step % steps;
+    if (!warming && (position + 1) % m.config.controller_every == 0) m.Propose();
+    ++m.step;
+    if (progress && !progress(position + 1, m.sums) && position + 1 < steps) return false;
+  }
+  const EpochStats summary = Summarise(m.sums, steps, m.config.batch);
+  *stats = {};
+  stats->epoch = static_cast<int>(epoch) + 1;
+  stats->loss = summary.loss;
+  stats->accuracy = summary.accuracy;
+  stats->fault_accuracy = summary.fault_accuracy;
+  stats->images = summary.images;
+  stats->proposals = warming ? 0 : static_cast<int>(steps / m.config.controller_every);
+  stats->reward = m.MeanReward(static_cast<size_t>(stats->proposals));
+  stats->entropy = m.strategy->Entropy();
+  stats->seconds = Seconds() - start;
+  m.sums = {};
+  return true;
+}
+
+SearchOutcome SearchLoop::Finish() {
+  Impl& m = *impl_;
+  SearchOutcome outcome;
+  const auto better = [](const Candidate& a, const Candidate& b) { return a.reward.value < b.reward.value; };
+  for (const Genotype& g : m.strategy->Candidates(m.config.derive_samples, kDeriveDraw)) {
+    outcome.derived.push_back(m.MeasureCandidate(g, m.config.derive_batches));
+  }
+  outcome.best = *std::max_element(outcome.derived.begin(), outcome.derived.end(), better);
+  // Random baseline with the same budget: as many proposals on one batch each, the best of them derived alike.
+  std::vector<Candidate> random;
+  const size_t screened = std::max(m.trace.size(), outcome.derived.size());
+  for (size_t i = 0; i < screened; ++i) {
+    PhiloxSequence draws(m.config.seed, Stream::kSearch, kRandomDraw + static_cast<uint32_t>(i), 2);
+    const Genotype g = RandomGenotype(m.config.space, draws);
+    const Reward r = m.Measure(m.Build(g), static_cast<int64_t>(i), m.config.seed ^ kRewardFaults,
+                               kRandomDraw + static_cast<uint32_t>(i));
+    random.push_back({g, r});
+  }
+  std::stable_sort(random.begin(), random.end(),
+                   [&](const Candidate& a, const Candidate& b) { return better(b, a); });
+  random.resize(std::min(random.size(), outcome.derived.size()));
+  for (Candidate& c : random) c = m.MeasureCandidate(c.genotype, m.config.derive_batches);
+  outcome.random_best = *std::max_element(random.begin(), random.end(), better);
+  outcome.reward_evaluations =
+      static_cast<int>(m.trace.size()) + m.config.derive_samples * m.config.derive_batches;
+  outcome.collapse_warning = CollapseWarning(outcome.best.genotype);
+  return outcome;
+}
+
+void SearchLoop::Restore(int64_t step, const EpochSums& sums, std::vector<Reward> trace, const StateDict& strategy) {
+  impl_->step = step;
+  impl_->sums = sums;
+  impl_->trace = std::move(trace);
+  impl_->strategy->Import(strategy);
+}
+
+}  // namespace ftt
