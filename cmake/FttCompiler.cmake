@@ -32,7 +32,34 @@ elseif(FTT_SANITIZER)
   message(FATAL_ERROR "FTT_SANITIZER is '${FTT_SANITIZER}'; use address, thread or leave it empty")
 endif()
 
+# Most of a build is parsing the same standard headers: they are parsed once.
+option(FTT_PCH "Precompile the standard headers that most files include" ON)
+set(FTT_PCH_HEADERS <algorithm> <array> <chrono> <cmath> <cstdint> <cstring> <functional> <map> <memory> <numeric>
+    <span> <string> <string_view> <utility> <vector> <fmt/format.h>)
+
+# ftt_precompile(TARGET [HEADER...]): the shared headers, or the given ones beside them in a set of the target's own.
+function(ftt_precompile target)
+  if(NOT FTT_PCH)
+    return()
+  endif()
+  if(ARGN OR target STREQUAL "ftt_core")
+    target_precompile_headers(${target} PRIVATE ${FTT_PCH_HEADERS} ${ARGN})
+  else()
+    target_precompile_headers(${target} REUSE_FROM ftt_core)
+  endif()
+endfunction()
+
 find_program(FTT_CCACHE ccache)
 if(FTT_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
-  set(CMAKE_CXX_COMPILER_LAUNCHER "${FTT_CCACHE}")
+  # Without these settings ccache passes over every file that uses precompiled headers.
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros CCACHE_DEPEND=1
+      "${FTT_CCACHE}")
 endif()
+
+# For `ftt-cuda info`: generated/build_info.h in the build folder.
+string(TOUPPER "${CMAKE_BUILD_TYPE}" FTT_BUILD_TYPE_UPPER)
+set(FTT_BUILD_FLAGS "${CMAKE_CXX_FLAGS} ${CMAKE_CXX_FLAGS_${FTT_BUILD_TYPE_UPPER}}")
+string(STRIP "${FTT_BUILD_FLAGS} -ffp-contract=off -fno-math-errno" FTT_BUILD_FLAGS)
+configure_file("${PROJECT_SOURCE_DIR}/cmake/build_info.h.in"
+               "${PROJECT_BINARY_DIR}/generated/build_info.h" @ONLY)
+include_directories("${PROJECT_BINARY_DIR}/generated")

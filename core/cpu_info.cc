@@ -40,8 +40,8 @@ std::vector<CpuFeature> CpuFeatures() {
   const bool amx_tile = leaf7 && (edx & (1u << 24)) != 0;
   const bool amx_int8 = leaf7 && (edx & (1u << 25)) != 0;
   const bool amx_bf16 = leaf7 && (edx & (1u << 22)) != 0;
-  const bool avx_vnni = leaf7 && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 &&
-                        (eax & (1u << 4)) != 0;
+  const bool avx_vnni =
+      leaf7 && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 && (eax & (1u << 4)) != 0;
   // The compiler's own test also asks whether the operating system saves the registers.
   __builtin_cpu_init();
   return {{"sse4.2", __builtin_cpu_supports("sse4.2") != 0},

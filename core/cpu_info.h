@@ -6,7 +6,8 @@
 
 namespace ftt {
 
-// Cores this process may run on: its affinity mask, further limited by a cgroup v2 CPU quota (rounded up). At least 1.
+// Cores this process may run on: its affinity mask, further limited by a cgroup v2 CPU quota
+// (rounded up). At least 1.
 int AvailableCores();
 
 struct CpuFeature {
@@ -14,7 +15,8 @@ struct CpuFeature {
   bool available;
 };
 
-// The features that decide which kernels run, in a fixed order; all unavailable on processors other than x86-64.
+// The features that decide which kernels run, in a fixed order; all unavailable on processors other
+// than x86-64.
 std::vector<CpuFeature> CpuFeatures();
 
 // Brand string of the processor, or "unknown".

@@ -9,8 +9,8 @@
 
 namespace ftt {
 
-// Thrown for anything a user can cause or fix. The message says what was wrong, where, and what to do about it; the
-// program prints it on one line and exits with code 2.
+// Thrown for anything a user can cause or fix. The message says what was wrong, where, and what to
+// do about it; the program prints it on one line and exits with code 2.
 class Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
@@ -27,7 +27,7 @@ template <typename... Args>
 }  // namespace ftt
 
 // Checks input; `assert` is for what cannot happen.
-#define FTT_CHECK(condition, ...)            \
-  do {                                       \
+#define FTT_CHECK(condition, ...)               \
+  do {                                          \
     if (!(condition)) ::ftt::Fail(__VA_ARGS__); \
   } while (false)

@@ -51,7 +51,8 @@ EventLog::EventLog(std::string path) : path_(std::move(path)) {
 EventLog::~EventLog() { ::close(fd_); }
 
 void EventLog::Write(const std::string& json_line) {
-  FTT_CHECK(json_line.find('\n') == std::string::npos, "an event for {} spans several lines", path_);
+  FTT_CHECK(json_line.find('\n') == std::string::npos, "an event for {} spans several lines",
+            path_);
   const std::string line = json_line + "\n";
   size_t done = 0;
   while (done < line.size()) {

@@ -1,7 +1,8 @@
 // Philox4x32-10, the only random number generator of the project.
 //
-// Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC'11. Counter-based: a draw is a
-// pure function of (key, counter), so nothing that is random here has a state that could get lost or reordered.
+// Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC'11.
+// Counter-based: a draw is a pure function of (key, counter), so nothing that is random here has a
+// state that could get lost or reordered.
 #pragma once
 
 #include <array>
@@ -46,8 +47,8 @@ FTT_HD inline PhiloxCounter Philox(PhiloxCounter counter, uint64_t seed) {
   return Philox(counter, static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32));
 }
 
-// Sequential draws from one (seed, stream, a, b) for host code that needs "the next number". `a` and `b` name the
-// purpose (an epoch, a step, a hash of a name); the position is the block counter.
+// Sequential draws from one (seed, stream, a, b) for host code that needs "the next number". `a`
+// and `b` name the purpose (an epoch, a step, a hash of a name); the position is the block counter.
 class PhiloxSequence {
  public:
   PhiloxSequence(uint64_t seed, Stream stream, uint32_t a, uint32_t b = 0)

@@ -15,14 +15,16 @@ double EstimateRemaining(double elapsed_seconds, double done, double total);
 
 class Progress {
  public:
-  // Whether `stream` is a terminal decides how it prints. The stream stays open and outlives this object.
+  // Whether `stream` is a terminal decides how it prints. The stream stays open and outlives this
+  // object.
   explicit Progress(std::FILE* stream);
   Progress(std::FILE* stream, bool live, int width);  // for tests; width 0: ask the terminal
   ~Progress();                                        // ends a live line
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
-  // Replaces the live line by `text`, cut to the terminal's width, at most ten times a second. Nothing in a pipe.
+  // Replaces the live line by `text`, cut to the terminal's width, at most ten times a second.
+  // Nothing in a pipe.
   void Update(const std::string& text);
   // Prints a line that stays, in both cases.
   void Line(const std::string& text);

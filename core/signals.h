@@ -3,8 +3,8 @@
 
 namespace ftt {
 
-// From now on the first SIGINT or SIGTERM only sets a flag, and a second one ends the process at once with 128 plus the
-// signal's number.
+// From now on the first SIGINT or SIGTERM only sets a flag, and a second one ends the process at
+// once with 128 plus the signal's number.
 void InstallSignalHandlers();
 
 // Whether one has arrived. Loops ask once per step, write a checkpoint and return.

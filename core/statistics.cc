@@ -12,8 +12,8 @@ constexpr double kTiny = 1e-300;
 constexpr double kPrecision = 1e-16;
 constexpr int kMaxTerms = 100000;  // reached by no argument that a sample of sensible size leads to
 
-// Continued fraction of the incomplete beta function by Lentz's method (Press et al., Numerical Recipes, 3rd edition,
-// 6.4.5). Converges fast for x < (a+1)/(a+b+2).
+// Continued fraction of the incomplete beta function by Lentz's method (Press et al., Numerical
+// Recipes, 3rd edition, 6.4.5). Converges fast for x < (a+1)/(a+b+2).
 double BetaFraction(double a, double b, double x) {
   const auto guard = [](double value) { return std::abs(value) < kTiny ? kTiny : value; };
   double c = 1;
@@ -33,7 +33,8 @@ double BetaFraction(double a, double b, double x) {
   return fraction;
 }
 
-// Finds the root of an increasing function by bisection to the last bit; `low` and `high` enclose it.
+// Finds the root of an increasing function by bisection to the last bit; `low` and `high` enclose
+// it.
 template <typename Function>
 double Bisect(const Function& function, double target, double low, double high) {
   while (true) {
@@ -96,7 +97,8 @@ double ChiSquareCdf(double x, double degrees_of_freedom) {
 
 double StudentTCdf(double x, double degrees_of_freedom) {
   const double nu = degrees_of_freedom;
-  // Both forms of the tail agree; each keeps its precision where the other loses it (Abramowitz & Stegun 26.7.1).
+  // Both forms of the tail agree; each keeps its precision where the other loses it (Abramowitz &
+  // Stegun 26.7.1).
   const double tail = x * x < nu ? 0.5 - 0.5 * IncompleteBeta(0.5, nu / 2, x * x / (nu + x * x))
                                  : 0.5 * IncompleteBeta(nu / 2, 0.5, nu / (nu + x * x));
   return x > 0 ? 1 - tail : tail;
@@ -152,7 +154,8 @@ MeanEstimate EstimateMean(std::span<const double> samples, double confidence) {
   double squares = 0;
   for (const double x : samples) squares += (x - estimate.mean) * (x - estimate.mean);
   estimate.deviation = std::sqrt(squares / (n - 1));
-  const double half = -StudentTQuantile((1 - confidence) / 2, n - 1) * estimate.deviation / std::sqrt(n);
+  const double half =
+      -StudentTQuantile((1 - confidence) / 2, n - 1) * estimate.deviation / std::sqrt(n);
   estimate.interval = {estimate.mean - half, estimate.mean + half};
   return estimate;
 }

@@ -12,8 +12,8 @@ struct Interval {
   bool Contains(double x) const { return low <= x && x <= high; }
 };
 
-// Wilson score interval of a rate from `successes` in `trials` (E. B. Wilson, JASA 22, 1927); [0, 1] without trials.
-// `confidence` lies in (0, 1), e.g. 0.95.
+// Wilson score interval of a rate from `successes` in `trials` (E. B. Wilson, JASA 22, 1927); [0,
+// 1] without trials. `confidence` lies in (0, 1), e.g. 0.95.
 Interval WilsonInterval(int64_t successes, int64_t trials, double confidence);
 
 struct MeanEstimate {

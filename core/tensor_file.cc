@@ -37,7 +37,8 @@ const TypeInfo& InfoOf(TensorType type) { return kTypes[static_cast<size_t>(type
 
 std::string ShapeText(const std::vector<int64_t>& shape) {
   std::string text = "[";
-  for (const int64_t extent : shape) text += fmt::format("{}{}", text.size() > 1 ? "," : "", extent);
+  for (const int64_t extent : shape)
+    text += fmt::format("{}{}", text.size() > 1 ? "," : "", extent);
   return text + "]";
 }
 
@@ -95,7 +96,8 @@ Entry ParseEntry(const std::string& name, const Json& json, const std::string& p
       entry.tensor.shape.push_back(extent.get<int64_t>());
     }
     const Json& offsets = json.at("data_offsets");
-    if (offsets.size() != 2 || !offsets[0].is_number_unsigned() || !offsets[1].is_number_unsigned()) {
+    if (offsets.size() != 2 || !offsets[0].is_number_unsigned() ||
+        !offsets[1].is_number_unsigned()) {
       FailCorrupted(path, fmt::format("tensor {} has bad offsets", name));
     }
     entry.begin = offsets[0].get<uint64_t>();
@@ -171,7 +173,8 @@ void TensorFile::Add(NamedTensor tensor) {
 const NamedTensor& TensorFile::Get(const std::string& name) const {
   const auto found = tensors_.find(name);
   FTT_CHECK(found != tensors_.end(),
-            "{} holds no tensor {}; it belongs to another network or an older version", path_, name);
+            "{} holds no tensor {}; it belongs to another network or an older version", path_,
+            name);
   return found->second;
 }
 
@@ -253,15 +256,15 @@ TensorFile TensorFile::Parse(std::string_view bytes, const std::string& path, Ch
   uint64_t position = 0;
   for (const Entry& entry : entries) {
     if (entry.begin != position) {
-      FailCorrupted(path, fmt::format("tensor {} overlaps another one or leaves a hole",
-                                      entry.tensor.name));
+      FailCorrupted(
+          path, fmt::format("tensor {} overlaps another one or leaves a hole", entry.tensor.name));
     }
     position = entry.end;
   }
   if (position != data.size()) {
-    FailCorrupted(path, fmt::format("{} bytes of data where its header says {}; it is {}",
-                                    data.size(), position,
-                                    data.size() < position ? "truncated" : "too long"));
+    FailCorrupted(path,
+                  fmt::format("{} bytes of data where its header says {}; it is {}", data.size(),
+                              position, data.size() < position ? "truncated" : "too long"));
   }
   const auto stated = file.metadata_.find(kChecksumKey);
   if (stated != file.metadata_.end()) {

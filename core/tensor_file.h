@@ -1,8 +1,9 @@
-// Named tensors in one file, in the safetensors format (https://github.com/huggingface/safetensors): an 8-byte
-// little-endian header length, a JSON header, then the raw little-endian values.
+// Named tensors in one file, in the safetensors format
+// (https://github.com/huggingface/safetensors): an 8-byte little-endian header length, a JSON
+// header, then the raw little-endian values.
 //
-// The same content always gives the same bytes. A SHA-256 over header and data stands in the metadata, so that a
-// changed byte anywhere is found.
+// The same content always gives the same bytes. A SHA-256 over header and data stands in the
+// metadata, so that a changed byte anywhere is found.
 #pragma once
 
 #include <cstddef>
@@ -24,30 +25,45 @@ const char* TensorTypeName(TensorType type);  // as in the file: "F32", "I8", ..
 template <typename T>
 constexpr TensorType TensorTypeOf() = delete;
 template <>
-constexpr TensorType TensorTypeOf<float>() { return TensorType::kF32; }
+constexpr TensorType TensorTypeOf<float>() {
+  return TensorType::kF32;
+}
 template <>
-constexpr TensorType TensorTypeOf<double>() { return TensorType::kF64; }
+constexpr TensorType TensorTypeOf<double>() {
+  return TensorType::kF64;
+}
 template <>
-constexpr TensorType TensorTypeOf<int8_t>() { return TensorType::kI8; }
+constexpr TensorType TensorTypeOf<int8_t>() {
+  return TensorType::kI8;
+}
 template <>
-constexpr TensorType TensorTypeOf<uint8_t>() { return TensorType::kU8; }
+constexpr TensorType TensorTypeOf<uint8_t>() {
+  return TensorType::kU8;
+}
 template <>
-constexpr TensorType TensorTypeOf<int32_t>() { return TensorType::kI32; }
+constexpr TensorType TensorTypeOf<int32_t>() {
+  return TensorType::kI32;
+}
 template <>
-constexpr TensorType TensorTypeOf<int64_t>() { return TensorType::kI64; }
+constexpr TensorType TensorTypeOf<int64_t>() {
+  return TensorType::kI64;
+}
 template <>
-constexpr TensorType TensorTypeOf<uint64_t>() { return TensorType::kU64; }
+constexpr TensorType TensorTypeOf<uint64_t>() {
+  return TensorType::kU64;
+}
 
 struct NamedTensor {
   std::string name;
   TensorType type = TensorType::kF32;
-  std::vector<int64_t> shape;  // empty: a scalar; any extent may be 0
+  std::vector<int64_t> shape;   // empty: a scalar; any extent may be 0
   std::vector<std::byte> data;  // dense, row-major
 };
 
 class TensorFile {
  public:
-  // Adds a tensor. Throws when the name is empty, reserved or taken, or the size does not fit the shape.
+  // Adds a tensor. Throws when the name is empty, reserved or taken, or the size does not fit the
+  // shape.
   void Add(NamedTensor tensor);
   template <typename T>
   void Add(std::string name, std::vector<int64_t> shape, std::span<const T> values) {
@@ -64,8 +80,8 @@ class TensorFile {
   bool Has(const std::string& name) const { return tensors_.contains(name); }
   // Throws when there is none of that name.
   const NamedTensor& Get(const std::string& name) const;
-  // Values of a tensor that must be there with this shape and type; throws with both shapes otherwise. The span lives
-  // as long as this object.
+  // Values of a tensor that must be there with this shape and type; throws with both shapes
+  // otherwise. The span lives as long as this object.
   template <typename T>
   std::span<const T> Find(const std::string& name, const std::vector<int64_t>& shape) const {
     const NamedTensor& tensor = GetChecked(name, TensorTypeOf<T>(), shape);
@@ -91,8 +107,9 @@ class TensorFile {
   void Save(const std::string& path) const;  // atomically
 
   enum class Checksum { kRequired, kIfPresent };
-  // `path` is for messages. Throws on truncation, a malformed header, offsets that overlap, leave holes or leave the
-  // file, sizes that do not fit the shapes, and on a checksum that is wrong (or missing, where it is required).
+  // `path` is for messages. Throws on truncation, a malformed header, offsets that overlap, leave
+  // holes or leave the file, sizes that do not fit the shapes, and on a checksum that is wrong (or
+  // missing, where it is required).
   static TensorFile Parse(std::string_view bytes, const std::string& path,
                           Checksum checksum = Checksum::kRequired);
   static TensorFile Load(const std::string& path, Checksum checksum = Checksum::kRequired);

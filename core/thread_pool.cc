@@ -19,7 +19,8 @@
 namespace ftt {
 namespace {
 
-// Long enough to bridge the gap between two short parallel regions, short enough not to burn a core.
+// Long enough to bridge the gap between two short parallel regions, short enough not to burn a
+// core.
 constexpr auto kSpinTime = std::chrono::microseconds(50);
 
 inline void CpuPause() {
@@ -45,12 +46,14 @@ bool SpinUntil(const Predicate& ready) {
 
 }  // namespace
 
-// One job at a time. `claim` holds the number of the job in its upper half and the count of unclaimed tasks in its
-// lower half, so that a worker that wakes up late either finds nothing to claim or claims a task of the job that is
-// running now. The plain fields are written while no task is claimed and read only after a claim.
+// One job at a time. `claim` holds the number of the job in its upper half and the count of
+// unclaimed tasks in its lower half, so that a worker that wakes up late either finds nothing to
+// claim or claims a task of the job that is running now. The plain fields are written while no task
+// is claimed and read only after a claim.
 struct ThreadPool::State {
   std::vector<std::thread> workers;
-  bool spin = true;  // not where threads outnumber cores: the spinner would hold up the working thread
+  bool spin =
+      true;  // not where threads outnumber cores: the spinner would hold up the working thread
 
   std::atomic<uint64_t> claim{0};
   std::atomic<int> completed{0};
@@ -82,7 +85,8 @@ bool ThreadPool::State::RunOne(int worker) {
   } while (!claim.compare_exchange_weak(seen, seen - 1));
   const int total = tasks;
   RunTask(total - static_cast<int>(static_cast<uint32_t>(seen)), worker);
-  // From the last increment on, the caller may start the next job: only members that outlive a job may follow.
+  // From the last increment on, the caller may start the next job: only members that outlive a job
+  // may follow.
   if (completed.fetch_add(1) + 1 == total && caller_sleeps.load()) {
     const std::lock_guard lock(mutex);
     job_done.notify_one();
@@ -90,8 +94,8 @@ bool ThreadPool::State::RunOne(int worker) {
   return true;
 }
 
-// Tasks are claimed in ascending order and only those above a failed one are skipped. So the exception that is kept is
-// that of the lowest task that throws, whatever the timing.
+// Tasks are claimed in ascending order and only those above a failed one are skipped. So the
+// exception that is kept is that of the lowest task that throws, whatever the timing.
 void ThreadPool::State::RunTask(int task, int worker) {
   if (task > failed_task.load(std::memory_order_relaxed)) return;
   try {
@@ -126,8 +130,9 @@ void ThreadPool::State::Publish(int task_count) {
   failed_task.store(INT_MAX);
   const uint64_t job = (claim.load() >> 32) + 1;
   claim.store((job << 32) | static_cast<uint32_t>(task_count));
-  // A worker counts itself as a sleeper before it looks at `claim` for the last time, so either it sees the job or it
-  // is seen here. Holding the mutex once makes sure that it waits already when it is notified.
+  // A worker counts itself as a sleeper before it looks at `claim` for the last time, so either it
+  // sees the job or it is seen here. Holding the mutex once makes sure that it waits already when
+  // it is notified.
   if (sleepers.load() > 0) {
     { const std::lock_guard lock(mutex); }
     work_available.notify_all();

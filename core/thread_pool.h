@@ -1,8 +1,8 @@
 // A fixed set of worker threads that run numbered tasks.
 //
-// Every worker keeps OpenMP at one thread, so that library primitives called from a task run on that task's thread
-// alone. Which thread runs a task never influences a result: tasks write to places of their own, and reductions over
-// tasks are done in task order by the caller.
+// Every worker keeps OpenMP at one thread, so that library primitives called from a task run on
+// that task's thread alone. Which thread runs a task never influences a result: tasks write to
+// places of their own, and reductions over tasks are done in task order by the caller.
 #pragma once
 
 #include <functional>
@@ -18,8 +18,8 @@ class ThreadPool {
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   int Threads() const;
-  // Runs body(task, worker) for task in [0, tasks) and returns when all are done; worker is in [0, Threads()). The
-  // first exception thrown by a task is rethrown here. Not reentrant.
+  // Runs body(task, worker) for task in [0, tasks) and returns when all are done; worker is in [0,
+  // Threads()). The first exception thrown by a task is rethrown here. Not reentrant.
   void ParallelFor(int tasks, const std::function<void(int task, int worker)>& body);
 
  private:

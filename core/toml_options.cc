@@ -81,7 +81,8 @@ size_t TakeDigits(std::string_view& text) {
   return count;
 }
 
-// Whether TOML reads `text` as a number: -?digits[.digits][e[+-]digits], no leading zero, whole numbers within 64 bits.
+// Whether TOML reads `text` as a number: -?digits[.digits][e[+-]digits], no leading zero, whole
+// numbers within 64 bits.
 bool IsTomlNumber(const std::string_view text) {
   std::string_view rest = text;
   if (rest.starts_with('-')) rest.remove_prefix(1);

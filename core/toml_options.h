@@ -14,10 +14,11 @@ struct TomlOption {
   int line = 0;                     // where it stands, from 1
 };
 
-// Reads options from TOML text, in the order of the file. Values are text, integers, floating-point numbers (shortest
-// text that reads back the same), booleans ("true", "false") and flat arrays of these. `path` is for messages. Throws
-// with path and line on a syntax error, a key given twice (also once with dashes and once with underscores), nested
-// tables, dates, and mixed or nested arrays.
+// Reads options from TOML text, in the order of the file. Values are text, integers, floating-point
+// numbers (shortest text that reads back the same), booleans ("true", "false") and flat arrays of
+// these. `path` is for messages. Throws with path and line on a syntax error, a key given twice
+// (also once with dashes and once with underscores), nested tables, dates, and mixed or nested
+// arrays.
 std::vector<TomlOption> ParseTomlOptions(std::string_view text, const std::string& path);
 
 // The same from a file.

@@ -75,6 +75,13 @@ Dataset LoadShapes(const std::string& rest, uint64_t seed) {
 
 Dataset LoadCifar(const std::string& dir, const CifarLayout& layout) {
   Dataset data;
+  for (ImageSet* set : {&data.train, &data.test}) {
+    int64_t images = 0;
+    for (const CifarFile& file : CifarFiles(layout)) {
+      images += file.train == (set == &data.train) ? file.images : 0;
+    }
+    set->pixels.reserve(static_cast<size_t>(images) * 3072);  // appending without moving
+  }
   for (const CifarFile& file : CifarFiles(layout)) {
     AppendCifarFile(dir + "/" + file.name, layout, file.images, file.train ? &data.train : &data.test);
   }

@@ -40,6 +40,7 @@ class Painter {
   }
   Colour DrawColour() { return {Draw(0, 255), Draw(0, 255), Draw(0, 255)}; }
   Colour DrawColourAwayFrom(const Colour& other, int distance);
+  Colour DrawBrighter(const Colour& other, int distance);
   void PaintBackground(const Colour& base);
   void PaintBlob(const Colour& colour, int max_half);
   void PaintFigure(int figure, const Colour& colour, const Colour& second);
@@ -60,6 +61,14 @@ uint8_t Clip(int value) { return static_cast<uint8_t>(std::clamp(value, 0, 255))
 Colour Painter::DrawColourAwayFrom(const Colour& other, int distance) {
   Colour colour = DrawColour();
   while (Distance(colour, other) < distance) colour = DrawColour();
+  return colour;
+}
+
+// Ends for every `other` whose channels sum to at most 765 - distance.
+Colour Painter::DrawBrighter(const Colour& other, int distance) {
+  const int least = other[0] + other[1] + other[2] + distance;
+  Colour colour = DrawColour();
+  while (colour[0] + colour[1] + colour[2] < least) colour = DrawColour();
   return colour;
 }
 
@@ -151,12 +160,11 @@ int Locate(int figure, int u, int v) {
 
 // Positions are in quarter pixels; each pixel is the mean of 2x2 samples.
 void Painter::PaintFigure(int figure, const Colour& colour, const Colour& second) {
-  const int radius = Draw(32, 52);
-  const int margin = radius * 3 / 4;
+  const int radius = Draw(36, 56);
+  const int margin = radius * 7 / 8;
   const int cx = Draw(margin, 4 * kShapeSide - margin), cy = Draw(margin, 4 * kShapeSide - margin);
-  // Figures keep within an eighth of a turn of upright: a square on its tip is still a square, but stripes stay
-  // horizontal and the two outlines stay apart.
-  const uint32_t turn = static_cast<uint32_t>(Draw(-6, 6));
+  // At most 28 degrees off upright, so that stripes remain horizontal rather than vertical.
+  const uint32_t turn = static_cast<uint32_t>(Draw(-5, 5));
   const int cosine = Cosine(turn) * 64 / radius, sine = Sine(turn) * 64 / radius;
   const int x0 = std::max(0, (cx - radius) / 4 - 1), x1 = std::min(kShapeSide - 1, (cx + radius) / 4 + 1);
   const int y0 = std::max(0, (cy - radius) / 4 - 1), y1 = std::min(kShapeSide - 1, (cy + radius) / 4 + 1);
@@ -191,16 +199,18 @@ void Painter::AddNoise(int amplitude) {
 }
 
 void Painter::Paint(int figure) {
-  const Colour background = DrawColour();
-  const Colour colour = DrawColourAwayFrom(background, 160);
-  Colour second = DrawColourAwayFrom(colour, 160);
+  // Figures are brighter than what is behind them. With either sign of contrast a network spends its first epochs on
+  // learning that both mean the same.
+  const Colour background{Draw(0, 150), Draw(0, 150), Draw(0, 150)};
+  const Colour colour = DrawBrighter(background, 180);
+  const Colour second = DrawColourAwayFrom(colour, 200);
   PaintBackground(background);
-  const int blobs = Draw(2, 5);
-  for (int i = 0; i < blobs; ++i) PaintBlob(DrawColour(), 3);
+  const int blobs = Draw(1, 4);
+  for (int i = 0; i < blobs; ++i) PaintBlob(DrawColour(), 2);
   PaintFigure(figure, colour, second);
   const int specks = Draw(0, 3);
   for (int i = 0; i < specks; ++i) PaintBlob(DrawColour(), 1);
-  AddNoise(Draw(4, 24));
+  AddNoise(Draw(4, 20));
 }
 
 }  // namespace

@@ -58,6 +58,7 @@ std::vector<LaneSpec> TrialLanes(const FaultSpec* faults, const EvaluateOptions&
   for (int lane = 0; lane < lanes; ++lane) {
     LaneSpec& spec = specs[static_cast<size_t>(lane)];
     spec.faults = faults;
+    spec.replay = o.replay;
     spec.seed = o.seed;
     spec.moment.trial = static_cast<uint32_t>(o.first_trial + first + lane);
   }
@@ -108,7 +109,7 @@ EvaluateResult Evaluate(Backend& backend, const DeployModel& model, const ImageS
     }
     advance(n);
   });
-  for (int trial = 0; faults != nullptr && trial < options.trials; trial += options.lanes) {
+  for (int trial = 0; (faults != nullptr || options.replay != nullptr) && trial < options.trials; trial += options.lanes) {
     const int lanes = std::min(options.lanes, options.trials - trial);
     executor.SetLanes(TrialLanes(faults, options, trial, lanes));
     executor.Lanes().SetRecorder(recorder);

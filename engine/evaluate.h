@@ -16,6 +16,7 @@ struct EvaluateOptions {
   int first_trial = 0;
   uint64_t seed = 1;
   int64_t limit = 0;  // first images only; 0: all
+  const ReplayPlan* replay = nullptr;  // applied instead of sampled faults
 };
 
 struct TrialResult {

@@ -71,10 +71,13 @@ LanePlan::LanePlan(const Program& program, const std::vector<LaneSpec>& lanes, i
   has_weight_.resize(ops);
   for (int lane = 0; lane < Lanes(); ++lane) {
     const LaneSpec& spec = lanes_[static_cast<size_t>(lane)];
-    if (spec.faults == nullptr || spec.faults->terms.empty()) continue;
+    if (spec.replay == nullptr && (spec.faults == nullptr || spec.faults->Empty())) continue;
+    const auto plan = [&](const FaultSite& site) {
+      return spec.replay != nullptr ? spec.replay->Site(site, bits) : PlanSite(*spec.faults, site, bits, spec.seed);
+    };
     for (size_t v = 0; v < values; ++v) {
       SiteFaults& faults = feature_faults_[At(lane, v, values)];
-      faults = PlanSite(*spec.faults, sites_.features[v], bits, spec.seed);
+      faults = plan(sites_.features[v]);
       if (faults.Empty()) continue;
       has_feature_[v] = 1;
       LaneFaults& out = feature_[v * lanes_.size() + static_cast<size_t>(lane)];
@@ -85,7 +88,7 @@ LanePlan::LanePlan(const Program& program, const std::vector<LaneSpec>& lanes, i
     for (size_t i = 0; i < ops; ++i) {
       if (sites_.weights[i].elements == 0) continue;
       SiteFaults& faults = weight_faults_[At(lane, i, ops)];
-      faults = PlanSite(*spec.faults, sites_.weights[i], bits, spec.seed);
+      faults = plan(sites_.weights[i]);
       if (!faults.Empty()) has_weight_[i] = 1;
     }
   }

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "engine/program.h"
+#include "faults/fault_list.h"
 #include "faults/inject.h"
 #include "faults/plan.h"
 #include "faults/spec.h"
@@ -14,6 +15,7 @@ namespace ftt {
 // What one lane carries. A null or empty spec is a clean lane.
 struct LaneSpec {
   const FaultSpec* faults = nullptr;
+  const ReplayPlan* replay = nullptr;  // applied instead of sampling `faults`
   uint64_t seed = 0;
   FaultMoment moment;       // trial, or training step
   float loss_weight = 1.0f;  // training: weight of this lane's cross-entropy

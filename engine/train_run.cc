@@ -3,9 +3,9 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <chrono>
 #include <nlohmann/json.hpp>
 
+#include "core/clock.h"
 #include "core/error.h"
 #include "core/signals.h"
 #include "engine/checkpoint.h"
@@ -13,10 +13,6 @@
 
 namespace ftt {
 namespace {
-
-double Seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 class TrainRun {
  public:
@@ -36,7 +32,7 @@ class TrainRun {
   }
 
   TrainRunResult Run() {
-    saved_at_ = Seconds();
+    saved_at_ = MonotonicSeconds();
     while (!trainer_.Done()) {
       if (!RunEpoch()) {
         Save(nullptr);
@@ -50,16 +46,16 @@ class TrainRun {
 
  private:
   bool RunEpoch() {
-    const double start = Seconds();
+    const double start = MonotonicSeconds();
     const int64_t first = trainer_.Step();
     const int epoch = static_cast<int>(first / trainer_.StepsPerEpoch()) + 1;
     EpochStats stats;
     const bool whole = trainer_.RunEpoch(&stats, [&](int64_t done, const EpochSums& sums) {
-      if (observer_.step) observer_.step(epoch, done, trainer_.StepsPerEpoch(), sums, Seconds() - start);
-      if (done < trainer_.StepsPerEpoch() && Seconds() - saved_at_ > 60 * config_.checkpoint_minutes) Save(nullptr);
+      if (observer_.step) observer_.step(epoch, done, trainer_.StepsPerEpoch(), sums, MonotonicSeconds() - start);
+      if (done < trainer_.StepsPerEpoch() && MonotonicSeconds() - saved_at_ > 60 * config_.checkpoint_minutes) Save(nullptr);
       return !StopRequested();
     });
-    result_.seconds += Seconds() - start;
+    result_.seconds += MonotonicSeconds() - start;
     result_.images += (trainer_.Step() - first) * config_.train.batch;
     if (!whole) return false;
     result_.train_mode_accuracy = stats.accuracy;
@@ -93,7 +89,7 @@ class TrainRun {
       file.SetMetadata("training_hash", fmt::format("{:016x}", program_.Hash()));
     }
     dir_.SaveCheckpoint(trainer_.Step(), {{kStateFile, file.Serialize()}});
-    saved_at_ = Seconds();
+    saved_at_ = MonotonicSeconds();
   }
 
   void Load(int64_t number) {

@@ -1,10 +1,10 @@
 #include "engine/trainer.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <numeric>
 
+#include "core/clock.h"
 #include "core/error.h"
 #include "data/split.h"
 
@@ -12,10 +12,6 @@ namespace ftt {
 namespace {
 
 constexpr uint64_t kTrainingFaults = 0x7472'6169'6E00'0000ull;  // apart from every evaluation seed
-
-double Seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 }  // namespace
 
@@ -100,7 +96,7 @@ void Trainer::Restore(int64_t step, const EpochSums& sums) {
 }
 
 bool Trainer::RunEpoch(EpochStats* stats, const std::function<bool(int64_t, const EpochSums&)>& progress) {
-  const double start = Seconds();
+  const double start = MonotonicSeconds();
   const auto epoch = static_cast<uint32_t>(step_ / steps_per_epoch_);
   const std::vector<uint32_t> order = EpochOrder(static_cast<int64_t>(subset_.size()), config_.seed, epoch);
   const int64_t total = steps_per_epoch_ * config_.epochs;
@@ -129,7 +125,7 @@ bool Trainer::RunEpoch(EpochStats* stats, const std::function<bool(int64_t, cons
   }
   *stats = Summarise(sums_, steps_per_epoch_, config_.batch);
   stats->epoch = static_cast<int>(epoch) + 1;
-  stats->seconds = Seconds() - start;
+  stats->seconds = MonotonicSeconds() - start;
   stats->learning_rate = rate;
   sums_ = {};
   return true;

@@ -19,17 +19,20 @@ struct Target {
   int8_t* codes;
   int64_t elements;
   int channels;
-  uint8_t* pass_mask;   // nullable
-  uint8_t* moved_mask;  // nullable
+  uint8_t* pass_mask;           // nullable
+  uint8_t* moved_mask;          // nullable
   std::vector<FaultRow>* rows;  // nullable
   FaultRow stamp;               // of the step's rows: trial, image, site, model, term
 };
 
 void ClearPass(uint8_t* mask, int64_t element, bool saturated) {
-  if (mask != nullptr) mask[element >> 3] &= static_cast<uint8_t>(~(static_cast<uint32_t>(saturated) << (element & 7)));
+  if (mask != nullptr)
+    mask[element >> 3] &=
+        static_cast<uint8_t>(~(static_cast<uint32_t>(saturated) << (element & 7)));
 }
 
-void AddRow(const Target& t, int64_t element, uint32_t cell, bool value, int old_code, int new_code) {
+void AddRow(const Target& t, int64_t element, uint32_t cell, bool value, int old_code,
+            int new_code) {
   FaultRow row = t.stamp;
   row.element = static_cast<uint32_t>(element);
   row.cell = static_cast<uint8_t>(cell);
@@ -53,7 +56,8 @@ class CellConsumer {
 
   void Take(const uint32_t* payloads, uint32_t count) {
     for (uint32_t i = 0; i < count; ++i) {
-      const uint32_t payload = payloads[i], position = PayloadPosition(payload), cell = PayloadCell(step_, payload);
+      const uint32_t payload = payloads[i], position = PayloadPosition(payload),
+                     cell = PayloadCell(step_, payload);
       const uint32_t before = hit_[position];
       const uint32_t taken = step_.one_fault ? before : before >> cell & 1;
       if (position >= elements_ || (step_.valid_cells >> cell & 1) == 0 || taken != 0) continue;
@@ -105,8 +109,8 @@ class CellConsumer {
   uint16_t hit_[kTileElements] = {}, ones_[kTileElements] = {}, list_[kTileElements];
 };
 
-// Bit biases, the model of every search step, applied while the payloads are read: no code is hit twice, so nothing needs
-// collecting.
+// Bit biases, the model of every search step, applied while the payloads are read: no code is hit
+// twice, so nothing needs collecting.
 template <bool kMask>
 class BiasConsumer {
  public:
@@ -131,7 +135,8 @@ class BiasConsumer {
     int8_t* codes = target_.codes + base_;
     uint8_t* pass = kMask ? target_.pass_mask + (base_ >> 3) : nullptr;
     for (uint32_t i = 0; i < count; ++i) {
-      const uint32_t payload = payloads[i], position = PayloadPosition(payload), cell = payload & mask_;
+      const uint32_t payload = payloads[i], position = PayloadPosition(payload),
+                     cell = payload & mask_;
       const uint64_t bit = uint64_t{1} << (position & 63);
       uint64_t& seen = seen_[position >> 6];
       if (position >= elements_ || (valid_ >> cell & 1) == 0 || (seen & bit) != 0) continue;
@@ -141,7 +146,9 @@ class BiasConsumer {
       const int code = std::clamp(biased, -high_ - 1, high_);
       codes[position] = static_cast<int8_t>(code);
       ++histogram_[kind];
-      if (kMask) pass[position >> 3] &= static_cast<uint8_t>(~(static_cast<uint32_t>(code != biased) << (position & 7)));
+      if (kMask)
+        pass[position >> 3] &=
+            static_cast<uint8_t>(~(static_cast<uint32_t>(code != biased) << (position & 7)));
     }
   }
 
@@ -177,36 +184,42 @@ void Tiles(const FaultStep& step, const PhiloxBatch& batch, int64_t elements, Co
 }
 
 template <bool kMask>
-void InjectBias(const FaultStep& step, const PhiloxBatch& batch, const Target& t, TermCounts& counts) {
+void InjectBias(const FaultStep& step, const PhiloxBatch& batch, const Target& t,
+                TermCounts& counts) {
   BiasConsumer<kMask> consumer(step, t);
   Tiles(step, batch, t.elements, consumer);
   consumer.Count(counts);
 }
 
-void InjectCells(const FaultStep& step, const PhiloxBatch& batch, const Target& t, TermCounts& counts) {
+void InjectCells(const FaultStep& step, const PhiloxBatch& batch, const Target& t,
+                 TermCounts& counts) {
   counts.exposed = static_cast<uint64_t>(t.elements) * (step.one_fault ? 1u : step.valid_count);
   const bool plain = t.rows == nullptr && t.moved_mask == nullptr;
   if (plain && step.model == static_cast<uint8_t>(FaultModelId::kMibb)) {
-    t.pass_mask == nullptr ? InjectBias<false>(step, batch, t, counts) : InjectBias<true>(step, batch, t, counts);
+    t.pass_mask == nullptr ? InjectBias<false>(step, batch, t, counts)
+                           : InjectBias<true>(step, batch, t, counts);
     return;
   }
   CellConsumer consumer(step, t, counts);
   Tiles(step, batch, t.elements, consumer);
 }
 
-void InjectEvery(const FaultStep& step, const PhiloxBatch& batch, const Target& t, TermCounts& counts) {
+void InjectEvery(const FaultStep& step, const PhiloxBatch& batch, const Target& t,
+                 TermCounts& counts) {
   constexpr int64_t kChunk = 1024;
   std::vector<uint32_t> word0, blocks;
   counts.exposed = static_cast<uint64_t>(t.elements);
   for (int64_t base = 0; base < t.elements; base += kChunk) {
     const int64_t n = std::min(kChunk, t.elements - base);
     word0.resize(static_cast<size_t>(n + 3) / 4);
-    for (size_t i = 0; i < word0.size(); ++i) word0[i] = static_cast<uint32_t>(base / 4) + static_cast<uint32_t>(i);
+    for (size_t i = 0; i < word0.size(); ++i)
+      word0[i] = static_cast<uint32_t>(base / 4) + static_cast<uint32_t>(i);
     BlocksOf(batch, word0, blocks);
     for (int64_t i = 0; i < n; ++i) {
       const int64_t element = base + i;
       const int before = t.codes[element];
-      const auto normal = static_cast<uint32_t>(NormalFromDraw(step, blocks[static_cast<size_t>(i)]));
+      const auto normal =
+          static_cast<uint32_t>(NormalFromDraw(step, blocks[static_cast<size_t>(i)]));
       const FaultEffect effect = ApplyFault(step, before, {1, normal});
       if (effect.code == before) continue;
       ++counts.delivered;
@@ -217,7 +230,8 @@ void InjectEvery(const FaultStep& step, const PhiloxBatch& batch, const Target& 
   }
 }
 
-void InjectColumns(const FaultStep& step, const PhiloxBatch& batch, const Target& t, TermCounts& counts) {
+void InjectColumns(const FaultStep& step, const PhiloxBatch& batch, const Target& t,
+                   TermCounts& counts) {
   std::vector<uint32_t> word0((step.columns + 3u) / 4), blocks;
   for (size_t i = 0; i < word0.size(); ++i) word0[i] = static_cast<uint32_t>(i);
   BlocksOf(batch, word0, blocks);
@@ -243,14 +257,18 @@ void InjectColumns(const FaultStep& step, const PhiloxBatch& batch, const Target
   }
 }
 
-void Run(const SiteFaults& faults, FaultMoment moment, uint32_t image, Target t, FaultCounts* counts,
-         FaultRecorder* recorder) {
+void Run(const SiteFaults& faults, FaultMoment moment, uint32_t image, Target t,
+         FaultCounts* counts, FaultRecorder* recorder) {
   std::vector<FaultRow> rows;
   if (recorder != nullptr) t.rows = &rows;
   for (const FaultStep& step : faults.steps) {
-    t.stamp = {.trial = moment.trial, .image = image, .site = static_cast<uint16_t>(faults.site), .model = step.model,
+    t.stamp = {.trial = moment.trial,
+               .image = image,
+               .site = static_cast<uint16_t>(faults.site),
+               .model = step.model,
                .term = step.term};
-    const PhiloxBatch batch{FaultWord1(step, image, moment.training), moment.trial, step.word3, step.key0, step.key1};
+    const PhiloxBatch batch{FaultWord1(step, image, moment.training), moment.trial, step.word3,
+                            step.key0, step.key1};
     TermCounts local;
     switch (step.style) {
       case FaultStyle::kCells:
@@ -288,17 +306,19 @@ void FaultCounts::Add(int ordinal, const TermCounts& counts) {
   term[ordinal].Merge(counts);
 }
 
-void InjectFeature(const SiteFaults& faults, FaultMoment moment, uint32_t image, int8_t* codes, int64_t elements,
-                   int channels, uint8_t* pass_mask, FaultCounts* counts, FaultRecorder* recorder) {
+void InjectFeature(const SiteFaults& faults, FaultMoment moment, uint32_t image, int8_t* codes,
+                   int64_t elements, int channels, uint8_t* pass_mask, FaultCounts* counts,
+                   FaultRecorder* recorder) {
   if (faults.replay != nullptr) {
     Replay(faults, moment, image, codes, elements, pass_mask, nullptr, counts, recorder);
     return;
   }
-  Run(faults, moment, image, {codes, elements, channels, pass_mask, nullptr, nullptr, {}}, counts, recorder);
+  Run(faults, moment, image, {codes, elements, channels, pass_mask, nullptr, nullptr, {}}, counts,
+      recorder);
 }
 
-void InjectWeights(const SiteFaults& faults, FaultMoment moment, int8_t* codes, int64_t n, uint8_t* moved_mask,
-                   FaultCounts* counts, FaultRecorder* recorder) {
+void InjectWeights(const SiteFaults& faults, FaultMoment moment, int8_t* codes, int64_t n,
+                   uint8_t* moved_mask, FaultCounts* counts, FaultRecorder* recorder) {
   if (faults.replay != nullptr) {
     Replay(faults, moment, 0, codes, n, nullptr, moved_mask, counts, recorder);
     return;
@@ -306,15 +326,17 @@ void InjectWeights(const SiteFaults& faults, FaultMoment moment, int8_t* codes, 
   Run(faults, moment, 0, {codes, n, 1, nullptr, moved_mask, nullptr, {}}, counts, recorder);
 }
 
-void InjectLogits(const SiteFaults& faults, FaultMoment moment, uint32_t image, float* logits, int n,
-                  FaultCounts* counts, FaultRecorder* recorder) {
+void InjectLogits(const SiteFaults& faults, FaultMoment moment, uint32_t image, float* logits,
+                  int n, FaultCounts* counts, FaultRecorder* recorder) {
   if (faults.Empty()) return;
   float largest = 1e-5f;  // the exponent of semantics section 1
-  for (int i = 0; i < n; ++i) largest = std::max(largest, std::fabs(logits[i]));
-  if (!std::isfinite(largest)) return;  // no code stands for such a logit
+  for (int i = 0; i < n; ++i) {
+    if (!std::isfinite(logits[i])) return;  // no code stands for such a logit
+    largest = std::max(largest, std::fabs(logits[i]));
+  }
   int exponent = 0;
   const float mantissa = std::frexp(largest, &exponent);
-  exponent -= (mantissa == 0.5f ? 1 : 0) + faults.bits - 1;
+  exponent -= (mantissa == 0.5f ? 1 : 0) + faults.bits - 1;  // ceil(log2(largest)) - (bits - 1)
   const float high = std::ldexp(1.0f, faults.bits - 1) - 1;
   std::vector<int8_t> clean(static_cast<size_t>(n));
   for (int i = 0; i < n; ++i) {

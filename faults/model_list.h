@@ -1,5 +1,6 @@
-// The list of fault models. To add one: write faults/models/NAME.h with a struct that has `Info()` and `Apply()`,
-// include it here and append it to FTT_FAULT_MODELS. Append only: the place in the list is part of a fault's address.
+// The list of fault models. To add one: write faults/models/NAME.h with a struct that has `Info()`
+// and `Apply()`, include it here and append it to FTT_FAULT_MODELS. Append only: the place in the
+// list is part of a fault's address.
 #pragma once
 
 #include "faults/models/adsaf.h"
@@ -30,7 +31,7 @@ enum class FaultModelId : uint8_t {
 // What the hit does to a code; the one dispatch that host and device share.
 FTT_HD inline FaultEffect ApplyFault(const FaultStep& step, int code, FaultHit hit) {
   switch (static_cast<FaultModelId>(step.model)) {
-#define FTT_FAULT_CASE(Model) \
+#define FTT_FAULT_CASE(Model)  \
   case FaultModelId::k##Model: \
     return Model::Apply(step, code, hit);
     FTT_FAULT_MODELS(FTT_FAULT_CASE)

@@ -1,4 +1,5 @@
-// What a fault model tells the parser and the planner about itself. The models are listed in faults/model_list.h.
+// What a fault model tells the parser and the planner about itself. The models are listed in
+// faults/model_list.h.
 #pragma once
 
 #include <cstdint>
@@ -22,10 +23,11 @@ enum class SiteKind : uint8_t {
 };
 
 inline constexpr uint32_t SiteBit(SiteKind kind) { return 1u << static_cast<uint32_t>(kind); }
-inline constexpr uint32_t kFeatureSites = SiteBit(SiteKind::kInput) | SiteBit(SiteKind::kConv) |
-                                          SiteBit(SiteKind::kPool) | SiteBit(SiteKind::kAdd) |
-                                          SiteBit(SiteKind::kConcat) | SiteBit(SiteKind::kGlobalPool);
-inline constexpr uint32_t kWeightSites = SiteBit(SiteKind::kConvWeight) | SiteBit(SiteKind::kLinearWeight);
+inline constexpr uint32_t kFeatureSites =
+    SiteBit(SiteKind::kInput) | SiteBit(SiteKind::kConv) | SiteBit(SiteKind::kPool) |
+    SiteBit(SiteKind::kAdd) | SiteBit(SiteKind::kConcat) | SiteBit(SiteKind::kGlobalPool);
+inline constexpr uint32_t kWeightSites =
+    SiteBit(SiteKind::kConvWeight) | SiteBit(SiteKind::kLinearWeight);
 const char* SiteKindName(SiteKind kind);
 
 // Keys of a specification that only some models take; lifetime, sampler and window belong to all.
@@ -42,12 +44,12 @@ struct FaultModelInfo {
   Lifetime lifetime;  // default
   uint32_t sites;     // SiteBit mask
   FaultStyle style = FaultStyle::kCells;
-  int cells_log2 = 0;       // addressable cells of a code
-  bool one_fault = false;   // at most one fault per code
-  bool per_mac = false;     // the rate is per multiply-add
-  bool typed = false;       // hits carry a type other than a fair coin (stuck at one or zero)
-  int mask_above = 255;     // see FaultStep
-  uint32_t keys = 0;        // FaultKey mask
+  int cells_log2 = 0;      // addressable cells of a code
+  bool one_fault = false;  // at most one fault per code
+  bool per_mac = false;    // the rate is per multiply-add
+  bool typed = false;      // hits carry a type other than a fair coin (stuck at one or zero)
+  int mask_above = 255;    // see FaultStep
+  uint32_t keys = 0;       // FaultKey mask
   uint32_t (*valid_cells)(int bits) = nullptr;
   std::string_view rate_help;
   std::string_view help;

@@ -4,6 +4,10 @@
 
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
 #define FTT_PHILOX_X86 1
+#if !defined(__clang__)
+#pragma GCC diagnostic ignored \
+    "-Wmaybe-uninitialized"  // GCC bug 105593: false alarms inside its own intrinsics
+#endif
 #include <immintrin.h>
 #endif
 
@@ -12,26 +16,33 @@ namespace {
 
 void BlocksGeneric(const PhiloxBatch& b, const uint32_t* word0, int n, uint32_t* out) {
   for (int i = 0; i < n; ++i) {
-    const PhiloxCounter block = Philox(PhiloxCounter{{word0[i], b.word1, b.word2, b.word3}}, b.key0, b.key1);
+    const PhiloxCounter block =
+        Philox(PhiloxCounter{{word0[i], b.word1, b.word2, b.word3}}, b.key0, b.key1);
     for (int w = 0; w < 4; ++w) out[4 * i + w] = block.v[w];
   }
 }
 
 #ifdef FTT_PHILOX_X86
 
-// A counter word of a block lives in the lower half of a 64-bit lane; what a multiplication leaves in the upper half is
-// ignored by the next one, so a round costs two multiplications, two shifts and the xors.
+// A counter word of a block lives in the lower half of a 64-bit lane; what a multiplication leaves
+// in the upper half is ignored by the next one, so a round costs two multiplications, two shifts
+// and the xors.
 
-__attribute__((target("avx2"))) void BlocksAvx2(const PhiloxBatch& b, const uint32_t* word0, int n, uint32_t* out) {
+__attribute__((target("avx2"))) void BlocksAvx2(const PhiloxBatch& b, const uint32_t* word0, int n,
+                                                uint32_t* out) {
   const __m256i m0 = _mm256_set1_epi64x(0xD2511F53), m1 = _mm256_set1_epi64x(0xCD9E8D57);
   for (int i = 0; i < n; i += 4) {
-    __m256i x0 = _mm256_cvtepu32_epi64(_mm_loadu_si128(reinterpret_cast<const __m128i*>(word0 + i)));
-    __m256i x1 = _mm256_set1_epi64x(b.word1), x2 = _mm256_set1_epi64x(b.word2), x3 = _mm256_set1_epi64x(b.word3);
+    __m256i x0 =
+        _mm256_cvtepu32_epi64(_mm_loadu_si128(reinterpret_cast<const __m128i*>(word0 + i)));
+    __m256i x1 = _mm256_set1_epi64x(b.word1), x2 = _mm256_set1_epi64x(b.word2),
+            x3 = _mm256_set1_epi64x(b.word3);
     uint32_t key0 = b.key0, key1 = b.key1;
     for (int round = 0; round < 10; ++round) {
       const __m256i p0 = _mm256_mul_epu32(x0, m0), p1 = _mm256_mul_epu32(x2, m1);
-      x0 = _mm256_xor_si256(_mm256_xor_si256(_mm256_srli_epi64(p1, 32), x1), _mm256_set1_epi64x(key0));
-      x2 = _mm256_xor_si256(_mm256_xor_si256(_mm256_srli_epi64(p0, 32), x3), _mm256_set1_epi64x(key1));
+      x0 = _mm256_xor_si256(_mm256_xor_si256(_mm256_srli_epi64(p1, 32), x1),
+                            _mm256_set1_epi64x(key0));
+      x2 = _mm256_xor_si256(_mm256_xor_si256(_mm256_srli_epi64(p0, 32), x3),
+                            _mm256_set1_epi64x(key1));
       x1 = p1;
       x3 = p0;
       key0 += 0x9E3779B9u;
@@ -47,8 +58,8 @@ __attribute__((target("avx2"))) void BlocksAvx2(const PhiloxBatch& b, const uint
 }
 
 // 16 blocks at a time: two independent chains hide the latency of the multiplications.
-__attribute__((target("avx512f"))) void BlocksAvx512(const PhiloxBatch& b, const uint32_t* word0, int n,
-                                                     uint32_t* out) {
+__attribute__((target("avx512f"))) void BlocksAvx512(const PhiloxBatch& b, const uint32_t* word0,
+                                                     int n, uint32_t* out) {
   const __m512i m0 = _mm512_set1_epi64(0xD2511F53), m1 = _mm512_set1_epi64(0xCD9E8D57);
   const __m512i from_low = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11);
   const __m512i from_high = _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15);
@@ -56,7 +67,8 @@ __attribute__((target("avx512f"))) void BlocksAvx512(const PhiloxBatch& b, const
   for (int i = 0; i < n; i += 16) {
     __m512i x0[2], x1[2], x2[2], x3[2];
     for (int h = 0; h < 2; ++h) {
-      x0[h] = _mm512_cvtepu32_epi64(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(word0 + i + 8 * h)));
+      x0[h] = _mm512_cvtepu32_epi64(
+          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(word0 + i + 8 * h)));
       x1[h] = _mm512_set1_epi64(b.word1);
       x2[h] = _mm512_set1_epi64(b.word2);
       x3[h] = _mm512_set1_epi64(b.word3);

@@ -10,7 +10,8 @@ struct PhiloxBatch {
   uint32_t word1 = 0, word2 = 0, word3 = 0, key0 = 0, key1 = 0;
 };
 
-// Arrays are padded to a multiple of this many blocks: the functions below read and write up to the next multiple.
+// Arrays are padded to a multiple of this many blocks: the functions below read and write up to the
+// next multiple.
 inline constexpr int kPhiloxPad = 16;
 
 // out[4 * i + w] = word w of the block with counter word 0 = word0[i], i < n.

@@ -36,15 +36,17 @@ struct SiteFaults {
   bool Empty() const { return steps.empty() && replay == nullptr; }
 };
 
-// bits: of a code, 4..8. Terms whose model has no business at the site, and terms of rate 0, give no step.
-// max_rate: the highest rate of a sweep that this plan is part of; it decides the sampler, so that all rates of the sweep
-// use one and stay nested. Below the term's own rate it has no effect.
-// Throws ftt::Error where a rate is below the resolution of the sampler at this site, a key does not fit the bits, or
-// the site is too large to be addressed.
-SiteFaults PlanSite(const FaultSpec& spec, const FaultSite& site, int bits, uint64_t seed, double max_rate = 0);
+// bits: of a code, 4..8. Terms whose model has no business at the site, and terms of rate 0, give
+// no step. max_rate: the highest rate of a sweep that this plan is part of; it decides the sampler,
+// so that all rates of the sweep use one and stay nested. Below the term's own rate it has no
+// effect. Throws ftt::Error where a rate is below the resolution of the sampler at this site, a key
+// does not fit the bits, or the site is too large to be addressed.
+SiteFaults PlanSite(const FaultSpec& spec, const FaultSite& site, int bits, uint64_t seed,
+                    double max_rate = 0);
 
-// Probability that a unit of the site (element, bit, cell or column: what FaultCounts::exposed counts) is hit; 0 where the
-// model has no business there. NaN for models without a probability (gauss-weight).
+// Probability that a unit of the site (element, bit, cell or column: what FaultCounts::exposed
+// counts) is hit; 0 where the model has no business there. NaN for models without a probability
+// (gauss-weight).
 double UnitProbability(const FaultTerm& term, const FaultSite& site);
 
 }  // namespace ftt

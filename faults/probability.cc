@@ -87,7 +87,8 @@ PoissonTable BuildPoisson(double mean) {
   table.guide.resize(256);
   for (uint32_t i = 0; i < 256; ++i) {
     table.guide[i] = static_cast<uint16_t>(
-        std::upper_bound(table.thresholds.begin(), table.thresholds.end(), i << 24) - table.thresholds.begin());
+        std::upper_bound(table.thresholds.begin(), table.thresholds.end(), i << 24) -
+        table.thresholds.begin());
   }
   return table;
 }
@@ -110,7 +111,8 @@ double OneMinusExp(double x) {
 }
 
 std::shared_ptr<const PoissonTable> PoissonTableFor(double mean) {
-  // A search plans the same few means at every step. The limit only bounds memory: tables in use stay alive.
+  // A search plans the same few means at every step. The limit only bounds memory: tables in use
+  // stay alive.
   constexpr size_t kLimit = 4096;
   static std::mutex mutex;
   static std::map<double, std::shared_ptr<const PoissonTable>> cache;
@@ -140,15 +142,6 @@ const std::vector<uint32_t>& NormalThresholds() {
     }
   }();
   return table;
-}
-
-Interval WilsonInterval(uint64_t hits, uint64_t n, double z) {
-  if (n == 0) return {};
-  const auto count = static_cast<double>(n);
-  const double p = static_cast<double>(hits) / count, z2 = z * z;
-  const double centre = (p + z2 / (2 * count)) / (1 + z2 / count);
-  const double half = z / (1 + z2 / count) * std::sqrt(p * (1 - p) / count + z2 / (4 * count * count));
-  return {std::max(0.0, centre - half), std::min(1.0, centre + half)};
 }
 
 }  // namespace ftt

@@ -21,7 +21,8 @@ std::vector<std::string_view> Split(std::string_view text, char separator) {
   size_t begin = 0;
   for (size_t i = 0; i <= text.size(); ++i) {
     // The plus sign of an exponent does not join terms.
-    const bool exponent = separator == '+' && i + 1 < text.size() && text[i + 1] >= '0' && text[i + 1] <= '9';
+    const bool exponent =
+        separator == '+' && i + 1 < text.size() && text[i + 1] >= '0' && text[i + 1] <= '9';
     if (i < text.size() && (text[i] != separator || exponent)) continue;
     parts.push_back(text.substr(begin, i - begin));
     begin = i + 1;
@@ -54,7 +55,8 @@ uint8_t FindModel(std::string_view name) {
     if (d < distance) nearest = i, distance = d;
     known += (i == 0 ? "" : ", ") + std::string(models[i].name);
   }
-  const std::string hint = distance <= 3 ? fmt::format("; did you mean '{}'?", models[nearest].name) : "";
+  const std::string hint =
+      distance <= 3 ? fmt::format("; did you mean '{}'?", models[nearest].name) : "";
   Fail("unknown fault model '{}'{} Known models: {}", name, hint.empty() ? "." : hint, known);
 }
 
@@ -63,14 +65,17 @@ T ParseNumber(std::string_view term, std::string_view what, std::string_view tex
   T value{};
   const char* end = text.data() + text.size();
   const auto [rest, error] = std::from_chars(text.data(), end, value);
-  FTT_CHECK(error == std::errc() && rest == end && value == value, "fault '{}': {} '{}' is not a {}number", term, what,
-            text, std::is_integral_v<T> ? "whole " : "");
+  FTT_CHECK(error == std::errc() && rest == end && value == value,
+            "fault '{}': {} '{}' is not a {}number", term, what, text,
+            std::is_integral_v<T> ? "whole " : "");
   return value;
 }
 
-int ParseInt(std::string_view term, std::string_view key, std::string_view text, int low, int high) {
+int ParseInt(std::string_view term, std::string_view key, std::string_view text, int low,
+             int high) {
   const int value = ParseNumber<int>(term, key, text);
-  FTT_CHECK(value >= low && value <= high, "fault '{}': {}={} is outside [{}, {}]", term, key, value, low, high);
+  FTT_CHECK(value >= low && value <= high, "fault '{}': {}={} is outside [{}, {}]", term, key,
+            value, low, high);
   return value;
 }
 
@@ -86,12 +91,13 @@ Enum ParseChoice(std::string_view term, std::string_view key, std::string_view t
   for (size_t i = 0; i < names.size(); ++i) {
     if (names[i] == text) return static_cast<Enum>(i);
   }
-  Fail("fault '{}': {}={}; possible are {}, {} and {}", term, key, text, names[0], names[1], names[2]);
+  Fail("fault '{}': {}={}; possible are {}, {} and {}", term, key, text, names[0], names[1],
+       names[2]);
 }
 
 void ParseSites(std::string_view term, std::string_view text, FaultTerm& out) {
-  FTT_CHECK(text == "conv" || text == "conv,linear", "fault '{}': sites={}; possible are conv and conv,linear", term,
-            text);
+  FTT_CHECK(text == "conv" || text == "conv,linear",
+            "fault '{}': sites={}; possible are conv and conv,linear", term, text);
   out.linear = text == "conv,linear";
 }
 
@@ -108,13 +114,16 @@ std::string KnownKeys(const FaultModelInfo& info) {
 
 void ParseKey(std::string_view term, std::string_view key, std::string_view value, FaultTerm& out) {
   const FaultModelInfo& info = FaultModels()[out.model];
-  const auto takes = [&](std::string_view name, uint32_t flag) { return key == name && (info.keys & flag) != 0; };
+  const auto takes = [&](std::string_view name, uint32_t flag) {
+    return key == name && (info.keys & flag) != 0;
+  };
   if (key == "lifetime") {
     out.lifetime = ParseChoice<Lifetime>(term, key, value, kLifetimes);
   } else if (key == "sampler") {
     out.sampler = ParseChoice<SamplerChoice>(term, key, value, kSamplers);
   } else if (key == "window") {
-    out.window = static_cast<uint32_t>(ParseInt(term, key, value, 1, std::numeric_limits<int>::max()));
+    out.window =
+        static_cast<uint32_t>(ParseInt(term, key, value, 1, std::numeric_limits<int>::max()));
   } else if (takes("sites", kKeySites)) {
     ParseSites(term, value, out);
   } else if (takes("saf1", kKeySaf1)) {
@@ -130,7 +139,8 @@ void ParseKey(std::string_view term, std::string_view key, std::string_view valu
   } else if (takes("mode", kKeyColumn)) {
     out.column_mode = ParseChoice<ColumnMode>(term, key, value, kModes);
   } else {
-    Fail("fault '{}': model {} has no key '{}'; its keys are {}", term, info.name, key, KnownKeys(info));
+    Fail("fault '{}': model {} has no key '{}'; its keys are {}", term, info.name, key,
+         KnownKeys(info));
   }
 }
 
@@ -140,13 +150,17 @@ void ParseKeys(std::string_view term, std::string_view keys, FaultTerm& out) {
   std::vector<std::string_view> seen;
   for (size_t i = 0; i < parts.size();) {
     const size_t equals = parts[i].find('=');
-    FTT_CHECK(equals != std::string_view::npos && equals > 0, "fault '{}': '{}' is not key=value", term, parts[i]);
+    FTT_CHECK(equals != std::string_view::npos && equals > 0, "fault '{}': '{}' is not key=value",
+              term, parts[i]);
     size_t next = i + 1;
-    while (next < parts.size() && !parts[next].empty() && parts[next].find('=') == std::string_view::npos) ++next;
+    while (next < parts.size() && !parts[next].empty() &&
+           parts[next].find('=') == std::string_view::npos)
+      ++next;
     const std::string_view key = parts[i].substr(0, equals);
     const char* begin = parts[i].data() + equals + 1;
     const char* end = parts[next - 1].data() + parts[next - 1].size();
-    FTT_CHECK(std::find(seen.begin(), seen.end(), key) == seen.end(), "fault '{}': key '{}' is given twice", term, key);
+    FTT_CHECK(std::find(seen.begin(), seen.end(), key) == seen.end(),
+              "fault '{}': key '{}' is given twice", term, key);
     seen.push_back(key);
     ParseKey(term, key, std::string_view(begin, static_cast<size_t>(end - begin)), out);
     i = next;
@@ -162,25 +176,33 @@ void CheckKeys(std::string_view term, const FaultTerm& t) {
   }
   FTT_CHECK(info.style == FaultStyle::kCells || t.sampler == SamplerChoice::kAuto,
             "fault '{}': model {} has no choice of sampler; leave sampler= out", term, info.name);
-  // What no site could resolve is refused here, before any site is known; the planner checks each site's own.
-  const double finest = info.style == FaultStyle::kEvery ? 0x1p-41 : t.sampler == SamplerChoice::kDense ? 0x1p-33 : 0x1p-46;
-  FTT_CHECK(t.rate == 0 || info.per_mac || t.rate >= finest,
-            "fault '{}': the rate is below the resolution ({:.3g}); raise it, or use 0 for no faults", term, finest);
+  // What no site could resolve is refused here, before any site is known; the planner checks each
+  // site's own.
+  const double finest = info.style == FaultStyle::kEvery     ? 0x1p-41
+                        : t.sampler == SamplerChoice::kDense ? 0x1p-33
+                                                             : 0x1p-46;
+  FTT_CHECK(
+      t.rate == 0 || info.per_mac || t.rate >= finest,
+      "fault '{}': the rate is below the resolution ({:.3g}); raise it, or use 0 for no faults",
+      term, finest);
   FTT_CHECK(t.rate == 0 || t.rate >= 0x1p-60,
             "fault '{}': the rate is below the resolution; raise it, or use 0 for no faults", term);
 }
 
 FaultTerm ParseTerm(std::string_view text) {
-  FTT_CHECK(!text.empty(), "a fault specification has an empty term; write NAME:RATE[,key=value...] joined by '+'");
+  FTT_CHECK(
+      !text.empty(),
+      "a fault specification has an empty term; write NAME:RATE[,key=value...] joined by '+'");
   const size_t colon = text.find(':');
   FaultTerm term;
   term.model = FindModel(text.substr(0, colon));
   const FaultModelInfo& info = FaultModels()[term.model];
-  FTT_CHECK(colon != std::string_view::npos, "fault '{}': no rate; write {}:RATE ({})", text, info.name,
-            info.rate_help);
+  FTT_CHECK(colon != std::string_view::npos, "fault '{}': no rate; write {}:RATE ({})", text,
+            info.name, info.rate_help);
   term.lifetime = info.lifetime;
   const size_t comma = text.find(',', colon);
-  const std::string_view rate = text.substr(colon + 1, comma == std::string_view::npos ? comma : comma - colon - 1);
+  const std::string_view rate =
+      text.substr(colon + 1, comma == std::string_view::npos ? comma : comma - colon - 1);
   term.rate = ParseShare(text, "rate", rate);
   if (comma != std::string_view::npos) ParseKeys(text, text.substr(comma + 1), term);
   CheckKeys(text, term);
@@ -204,7 +226,9 @@ std::string FaultTerm::Text() const {
   const FaultModelInfo& info = FaultModels()[model];
   const FaultTerm defaults;
   std::string text = fmt::format("{}:{}", info.name, Shortest(rate));
-  const auto add = [&](std::string_view key, const auto& v) { text += fmt::format(",{}={}", key, v); };
+  const auto add = [&](std::string_view key, const auto& v) {
+    text += fmt::format(",{}={}", key, v);
+  };
   if (lifetime != info.lifetime) add("lifetime", Name(kLifetimes, lifetime));
   if (sampler != defaults.sampler) add("sampler", Name(kSamplers, sampler));
   if (window != defaults.window) add("window", window);
@@ -228,34 +252,42 @@ FaultSpec ParseFaultSpec(const std::string& text) {
   FaultSpec spec;
   if (text.empty() || text == "none") return spec;
   for (const std::string_view term : Split(text, '+')) spec.terms.push_back(ParseTerm(term));
-  FTT_CHECK(spec.terms.size() <= kMaxFaultTerms, "fault specification '{}' has {} terms; at most {} are possible",
-            text, spec.terms.size(), kMaxFaultTerms);
+  FTT_CHECK(spec.terms.size() <= kMaxFaultTerms,
+            "fault specification '{}' has {} terms; at most {} are possible", text,
+            spec.terms.size(), kMaxFaultTerms);
   return spec;
 }
 
 std::string FaultHelpText() {
   std::string text =
-      "Faults: NAME:RATE[,key=value...], several joined by '+'; none for no faults. RATE is in [0, 1].\n\n";
+      "Faults: NAME:RATE[,key=value...], several joined by '+'; none for no faults. RATE is in [0, "
+      "1].\n\n";
   for (const FaultModelInfo& info : FaultModels()) {
     text += fmt::format("  {:<14} {} ({}, {})\n", info.name, info.help, info.rate_help,
                         Name(kLifetimes, info.lifetime));
     const std::string keys = KnownKeys(info);
-    if (info.keys != 0) text += fmt::format("  {:<14} keys: {}\n", "", keys.substr(keys.find("window, ") + 8));
+    if (info.keys != 0)
+      text += fmt::format("  {:<14} keys: {}\n", "", keys.substr(keys.find("window, ") + 8));
   }
   text +=
       "\nKeys of every model:\n"
       "  lifetime=transient|intermittent|permanent\n"
-      "                 transient: new faults for every image; intermittent: one set per `window` images (training: per\n"
-      "                 step); permanent: one set per trial. Weights are hit once per trial (training: per step).\n"
+      "                 transient: new faults for every image; intermittent: one set per `window` "
+      "images (training: per\n"
+      "                 step); permanent: one set per trial. Weights are hit once per trial "
+      "(training: per step).\n"
       "  sampler=auto|dense|sparse\n"
-      "                 auto: sparse where less than 10 % of the codes are hit. The set of faults depends on it.\n"
+      "                 auto: sparse where less than 25 % of the codes are hit. The set of faults "
+      "depends on it.\n"
       "  window=64      images that share intermittent faults\n"
       "Keys of some models:\n"
       "  sites=conv|conv,linear   mibb: also the classifier's outputs\n"
       "  saf1=0.163               share of stuck cells that are stuck at one\n"
       "  bit=K, value=0|1         only this bit; stuck at this value only\n"
-      "  rows=16, cols=16, mode=zero|max|bit   the systolic array and what a column with a stuck element gives\n"
-      "\nExamples: mibb:1e-4   ibf-feature:1e-5+adsaf:0.01   stuck-feature:1e-4,bit=7   adsaf:0.08,lifetime=transient\n";
+      "  rows=16, cols=16, mode=zero|max|bit   the systolic array and what a column with a stuck "
+      "element gives\n"
+      "\nExamples: mibb:1e-4   ibf-feature:1e-5+adsaf:0.01   stuck-feature:1e-4,bit=7   "
+      "adsaf:0.08,lifetime=transient\n";
   return text;
 }
 

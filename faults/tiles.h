@@ -10,14 +10,16 @@
 
 namespace ftt {
 
-// A consumer has Begin(int64_t base, int elements), Take(const uint32_t* payloads, uint32_t count) and End(). Tiles
-// without faults may be left out. Payload positions are below 1024 and may lie beyond the last element of the last tile.
+// A consumer has Begin(int64_t base, int elements), Take(const uint32_t* payloads, uint32_t count)
+// and End(). Tiles without faults may be left out. Payload positions are below 1024 and may lie
+// beyond the last element of the last tile.
 
 struct TileScratch {
   std::vector<uint32_t> word0, blocks, first;
 };
 
-inline void BlocksOf(const PhiloxBatch& batch, std::vector<uint32_t>& word0, std::vector<uint32_t>& blocks) {
+inline void BlocksOf(const PhiloxBatch& batch, std::vector<uint32_t>& word0,
+                     std::vector<uint32_t>& blocks) {
   const size_t n = word0.size();
   const size_t padded = (n + kPhiloxPad - 1) / kPhiloxPad * kPhiloxPad;
   word0.resize(padded);
@@ -91,7 +93,8 @@ void DenseTiles(const FaultStep& step, const PhiloxBatch& batch, int64_t element
       for (uint32_t i = 0; i < count; ++i) {
         const uint32_t u = hits[i];
         const uint32_t extra = step.dense_pairs ? draws[u * stride + 1] : 0;
-        hits[i] = DensePayload(step, u >> cells_log2, u & ((1u << cells_log2) - 1), draws[u * stride], extra);
+        hits[i] = DensePayload(step, u >> cells_log2, u & ((1u << cells_log2) - 1),
+                               draws[u * stride], extra);
       }
       consumer.Take(hits, count);
     }

@@ -83,6 +83,9 @@ class Backend {
  public:
   virtual ~Backend() = default;
   virtual std::string_view Name() const = 0;
+  virtual int Threads() const { return 1; }
+  // Seconds that all threads together have spent inside convolution kernels alone, for benchmarks; 0 where not measured.
+  virtual double ConvolutionSeconds() const { return 0; }
 
   // Exact int32 convolution or pool (averages: rounded to nearest even over the valid taps).
   // x: codes; weights: null for pools; acc: out; stats: [lanes][c] or null.

@@ -1,8 +1,8 @@
 #include "search/search.h"
 
 #include <algorithm>
-#include <chrono>
 
+#include "core/clock.h"
 #include "core/error.h"
 #include "data/split.h"
 
@@ -13,10 +13,6 @@ constexpr uint64_t kRewardFaults = 0x7265'7761'7264'0000ull;  // apart from trai
 constexpr uint32_t kRewardDraw = 0x4000'0000u;
 constexpr uint32_t kDeriveDraw = 0x8000'0000u;
 constexpr uint32_t kRandomDraw = 0x9000'0000u;
-
-double Seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 // Walks through shuffled passes over a set of image indices.
 class BatchWalk {
@@ -97,7 +93,10 @@ struct SearchLoop::Impl {
     FTT_CHECK(weight_walk->PerPass() > 0 && reward_walk->PerPass() > 0,
               "search: {} images, split {:.0f}:{:.0f}, do not fill one batch of {} on both sides", used,
               100 * c.weight_fraction, 100 * (1 - c.weight_fraction), c.batch);
-    strategy = MakeStrategy(c.strategy, c.space, c.seed);
+    ControllerOptions controller;
+    controller.learning_rate = c.controller_lr;
+    strategy = c.strategy == "reinforce" ? MakeReinforceStrategy(c.space, c.seed, controller)
+                                         : MakeStrategy(c.strategy, c.space, c.seed);
   }
 
   int64_t StepsPerEpoch() const { return weight_walk->PerPass(); }
@@ -207,7 +206,7 @@ Reward SearchLoop::Impl::MeanReward(size_t count) const {
 
 bool SearchLoop::RunEpoch(SearchEpoch* stats, const std::function<bool(int64_t, const EpochSums&)>& progress) {
   Impl& m = *impl_;
-  const double start = Seconds();
+  const double start = MonotonicSeconds();
   const int64_t steps = m.StepsPerEpoch();
   const int64_t epoch = m.step / steps;
   const bool warming = m.Warming();
@@ -228,7 +227,7 @@ bool SearchLoop::RunEpoch(SearchEpoch* stats, const std::function<bool(int64_t, 
   stats->proposals = warming ? 0 : static_cast<int>(steps / m.config.controller_every);
   stats->reward = m.MeanReward(static_cast<size_t>(stats->proposals));
   stats->entropy = m.strategy->Entropy();
-  stats->seconds = Seconds() - start;
+  stats->seconds = MonotonicSeconds() - start;
   m.sums = {};
   return true;
 }

@@ -27,6 +27,7 @@ struct SearchConfig {
   double flops_bound = 0;           // MFLOPs (2 x multiply-adds) that cost nothing; 0: no bound
   double flops_penalty = 0;         // reward -= penalty * max(0, MFLOPs / bound - 1)
   std::string strategy = "reinforce";
+  double controller_lr = 0.001;     // reinforce: Adam's learning rate
   int epochs = 10;                  // >= 1
   int warmup_epochs = 1;            // supernet only, uniform genotypes
   int batch = 64;

@@ -2,9 +2,9 @@
 
 #include <fmt/format.h>
 
-#include <chrono>
 #include <nlohmann/json.hpp>
 
+#include "core/clock.h"
 #include "core/error.h"
 #include "core/signals.h"
 #include "engine/checkpoint.h"
@@ -15,10 +15,6 @@ namespace ftt {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-double Seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 Json ToJson(const Reward& r) {
   return {{"clean", r.clean}, {"fault", r.fault}, {"penalty", r.penalty}, {"value", r.value}};
@@ -41,7 +37,7 @@ class SearchRun {
   }
 
   SearchRunResult Run() {
-    saved_at_ = Seconds();
+    saved_at_ = MonotonicSeconds();
     while (!loop_.Done()) {
       if (!RunEpoch()) {
         Save();
@@ -57,16 +53,16 @@ class SearchRun {
 
  private:
   bool RunEpoch() {
-    const double start = Seconds();
+    const double start = MonotonicSeconds();
     const int64_t first = loop_.Step(), steps = loop_.StepsPerEpoch();
     const int epoch = static_cast<int>(first / steps) + 1;
     SearchEpoch stats;
     const bool whole = loop_.RunEpoch(&stats, [&](int64_t done, const EpochSums& sums) {
-      if (observer_.step) observer_.step(epoch, done, steps, sums, Seconds() - start);
-      if (done < steps && Seconds() - saved_at_ > 60 * config_.checkpoint_minutes) Save();
+      if (observer_.step) observer_.step(epoch, done, steps, sums, MonotonicSeconds() - start);
+      if (done < steps && MonotonicSeconds() - saved_at_ > 60 * config_.checkpoint_minutes) Save();
       return !StopRequested();
     });
-    result_.seconds += Seconds() - start;
+    result_.seconds += MonotonicSeconds() - start;
     result_.images += (loop_.Step() - first) * config_.search.batch;
     if (!whole) return false;
     const Json event = {{"event", "epoch"},
@@ -99,7 +95,7 @@ class SearchRun {
     file.SetMetadata("strategy", config_.search.strategy);
     file.SetMetadata("seed", std::to_string(config_.search.seed));
     dir_.SaveCheckpoint(loop_.Step(), {{kStateFile, file.Serialize()}});
-    saved_at_ = Seconds();
+    saved_at_ = MonotonicSeconds();
   }
 
   void Load(int64_t number) {

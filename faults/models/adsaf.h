@@ -1,5 +1,6 @@
-// Stuck-at faults of RRAM crossbars: a weight is the difference of a positive and a negative array (semantics:
-// FTT-NAS, arXiv 2003.10375, section 3.3; 83.7 % SAF0 and 16.3 % SAF1 after Chen et al., ITC 2014).
+// Stuck-at faults of RRAM crossbars: a weight is the difference of a positive and a negative array
+// (semantics: FTT-NAS, arXiv 2003.10375, section 3.3; 83.7 % SAF0 and 16.3 % SAF1 after Chen et
+// al., ITC 2014).
 #pragma once
 
 #include "faults/models.h"
@@ -18,8 +19,10 @@ struct Adsaf {
             .keys = kKeySaf1,
             .valid_cells = [](int) { return 3u; },
             .rate_help = "probability per cell, two multi-level cells per weight",
-            .help = "cells of the positive and negative array are stuck at the top level (share saf1, default 0.163) "
-                    "or at zero"};
+            .help =
+                "cells of the positive and negative array are stuck at the top level (share saf1, "
+                "default 0.163) "
+                "or at zero"};
   }
   FTT_HD static FaultEffect Apply(const FaultStep& step, int code, FaultHit hit) {
     const int top = FaultCodeMax(step);
@@ -31,8 +34,8 @@ struct Adsaf {
   }
 };
 
-// One single-level cell per bit: cells 0..b-2 hold P, cells 8..8+b-2 hold N. N = 2^(b-1) does not fit b-1 cells and is
-// stored as the top level.
+// One single-level cell per bit: cells 0..b-2 hold P, cells 8..8+b-2 hold N. N = 2^(b-1) does not
+// fit b-1 cells and is stored as the top level.
 struct AdsafBit {
   static constexpr FaultModelInfo Info() {
     FaultModelInfo info = Adsaf::Info();
@@ -41,8 +44,10 @@ struct AdsafBit {
     info.mask_above = 8;
     info.valid_cells = [](int bits) { return AllBits(bits - 1) * 0x101u; };
     info.rate_help = "probability per cell, 2*(bits-1) single-level cells per weight";
-    info.help = "cells of the positive and negative array, one per bit, are stuck at one (share saf1, default 0.163) "
-                "or at zero";
+    info.help =
+        "cells of the positive and negative array, one per bit, are stuck at one (share saf1, "
+        "default 0.163) "
+        "or at zero";
     return info;
   }
   FTT_HD static FaultEffect Apply(const FaultStep& step, int code, FaultHit hit) {

@@ -14,7 +14,8 @@ struct GaussWeight {
             .rate_help = "sigma, relative to the weight",
             .help = "every convolution weight q becomes rint(q*(1+sigma*n)), n normal"};
   }
-  // saturate(rint(q * (1 + sigma * n))) in integers: hit.ones is n in steps of 2^-8, step.sigma has 40 fraction bits.
+  // saturate(rint(q * (1 + sigma * n))) in integers: hit.ones is n in steps of 2^-8, step.sigma has
+  // 40 fraction bits.
   FTT_HD static FaultEffect Apply(const FaultStep& step, int code, FaultHit hit) {
     constexpr int kShift = 48;
     const auto n = static_cast<int64_t>(static_cast<int32_t>(hit.ones));

@@ -7,14 +7,16 @@ namespace ftt {
 
 struct IbfFeature {
   static constexpr FaultModelInfo Info() {
-    return {.name = "ibf-feature",
-            .lifetime = Lifetime::kTransient,
-            .sites = kFeatureSites,
-            .cells_log2 = 3,
-            .keys = kKeyBit,
-            .valid_cells = AllBits,
-            .rate_help = "probability per bit",
-            .help = "each bit (two's complement) of every code in the feature buffer flips independently"};
+    return {
+        .name = "ibf-feature",
+        .lifetime = Lifetime::kTransient,
+        .sites = kFeatureSites,
+        .cells_log2 = 3,
+        .keys = kKeyBit,
+        .valid_cells = AllBits,
+        .rate_help = "probability per bit",
+        .help =
+            "each bit (two's complement) of every code in the feature buffer flips independently"};
   }
   FTT_HD static FaultEffect Apply(const FaultStep& step, int code, FaultHit hit) {
     return {SignExtendFault(step, code ^ static_cast<int>(hit.cells)), false};

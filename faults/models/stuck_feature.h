@@ -15,7 +15,9 @@ struct StuckFeature {
             .keys = kKeyBit | kKeyValue,
             .valid_cells = AllBits,
             .rate_help = "probability per word",
-            .help = "one bit (random, or bit=K) of a word of the feature buffer is stuck at 0 or 1 (random, or value=)"};
+            .help =
+                "one bit (random, or bit=K) of a word of the feature buffer is stuck at 0 or 1 "
+                "(random, or value=)"};
   }
   FTT_HD static FaultEffect Apply(const FaultStep& step, int code, FaultHit hit) {
     const int bit = static_cast<int>(hit.cells);

@@ -12,7 +12,6 @@ namespace ftt::cpu {
 namespace {
 
 using DataType = dnnl::memory::data_type;
-using Method = PackedWeights::State::Method;
 
 std::string Describe(const ConvShape& s) {
   return fmt::format("convolution {}x{}x{}x{} -> {}x{}x{}, kernel {}, stride {}, pad {}, dilation {}, groups {}",
@@ -160,47 +159,47 @@ ConvShape WithoutImages(ConvShape shape) {
   return shape;
 }
 
-template <typename T>
-PackedWeights::State::Part PackPart(ConvEngine::State& engine, const PrimitiveSpec& spec, const std::vector<T>& plain,
-                                    int first, ConvWorker::State& worker) {
-  return {first, spec.shape, worker.Pack(engine.Canonical(spec), plain.data())};
-}
-
-void PackF32Groups(ConvEngine::State& engine, const ConvShape& shape, const int8_t* weights,
-                   PackedWeights::State& packed, ConvWorker::State& worker) {
-  const int in = shape.in_c / shape.groups;
-  const int step = shape.groups > 1 ? in : std::min(in, ExactChannels(shape));
-  if (step == 0 || step > ExactChannels(shape)) {
-    packed.method = Method::kLoops;
-    packed.codes.assign(weights, weights + shape.WeightElements());
-    return;
-  }
-  packed.method = Method::kF32Groups;
+// Leaves packed.groups empty where plain loops have to do it.
+void PackF32Groups(ConvEngine::State& engine, const ConvShape& shape, const PackedWeights::State& packed,
+                   ConvWorker::State& worker) {
+  const int in = shape.in_c / shape.groups, exact = ExactChannels(shape);
+  const int step = shape.groups > 1 ? in : std::min(in, exact);
+  if (step == 0 || step > exact) return;
   for (int first = 0; first < in; first += step) {
     ConvShape part = shape;
     const int count = std::min(step, in - first);
     part.in_c = count * shape.groups;
-    packed.parts.push_back(
-        PackPart(engine, F32Spec(part), PlainCodes<float>(shape, weights, first, count, false), first, worker));
+    const auto plain = PlainCodes<float>(shape, packed.codes.data(), first, count, false);
+    packed.groups.push_back({first, part, worker.Pack(engine.Canonical(F32Spec(part)), plain.data())});
   }
 }
 
 template <typename T>
 void RunF32Groups(ConvEngine::State& engine, const ConvShape& shape, const T* x, const PackedWeights::State& packed,
                   int32_t* raw, ConvWorker::State& worker) {
+  std::call_once(packed.groups_once, [&] { PackF32Groups(engine, shape, packed, worker); });
+  if (packed.groups.empty()) return ConvLoops(shape, x, packed.codes.data(), raw);
   const size_t pixels = shape.InElements() / static_cast<size_t>(shape.in_c);
   const size_t outputs = shape.OutElements();
-  const size_t slice = pixels * static_cast<size_t>(packed.parts[0].shape.in_c);
+  const size_t slice = pixels * static_cast<size_t>(packed.groups[0].shape.in_c);
   const size_t padded = (slice + 15) / 16 * 16;
-  float* in = static_cast<float*>(worker.staging.Get((padded + outputs) * sizeof(float)));
+  ConvScratch& scratch = worker.groups;
+  float* in = static_cast<float*>(scratch.Get((padded + outputs) * sizeof(float)));
   float* sums = in + padded;
-  for (const PackedWeights::State::Part& part : packed.parts) {
-    ConvShape s = part.shape;
+  for (const PackedWeights::State::Group& group : packed.groups) {
+    ConvShape s = group.shape;
     s.images = shape.images;
-    SliceChannels(x, pixels, shape.in_c, part.first_channel, s.in_c, in);
-    worker.Run(engine.Get(F32Spec(s)), {in, nullptr, sums}, &part.weights);
-    AddExact(sums, outputs, part.first_channel == 0, raw);
+    SliceChannels(x, pixels, shape.in_c, group.first_channel, s.in_c, in);
+    worker.Run(engine.Get(F32Spec(s)), {in, nullptr, sums}, &group.weights);
+    AddExact(sums, outputs, group.first_channel == 0, raw);
   }
+}
+
+std::shared_ptr<PackedWeights::State> NewPacked(const ConvShape& shape, bool forward) {
+  auto packed = std::make_shared<PackedWeights::State>();
+  packed->shape = WithoutImages(shape);
+  packed->forward = forward;
+  return packed;
 }
 
 }  // namespace
@@ -226,15 +225,13 @@ PackedWeights ConvEngine::PackInt8(const ConvShape& shape, const int8_t* weights
                                    ConvWorker& worker) {
   Check(shape);
   return Guard(shape, [&] {
-    auto packed = std::make_shared<PackedWeights::State>();
-    packed->shape = WithoutImages(shape);
+    auto packed = NewPacked(shape, true);
     packed->x_unsigned = x_unsigned;
-    const PrimitiveSpec spec = Int8Spec(shape, x_unsigned);
-    if (state_->Int8IsExact(spec, *worker.state_)) {
+    packed->codes.assign(weights, weights + shape.WeightElements());
+    const Primitive& canonical = state_->Canonical(Int8Spec(shape, x_unsigned));
+    if (state_->IsExact(canonical, shape, *worker.state_)) {
       const auto plain = PlainCodes<int8_t>(shape, weights, 0, shape.in_c / shape.groups, false);
-      packed->parts.push_back(PackPart(*state_, spec, plain, 0, *worker.state_));
-    } else {
-      PackF32Groups(*state_, shape, weights, *packed, *worker.state_);
+      packed->weights = worker.state_->Pack(canonical, plain.data());
     }
     return PackedWeights(std::move(packed));
   });
@@ -243,20 +240,18 @@ PackedWeights ConvEngine::PackInt8(const ConvShape& shape, const int8_t* weights
 void ConvEngine::ConvInt8(const ConvShape& shape, const void* x, bool x_unsigned, const PackedWeights& weights,
                           int32_t* raw, ConvWorker& worker) {
   const PackedWeights::State* packed = weights.state_.get();
-  FTT_CHECK(packed != nullptr && packed->shape == WithoutImages(shape) && packed->x_unsigned == x_unsigned &&
-                packed->method <= Method::kLoops,
+  FTT_CHECK(packed != nullptr && packed->forward && packed->shape == WithoutImages(shape) &&
+                packed->x_unsigned == x_unsigned,
             "{}: the packed weights are of another convolution; pack them for this shape", Describe(shape));
   Guard(shape, [&] {
-    if (packed->method == Method::kInt8) {
+    if (packed->weights) {
       const Primitive& primitive = state_->Get(Int8Spec(shape, x_unsigned));
-      worker.state_->Run(primitive, {const_cast<void*>(x), nullptr, raw}, &packed->parts[0].weights);
-    } else if (packed->method == Method::kLoops) {
-      if (x_unsigned) {
-        ConvLoops(shape, static_cast<const uint8_t*>(x), packed->codes.data(), raw);
-      } else {
-        ConvLoops(shape, static_cast<const int8_t*>(x), packed->codes.data(), raw);
+      if (state_->IsExact(primitive, shape, *worker.state_)) {
+        worker.state_->Run(primitive, {const_cast<void*>(x), nullptr, raw}, &packed->weights);
+        return;
       }
-    } else if (x_unsigned) {
+    }
+    if (x_unsigned) {
       RunF32Groups(*state_, shape, static_cast<const uint8_t*>(x), *packed, raw, *worker.state_);
     } else {
       RunF32Groups(*state_, shape, static_cast<const int8_t*>(x), *packed, raw, *worker.state_);
@@ -267,9 +262,8 @@ void ConvEngine::ConvInt8(const ConvShape& shape, const void* x, bool x_unsigned
 const char* ConvEngine::Int8KernelName(const ConvShape& shape, bool x_unsigned, ConvWorker& worker) {
   Check(shape);
   return Guard(shape, [&]() -> const char* {
-    const PrimitiveSpec spec = Int8Spec(shape, x_unsigned);
-    if (!state_->Int8IsExact(spec, *worker.state_)) return "f32 groups";
-    return state_->Get(spec).name.c_str();
+    const Primitive& primitive = state_->Get(Int8Spec(shape, x_unsigned));
+    return state_->IsExact(primitive, shape, *worker.state_) ? primitive.name.c_str() : "f32 groups";
   });
 }
 
@@ -277,19 +271,18 @@ PackedWeights ConvEngine::PackBackwardData(const ConvShape& shape, const int8_t*
                                            ConvWorker& worker) {
   Check(shape);
   return Guard(shape, [&] {
-    auto packed = std::make_shared<PackedWeights::State>();
-    packed->shape = WithoutImages(shape);
+    auto packed = NewPacked(shape, false);
     packed->precision = precision;
     const PrimitiveSpec spec = BackwardDataSpec(shape, precision);
     const bool flip = spec.kind == PrimitiveKind::kForward;
-    packed->method = flip ? Method::kFlipped : Method::kBackward;
+    const Primitive& canonical = state_->Canonical(spec);
     const int in = shape.in_c / shape.groups;
     if (precision == GradPrecision::kBf16) {
       const auto plain = PlainCodes<uint16_t>(shape, weights, 0, in, flip);
-      packed->parts.push_back(PackPart(*state_, spec, plain, 0, *worker.state_));
+      packed->weights = worker.state_->Pack(canonical, plain.data());
     } else {
       const auto plain = PlainCodes<float>(shape, weights, 0, in, flip);
-      packed->parts.push_back(PackPart(*state_, spec, plain, 0, *worker.state_));
+      packed->weights = worker.state_->Pack(canonical, plain.data());
     }
     return PackedWeights(std::move(packed));
   });
@@ -298,11 +291,11 @@ PackedWeights ConvEngine::PackBackwardData(const ConvShape& shape, const int8_t*
 void ConvEngine::BackwardData(const ConvShape& shape, const void* diff_y, const PackedWeights& weights, float* diff_x,
                               ConvWorker& worker) {
   const PackedWeights::State* packed = weights.state_.get();
-  FTT_CHECK(packed != nullptr && packed->shape == WithoutImages(shape) && packed->method >= Method::kBackward,
+  FTT_CHECK(packed != nullptr && !packed->forward && packed->shape == WithoutImages(shape),
             "{}: the packed weights are of another convolution; pack them for this shape", Describe(shape));
   Guard(shape, [&] {
     const Primitive& primitive = state_->Get(BackwardDataSpec(shape, packed->precision));
-    worker.state_->Run(primitive, {const_cast<void*>(diff_y), nullptr, diff_x}, &packed->parts[0].weights);
+    worker.state_->Run(primitive, {const_cast<void*>(diff_y), nullptr, diff_x}, &packed->weights);
   });
 }
 

@@ -15,6 +15,14 @@ using dnnl::memory;
 // Large enough that oneDNN chooses what it would choose for a batch.
 constexpr int kCanonicalImages = 8;
 
+int FirstDim(const memory::desc& desc) {
+#if DNNL_VERSION_MAJOR >= 3
+  return static_cast<int>(desc.get_dims()[0]);
+#else
+  return static_cast<int>(desc.dims()[0]);
+#endif
+}
+
 bool TapValid(int tap, int out, int in, const ConvShape& s) {
   const int at = out * s.stride - s.pad + tap * s.dilation;
   return at >= 0 && at < in;
@@ -94,7 +102,7 @@ const Primitive& ConvEngine::State::Insert(const PrimitiveSpec& spec, const Prim
   std::unique_ptr<Primitive>& entry = primitives[spec];
   if (entry == nullptr) {
     try {
-      auto built = std::make_unique<Primitive>(BuildPrimitive(engine, spec, like));
+      auto built = BuildPrimitive(engine, spec, like);
       built->id = static_cast<int>(primitives.size()) - 1;
       entry = std::move(built);
     } catch (...) {
@@ -117,17 +125,14 @@ const Primitive& ConvEngine::State::Get(const PrimitiveSpec& spec) {
   return spec.shape.images == kCanonicalImages ? canonical : Insert(spec, &canonical);
 }
 
-bool ConvEngine::State::Int8IsExact(PrimitiveSpec spec, ConvWorker::State& worker) {
+bool ConvEngine::State::IsExact(const Primitive& primitive, ConvShape shape, ConvWorker::State& worker) const {
   if (force_no_vnni) return false;
-  spec.shape.images = kCanonicalImages;
-  {
-    const std::shared_lock lock(mutex);
-    const auto it = exact.find(spec);
-    if (it != exact.end()) return it->second;
+  if (primitive.exact == Primitive::Exact::kUnknown) {
+    shape.images = FirstDim(primitive.descs[0]);
+    const bool exact = ProbeInt8(primitive, shape, worker);
+    primitive.exact = exact ? Primitive::Exact::kYes : Primitive::Exact::kNo;
   }
-  const bool result = ProbeInt8(Canonical(spec), spec.shape, worker);
-  const std::unique_lock lock(mutex);
-  return exact.emplace(spec, result).first->second;
+  return primitive.exact == Primitive::Exact::kYes;
 }
 
 ConvWorker::State::Slot& ConvWorker::State::SlotOf(const Primitive& primitive) {

@@ -1,7 +1,8 @@
 // Internal: what ConvEngine, ConvWorker and PackedWeights hold.
 #pragma once
 
-#include <functional>
+#include <memory>
+#include <mutex>
 #include <shared_mutex>
 #include <unordered_map>
 #include <vector>
@@ -18,15 +19,14 @@ struct ConvEngine::State {
   dnnl::engine engine{dnnl::engine::kind::cpu, 0};
   bool force_no_vnni = false;
   bool fast_bf16 = false;
-  std::shared_mutex mutex;  // guards the two maps; a Primitive never changes once it is in
+  std::shared_mutex mutex;  // guards the map; a Primitive stays once it is in
   std::unordered_map<PrimitiveSpec, std::unique_ptr<Primitive>, SpecHash> primitives;
-  std::unordered_map<PrimitiveSpec, bool, SpecHash> exact;
 
   // The primitive that decides the layout of weights for every number of images.
   const Primitive& Canonical(PrimitiveSpec spec);
   const Primitive& Get(const PrimitiveSpec& spec);
-  // Whether oneDNN's int8 convolution gives exact sums here (see int8_probe in conv_dnnl_state.cc).
-  bool Int8IsExact(PrimitiveSpec spec, ConvWorker::State& worker);
+  // Whether an int8 primitive for `shape` (whatever its number of images) gives exact sums; see ProbeInt8.
+  bool IsExact(const Primitive& primitive, ConvShape shape, ConvWorker::State& worker) const;
 
  private:
   const Primitive* Find(const PrimitiveSpec& spec);
@@ -44,7 +44,8 @@ struct ConvWorker::State {
   dnnl::engine engine;
   dnnl::stream stream;
   ConvScratch scratchpad;  // of oneDNN
-  ConvScratch staging;     // of everything else
+  ConvScratch groups;      // of float convolutions that stand in for int8 ones
+  ConvScratch staging;     // of everything else, and of callers
 
  private:
   struct Slot {
@@ -56,24 +57,23 @@ struct ConvWorker::State {
 };
 
 struct PackedWeights::State {
-  enum class Method {
-    kInt8,         // one oneDNN int8 convolution
-    kF32Groups,    // float convolutions over groups of input channels, each exact, summed in int32
-    kLoops,        // plain loops: grouped convolutions whose groups are too large for one exact float sum
-    kBackward,     // transposed convolution
-    kFlipped,      // the same as a forward convolution with mirrored weights
-  };
-  struct Part {
+  // Input channels [first_channel, first_channel + shape.in_c) as a convolution of their own.
+  struct Group {
     int first_channel = 0;
-    ConvShape shape;  // what the part's primitive computes
+    ConvShape shape;
     dnnl::memory weights;
   };
-  Method method = Method::kInt8;
   ConvShape shape;  // with images = 0
-  bool x_unsigned = false;
-  GradPrecision precision = GradPrecision::kF32;
-  std::vector<Part> parts;
-  std::vector<int8_t> codes;  // kLoops
+  bool forward = true;
+  bool x_unsigned = false;                           // forward
+  GradPrecision precision = GradPrecision::kF32;     // backward
+  // What one primitive takes; empty where no int8 primitive is exact.
+  dnnl::memory weights;
+  // Forward without an exact int8 primitive: float convolutions over groups of input channels, each exact, summed in
+  // int32; or plain loops where not even one channel of a group fits. Packed on first use.
+  std::vector<int8_t> codes;
+  mutable std::once_flag groups_once;
+  mutable std::vector<Group> groups;
 };
 
 // Holds OpenMP at one thread while it lives: oneDNN plans for the number of threads it sees.

@@ -171,19 +171,20 @@ memory::desc PlainWeights(const ConvShape& shape, memory::data_type type) {
   return {WeightDims(shape), type, shape.groups == 1 ? Tag::oihw : Tag::goihw};
 }
 
-Primitive BuildPrimitive(const dnnl::engine& engine, const PrimitiveSpec& spec, const Primitive* like) {
-  Primitive out;
+std::unique_ptr<Primitive> BuildPrimitive(const dnnl::engine& engine, const PrimitiveSpec& spec,
+                                          const Primitive* like) {
+  auto out = std::make_unique<Primitive>();
   switch (spec.kind) {
-    case PrimitiveKind::kForward: BuildForward(engine, spec, like, out); break;
-    case PrimitiveKind::kBackwardData: BuildBackwardData(engine, spec, like, out); break;
-    case PrimitiveKind::kBackwardWeights: BuildBackwardWeights(engine, spec, like, out); break;
-    case PrimitiveKind::kWeightMatmul: BuildWeightMatmul(engine, spec, out); break;
+    case PrimitiveKind::kForward: BuildForward(engine, spec, like, *out); break;
+    case PrimitiveKind::kBackwardData: BuildBackwardData(engine, spec, like, *out); break;
+    case PrimitiveKind::kBackwardWeights: BuildBackwardWeights(engine, spec, like, *out); break;
+    case PrimitiveKind::kWeightMatmul: BuildWeightMatmul(engine, spec, *out); break;
   }
-  out.plain_weights = PlainWeights(spec.shape, spec.weight);
+  out->plain_weights = PlainWeights(spec.shape, spec.weight);
   if (spec.kind == PrimitiveKind::kBackwardWeights) {
-    AddReorder(engine, out.descs[2], out.plain_weights, out);
+    AddReorder(engine, out->descs[2], out->plain_weights, *out);
   } else if (spec.kind != PrimitiveKind::kWeightMatmul) {
-    AddReorder(engine, out.plain_weights, out.descs[1], out);
+    AddReorder(engine, out->plain_weights, out->descs[1], *out);
   }
   return out;
 }

@@ -4,6 +4,8 @@
 #include <dnnl.hpp>
 
 #include <array>
+#include <atomic>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -38,6 +40,9 @@ struct Primitive {
   dnnl::memory::desc plain_weights;
   dnnl::reorder reorder;  // packs plain weights, or unpacks a weight gradient
   dnnl::memory::desc reorder_scratchpad;
+  // kForward on int8: whether a probe found the sums exact. Threads may find out twice, with one result.
+  enum class Exact { kUnknown, kNo, kYes };
+  mutable std::atomic<Exact> exact{Exact::kUnknown};
 };
 
 // Plain [out][in][h][w] (with a leading group dimension where groups > 1) descriptor of a shape's weights.
@@ -50,6 +55,7 @@ inline int LayoutOperand(PrimitiveKind kind) {
 
 // Builds a primitive that leaves its scratch memory to the caller. `like`, if given, fixes the layout of the weights
 // (or of their gradient) and asks for the same implementation. Throws dnnl::error.
-Primitive BuildPrimitive(const dnnl::engine& engine, const PrimitiveSpec& spec, const Primitive* like);
+std::unique_ptr<Primitive> BuildPrimitive(const dnnl::engine& engine, const PrimitiveSpec& spec,
+                                          const Primitive* like);
 
 }  // namespace ftt::cpu

@@ -2,6 +2,8 @@
 // never on the number of threads, so neither do results.
 #pragma once
 
+#include <chrono>
+#include <functional>
 #include <vector>
 
 #include "core/aligned.h"
@@ -18,6 +20,8 @@ class CpuBackend : public Backend {
   explicit CpuBackend(int threads);
 
   std::string_view Name() const override { return "cpu"; }
+  int Threads() const override { return pool_.Threads(); }
+  double ConvolutionSeconds() const override;
   void Accumulate(const BatchDims&, const WindowShape&, const int8_t* x, WeightCodes* weights, int32_t* acc,
                   ChannelStats* stats) override;
   void Quantize(const BatchDims&, const Shape&, int bits, const int32_t* acc, const LaneNorm* norms,
@@ -55,12 +59,28 @@ class CpuBackend : public Backend {
     explicit Worker(const ConvEngine& engine) : conv(engine) {}
     ConvWorker conv;
     AlignedBytes x, acc, grad_y, grad_x;
+    double convolution_seconds = 0;
   };
   // Per-channel arrays of one lane, expanded to the channel period.
   struct PeriodNorm {
     std::vector<float> scale, shift;
   };
 
+  // Adds the time until its destruction to the worker's convolution seconds.
+  class KernelTimer {
+   public:
+    explicit KernelTimer(Worker& worker) : worker_(worker), start_(std::chrono::steady_clock::now()) {}
+    ~KernelTimer() {
+      worker_.convolution_seconds +=
+          std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+    }
+    KernelTimer(const KernelTimer&) = delete;
+    KernelTimer& operator=(const KernelTimer&) = delete;
+
+   private:
+    Worker& worker_;
+    std::chrono::steady_clock::time_point start_;
+  };
   struct AlignedPart {
     const int8_t* codes = nullptr;
     int shift = 0;

@@ -158,12 +158,16 @@ void CpuBackend::ConvBackwardTask(const WindowShape& s, const Task& t, const int
     const DepthwiseShape depthwise = ToDepthwise(s, t.images);
     const float* gy = grad_y + t.at * s.out.Elements();
     if (partial_w != nullptr) {
+      const KernelTimer timer(w);
       depthwise_.BackwardWeights(depthwise, x + t.at * s.in.Elements(), s.relu, gy, partial_w, w.conv.Scratch());
     }
     if (grad_x == nullptr) return;
     w.grad_x.Resize(t.images * s.in.Elements() * 4);
-    depthwise_.BackwardData(depthwise, gy, PackedLanes::OfLane(packed.depthwise_backward, t.lane),
-                            w.grad_x.As<float>(), w.conv.Scratch());
+    {
+      const KernelTimer timer(w);
+      depthwise_.BackwardData(depthwise, gy, PackedLanes::OfLane(packed.depthwise_backward, t.lane),
+                              w.grad_x.As<float>(), w.conv.Scratch());
+    }
     PassInputGradient(s, t, x, PowerOfTwo(weights.exponent), accumulate, w, grad_x);
     return;
   }
@@ -184,11 +188,15 @@ void CpuBackend::ConvBackwardTask(const WindowShape& s, const Task& t, const int
     } else {
       ops_.to_float(codes, n, s.relu, w.acc.As<float>());
     }
+    const KernelTimer timer(w);
     engine_.BackwardWeights(shape, w.acc.Data(), gy, precision_, partial_w, w.conv);
   }
   if (grad_x == nullptr) return;
   w.grad_x.Resize(static_cast<int64_t>(shape.InElements()) * 4);
-  engine_.BackwardData(shape, gy, PackedLanes::OfLane(packed.backward, t.lane), w.grad_x.As<float>(), w.conv);
+  {
+    const KernelTimer timer(w);
+    engine_.BackwardData(shape, gy, PackedLanes::OfLane(packed.backward, t.lane), w.grad_x.As<float>(), w.conv);
+  }
   PassInputGradient(s, t, x, PowerOfTwo(weights.exponent), accumulate, w, grad_x);
 }
 

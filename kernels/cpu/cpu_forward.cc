@@ -41,6 +41,12 @@ CpuBackend::CpuBackend(int threads) : ops_(GetElementwise()), pool_(threads) {
   for (int i = 0; i < pool_.Threads(); ++i) workers_.emplace_back(engine_);
 }
 
+double CpuBackend::ConvolutionSeconds() const {
+  double total = 0;
+  for (const Worker& w : workers_) total += w.convolution_seconds;
+  return total;
+}
+
 // Shards of about 128 Ki elements: an int32 copy fills a quarter of a typical L2 cache.
 std::vector<CpuBackend::Task> CpuBackend::Cut(const BatchDims& b, int64_t elements_per_image) const {
   const int64_t wanted = (int64_t{1} << 17) / std::max<int64_t>(elements_per_image, 1);
@@ -137,11 +143,14 @@ void CpuBackend::ConvTask(const WindowShape& s, const int8_t* x, const WeightCod
   }
   const auto& packed = *static_cast<const PackedLanes*>(weights.packed.get());
   if (IsDepthwise(s)) {
+    const KernelTimer timer(w);
     depthwise_.Forward(ToDepthwise(s, images), x, s.relu, PackedLanes::OfLane(packed.depthwise_forward, lane), acc,
                        w.conv.Scratch());
     return;
   }
-  engine_.ConvInt8(DenseShape(s, images), PrepareInput(s, x, images, w), s.relu,
+  const void* input = PrepareInput(s, x, images, w);
+  const KernelTimer timer(w);
+  engine_.ConvInt8(DenseShape(s, images), input, s.relu,
                    PackedLanes::OfLane(packed.forward, lane), acc, w.conv);
 }
 

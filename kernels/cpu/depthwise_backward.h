@@ -85,7 +85,8 @@ struct DiffLines {
     bytes = carver.Used();
     if (scratch == nullptr) return;
     Fill(zero_line, line, 0.0f);
-    Fill(rows, line * ring, 0.0f);
+    const int64_t begin = static_cast<int64_t>(left) * s.channels, end = begin + static_cast<int64_t>(s.out_w) * s.channels;
+    for (int r = 0; r < ring; ++r) FillBorders(rows + r * line, begin, end, line, 0.0f);
   }
 
   void StartImage(const float* image) {
@@ -280,7 +281,7 @@ struct WeightsRun {
     Fill(sums, sum_count, 0.0f);
     Fill(zero_x, lines.Line(), 0.0f);
     Fill(zero_y, length, 0.0f);
-    Fill(rows, lines.Line() * ring, 0.0f);
+    for (int r = 0; r < ring; ++r) FillLineBorders(lines, s.in_w, 0.0f, rows + r * lines.Line());
   }
 
   void StartImage(const int8_t* image) {
@@ -427,17 +428,15 @@ void BackwardWeightsImageRows(WeightsRun& run, const float* diff_y, int oy, int 
 // Sums are kept per phase as [column][row of taps][lane].
 inline void ReduceWeights(const WeightsRun& run, float* diff_w) {
   const DepthwiseShape& s = run.s;
-  const int taps = s.kernel * s.kernel, positions = Period(s.channels) * kLanes;
-  for (int column = 0; column < s.kernel; ++column) {
-    for (int row = 0; row < s.kernel; ++row) {
-      const float* sums = run.sums + (column * s.kernel + row) * kLanes;
-      float* tap = diff_w + row * s.kernel + column;
-      for (int channel = 0; channel < s.channels; ++channel) tap[channel * taps] = 0;
-      for (int at = 0, channel = 0; at < positions; ++at) {
-        tap[channel * taps] += sums[at / kLanes * taps * kLanes + at % kLanes];
-        channel = channel + 1 == s.channels ? 0 : channel + 1;
-      }
+  const int k = s.kernel, taps = k * k, positions = Period(s.channels) * kLanes;
+  Fill(diff_w, static_cast<int64_t>(s.channels) * taps, 0.0f);
+  for (int at = 0, channel = 0; at < positions; ++at) {
+    const float* sums = run.sums + static_cast<int64_t>(at / kLanes) * taps * kLanes + at % kLanes;
+    float* filter = diff_w + static_cast<int64_t>(channel) * taps;
+    for (int column = 0; column < k; ++column) {
+      for (int row = 0; row < k; ++row, sums += kLanes) filter[row * k + column] += *sums;
     }
+    channel = channel + 1 == s.channels ? 0 : channel + 1;
   }
 }
 

@@ -83,5 +83,23 @@ void Fill(T* p, int64_t count, T value) {
   for (int64_t i = 0; i < count; ++i) p[i] = value;
 }
 
+// Everything outside [begin, end).
+template <typename T>
+void FillBorders(T* line, int64_t begin, int64_t end, int64_t size, T value) {
+  Fill(line, begin, value);
+  Fill(line + end, size - end, value);
+}
+
+// What staging a row of `pixels` pixels does not write in every part of a line.
+template <typename T>
+void FillLineBorders(const LinePlan& plan, int pixels, T value, T* line) {
+  if (plan.planes > 1) {
+    Fill(line, plan.Line(), value);
+    return;
+  }
+  const int64_t begin = static_cast<int64_t>(plan.pad) * plan.channels;
+  FillBorders(line, begin, begin + static_cast<int64_t>(PixelsUsed(plan, pixels)) * plan.channels, plan.Line(), value);
+}
+
 }  // namespace
 }  // namespace ftt::cpu

@@ -50,7 +50,8 @@ TEST(Philox, UniformStaysBelowOne) {
   PhiloxSequence sequence(2, Stream::kInit, 0);
   double sum = 0;
   for (int i = 0; i < 10000; ++i) {
-    const double x = i % 2 == 0 ? static_cast<double>(sequence.Uniform()) : sequence.UniformDouble();
+    const double x =
+        i % 2 == 0 ? static_cast<double>(sequence.Uniform()) : sequence.UniformDouble();
     ASSERT_GE(x, 0);
     ASSERT_LT(x, 1);
     sum += x;

@@ -28,25 +28,31 @@ TEST(ThreadPool, RunsEveryTaskExactlyOnce) {
         ++runs[static_cast<size_t>(task)];
         if (worker < 0 || worker >= threads) ++bad_worker;
       });
-      for (int task = 0; task < tasks; ++task) EXPECT_EQ(runs[static_cast<size_t>(task)], 1) << task;
+      for (int task = 0; task < tasks; ++task)
+        EXPECT_EQ(runs[static_cast<size_t>(task)], 1) << task;
       EXPECT_EQ(bad_worker, 0);
     }
   }
 }
 
-TEST(ThreadPool, ZeroThreadsMeansOnePerCore) { EXPECT_EQ(ThreadPool(0).Threads(), AvailableCores()); }
+TEST(ThreadPool, ZeroThreadsMeansOnePerCore) {
+  EXPECT_EQ(ThreadPool(0).Threads(), AvailableCores());
+}
 
 TEST(ThreadPool, RejectsNegativeThreads) { EXPECT_THROW(ThreadPool(-1), Error); }
 
-// Jobs so short that workers of one meet the start of the next, with pauses that let them fall asleep in between. The
-// result of a job is plain memory, so a missing happens-before shows under the thread sanitizer.
+// Jobs so short that workers of one meet the start of the next, with pauses that let them fall
+// asleep in between. The result of a job is plain memory, so a missing happens-before shows under
+// the thread sanitizer.
 TEST(ThreadPool, ManyShortJobs) {
   ThreadPool pool(3);
   std::vector<int64_t> results(37);
   for (int job = 0; job < 3000; ++job) {
     const int tasks = 1 + job % 37;
-    pool.ParallelFor(tasks, [&](int task, int) { results[static_cast<size_t>(task)] = job + task; });
-    for (int task = 0; task < tasks; ++task) ASSERT_EQ(results[static_cast<size_t>(task)], job + task);
+    pool.ParallelFor(tasks,
+                     [&](int task, int) { results[static_cast<size_t>(task)] = job + task; });
+    for (int task = 0; task < tasks; ++task)
+      ASSERT_EQ(results[static_cast<size_t>(task)], job + task);
     if (job % 500 == 499) std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
 }
@@ -74,7 +80,8 @@ TEST(ThreadPool, RethrowsExceptionOfLowestFailingTask) {
       try {
         pool.ParallelFor(100, [&](int task, int) {
           if (task < 40) ++before;
-          if (task == 40 || task == 41 || task == 99) throw std::runtime_error(std::to_string(task));
+          if (task == 40 || task == 41 || task == 99)
+            throw std::runtime_error(std::to_string(task));
         });
         FAIL() << "no exception";
       } catch (const std::runtime_error& error) {

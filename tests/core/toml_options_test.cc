@@ -62,10 +62,29 @@ TEST(TomlOptions, ErrorsNameFileAndLine) {
 }
 
 TEST(TomlOptions, ValuesReadBack) {
-  for (const char* text :
-       {"", "7", "-3", "0", "007", "1e-4", "0.5", ".5", "5.", "1.e5", "1.5e+10", "true", "nan",
-        "inf", "-", "+1", "0x10", "1_000", "12345678901234567890", "9223372036854775807",
-        "mibb:1e-4,lifetime=permanent+adsaf:0.08", "a\"b\\c\n\x7f", "normal_0=[('sep', 0, 2)]"}) {
+  for (const char* text : {"",
+                           "7",
+                           "-3",
+                           "0",
+                           "007",
+                           "1e-4",
+                           "0.5",
+                           ".5",
+                           "5.",
+                           "1.e5",
+                           "1.5e+10",
+                           "true",
+                           "nan",
+                           "inf",
+                           "-",
+                           "+1",
+                           "0x10",
+                           "1_000",
+                           "12345678901234567890",
+                           "9223372036854775807",
+                           "mibb:1e-4,lifetime=permanent+adsaf:0.08",
+                           "a\"b\\c\n\x7f",
+                           "normal_0=[('sep', 0, 2)]"}) {
     const std::string value = TomlValue(text);
     const auto options = ParseTomlOptions("key = " + value + "\n", "c.toml");
     ASSERT_EQ(options.size(), 1U) << text;

@@ -1,0 +1,20 @@
+#include <string>
+#include <vector>
+
+#include "cli/commands.h"
+#include "cli/program.h"
+
+namespace {
+
+constexpr ftt::Command kCommands[] = {
+    {"search", "Find a fault-tolerant architecture", ftt::SetUpSearch},
+    {"train", "Train one network, with faults in the loop or without", ftt::SetUpTrain},
+    {"eval", "Measure a trained network, clean and under faults", ftt::SetUpEval},
+    {"bench", "Time networks: what faults cost, what surrounds the convolutions", ftt::SetUpBench},
+    {"data", "Get, check and look at data sets", ftt::SetUpData},
+    {"info", "Versions, processor features and build flags", ftt::SetUpInfo},
+};
+
+}  // namespace
+
+int main(int argc, char** argv) { return ftt::RunProgram(kCommands, {argv + 1, argv + argc}); }

@@ -1,0 +1,298 @@
+// The engine end to end on small networks: learning, exactness of deploy mode, resume.
+#include <gtest/gtest.h>
+
+#include <unistd.h>
+
+#include <csignal>
+#include <filesystem>
+
+#include "core/file.h"
+#include "core/philox.h"
+#include "core/signals.h"
+#include "engine/checkpoint.h"
+#include "engine/evaluate.h"
+#include "engine/networks/networks.h"
+#include "engine/run_dir.h"
+#include "engine/train_run.h"
+
+namespace ftt {
+namespace {
+
+Dataset SmallShapes() {
+  static const Dataset data = LoadDataset("shapes:640,100");
+  return data;
+}
+
+NetworkSpec TinySpec(const Dataset& data, const std::string& name = "tiny-cnn") {
+  return ResolveNetwork(name, {}, {data.train.height, data.train.width, data.train.channels}, data.classes);
+}
+
+TrainConfig TinyTraining() {
+  TrainConfig c;
+  c.epochs = 2;
+  c.batch = 32;
+  c.schedule.base = 0.1f;
+  c.faults = ParseFaultSpec("mibb:1e-3");
+  c.calibration_images = 64;
+  return c;
+}
+
+// A genotype that has every primitive.
+constexpr char kEveryOp[] =
+    "normal_0=[('sep_conv_3x3', 0, 2), ('sep_conv_5x5', 1, 2), ('dil_conv_3x3', 0, 3), ('dil_conv_5x5', 2, 3), "
+    "('max_pool_3x3', 1, 4), ('avg_pool_3x3', 3, 4), ('none', 0, 5), ('skip_connect', 4, 5)], "
+    "reduce_1=[('relu_conv_bn_3x3', 0, 2), ('relu_conv_bn_5x5', 1, 2), ('conv_1x1', 1, 3), ('skip_connect', 0, 3), "
+    "('max_pool_3x3', 0, 4), ('avg_pool_3x3', 1, 4), ('none', 2, 5), ('none', 0, 5)]";
+
+Program EveryOpNetwork() {
+  CellNetOptions options;
+  options.init_channels = 4;
+  options.cells = 3;
+  options.stem_multiplier = 1;
+  return BuildCellNetwork(ParseGenotype(kEveryOp), options, {16, 16, 3}, 10);
+}
+
+ImageSet Noise(const Shape& s, int count) {
+  ImageSet images;
+  images.height = s.h;
+  images.width = s.w;
+  images.channels = s.c;
+  PhiloxSequence draws(3, Stream::kShapes, 5);
+  images.pixels.resize(static_cast<size_t>(count * s.Elements()));
+  for (uint8_t& p : images.pixels) p = static_cast<uint8_t>(draws.Next());
+  for (int i = 0; i < count; ++i) images.labels.push_back(static_cast<uint8_t>(i % 10));
+  return images;
+}
+
+DeployModel FreshModel(Backend& backend, const Program& program, const ImageSet& images) {
+  ParamStore params(9);
+  const InputCoding coding({0.5f, 0.4f, 0.45f}, {0.25f, 0.2f, 0.22f}, 8);
+  TrainExecutor executor(backend, params, coding, {});
+  return Freeze(program, params, coding, Calibrate(executor, program, images, images.Size(), 4), 8);
+}
+
+TEST(TrainTest, LossFallsAlongTheGradient) {
+  const auto backend = MakeCpuBackend(2);
+  const Program program = EveryOpNetwork();
+  const ImageSet images = Noise(program.InputShape(), 32);
+  ParamStore params(4);
+  TrainExecutor executor(*backend, params, InputCoding({0.5f, 0.5f, 0.5f}, {0.25f, 0.25f, 0.25f}, 8), {});
+  std::vector<uint32_t> ids(32);
+  const TrainBatch batch{32, images.pixels.data(), images.labels.data(), ids.data(), 0};
+  double first = 0, last = 0;
+  for (int step = 0; step < 25; ++step) {
+    const auto r = executor.Run(program, batch, {LaneSpec{}}, TrainExecutor::Mode::kTrain);
+    (step == 0 ? first : last) = r[0].loss;
+    OptimizerStep({}, program, params, executor, 0.02f);
+  }
+  EXPECT_LT(last, 0.7 * first);  // one batch, learnt by heart
+}
+
+TEST(TrainTest, RefAndCpuAgreeOnAStep) {
+  const Program program = EveryOpNetwork();
+  const ImageSet images = Noise(program.InputShape(), 4);
+  const std::vector<uint32_t> ids = {7, 8, 9, 10};
+  const FaultSpec faults = ParseFaultSpec("mibb:1e-3+adsaf:0.05");
+  std::vector<std::vector<float>> gradients;
+  std::vector<double> losses;
+  for (const char* name : {"ref", "cpu"}) {
+    const auto backend = MakeBackend(name, 2);
+    ParamStore params(4);
+    TrainExecutor executor(*backend, params, InputCoding({0.5f, 0.5f, 0.5f}, {0.25f, 0.25f, 0.25f}, 8), {});
+    const TrainBatch batch{4, images.pixels.data(), images.labels.data(), ids.data(), 3};
+    LaneSpec faulty;
+    faulty.faults = &faults;
+    faulty.moment = {3, true};
+    const auto r = executor.Run(program, batch, {LaneSpec{}, faulty}, TrainExecutor::Mode::kTrain);
+    losses.push_back(r[1].loss);
+    gradients.push_back(executor.Gradient());
+    EXPECT_GT(r[1].faults.delivered, 0u);
+    EXPECT_EQ(r[0].faults.delivered, 0u);
+  }
+  EXPECT_NEAR(losses[0], losses[1], 0.02 * losses[0]);
+  double difference = 0, norm = 0;
+  for (size_t i = 0; i < gradients[0].size(); ++i) {
+    difference += std::pow(gradients[0][i] - gradients[1][i], 2);
+    norm += std::pow(gradients[0][i], 2);
+  }
+  // statistics may differ in the last bit, and a code that rounds the other way echoes through the network
+  EXPECT_LT(std::sqrt(difference / norm), 0.1);
+}
+
+TEST(DeployTest, CpuEqualsRefForEveryFaultModelWhateverTheBatchLanesAndThreads) {
+  const Program program = EveryOpNetwork();
+  const ImageSet images = Noise(program.InputShape(), 9);
+  const auto ref = MakeRefBackend();
+  const DeployModel model = FreshModel(*ref, program, images);
+  for (const char* text : {"none", "mibb:1e-3", "mibb:1e-3,sites=conv,linear", "ibf-feature:1e-3", "ibf-weight:1e-2",
+                           "adsaf:0.08", "adsaf-bit:0.02", "stuck-feature:1e-3", "gauss-weight:0.1", "lane-stuck:0.01"}) {
+    SCOPED_TRACE(text);
+    const FaultSpec spec = ParseFaultSpec(text);
+    EvaluateOptions options;
+    options.trials = 3;
+    options.batch = 9;
+    const EvaluateResult want = Evaluate(*ref, model, images, &spec, options);
+    for (const int threads : {1, 3}) {
+      const auto cpu = MakeCpuBackend(threads);
+      EXPECT_GT(CheckBackends(*cpu, *ref, model, images, &spec, options), 0);
+      for (const int batch : {1, 7, 64}) {
+        for (const int lanes : {1, 2, 3}) {
+          options.batch = batch;
+          options.lanes = lanes;
+          const EvaluateResult got = Evaluate(*cpu, model, images, &spec, options);
+          EXPECT_EQ(got.golden_correct, want.golden_correct);
+          ASSERT_EQ(got.trials.size(), want.trials.size());
+          for (size_t t = 0; t < got.trials.size(); ++t) {
+            EXPECT_EQ(got.trials[t].correct, want.trials[t].correct) << batch << " " << lanes;
+            EXPECT_EQ(got.trials[t].changed, want.trials[t].changed) << batch << " " << lanes;
+            EXPECT_EQ(got.trials[t].faults.delivered, want.trials[t].faults.delivered) << batch << " " << lanes;
+          }
+        }
+      }
+      options.batch = 9;
+      options.lanes = 1;
+    }
+  }
+}
+
+TEST(DeployTest, CheckFindsADifference) {
+  const Program program = EveryOpNetwork();
+  const ImageSet images = Noise(program.InputShape(), 2);
+  const auto ref = MakeRefBackend();
+  const DeployModel model = FreshModel(*ref, program, images);
+  class Wrong : public Backend {
+   public:
+    Wrong() : inner_(MakeRefBackend()) {}
+    std::string_view Name() const override { return "wrong"; }
+    void Accumulate(const BatchDims& b, const WindowShape& s, const int8_t* x, WeightCodes* w, int32_t* a,
+                    ChannelStats* t) override { inner_->Accumulate(b, s, x, w, a, t); }
+    void Quantize(const BatchDims& b, const Shape& s, int bits, const int32_t* a, const LaneNorm* n,
+                  const LaneFaults* f, int8_t* c, uint8_t* m) override { inner_->Quantize(b, s, bits, a, n, f, c, m); }
+    void Inject(const BatchDims& b, const Shape& s, const LaneFaults* f, int8_t* c) override { inner_->Inject(b, s, f, c); }
+    void AccumulateQuantize(const BatchDims& b, const WindowShape& s, int bits, const int8_t* x, WeightCodes* w,
+                            const LaneNorm& n, const LaneFaults* f, int8_t* c) override {
+      inner_->AccumulateQuantize(b, s, bits, x, w, n, f, c);
+      if (++calls_ == 4) c[5] = static_cast<int8_t>(c[5] ^ 1);
+    }
+    void Add(const BatchDims& b, const Shape& s, int bits, const std::vector<SumInput>& i, bool d, int* e,
+             const LaneFaults* f, int8_t* c, uint8_t* m) override { inner_->Add(b, s, bits, i, d, e, f, c, m); }
+    void Concat(const BatchDims& b, const Shape& s, int bits, const std::vector<SumInput>& i, const int* e,
+                const LaneFaults* f, int8_t* c) override { inner_->Concat(b, s, bits, i, e, f, c); }
+    void GlobalSum(const BatchDims& b, const Shape& s, bool r, const int8_t* x, int32_t* a) override {
+      inner_->GlobalSum(b, s, r, x, a);
+    }
+    void Linear(const BatchDims& b, int in, int out, const int8_t* x, const WeightCodes& w, const float* u,
+                const float* bias, const uint8_t* k, float* l) override { inner_->Linear(b, in, out, x, w, u, bias, k, l); }
+    void NormBackward(const BatchDims&, const Shape&, const int32_t*, const LaneNorm*, const float*, const uint8_t*,
+                      float*, float*, float*) override {}
+    void WindowBackward(const BatchDims&, const WindowShape&, const int8_t*, const int*, WeightCodes*, const float*,
+                        float*, bool, float*) override {}
+    void SumBackward(const BatchDims&, const Shape&, const SumInput&, int, const uint8_t*, const float*, float*,
+                     bool) override {}
+    void GlobalSumBackward(const BatchDims&, const Shape&, bool, const int8_t*, const uint8_t*, const float*, float*,
+                           bool) override {}
+    void LinearBackward(const BatchDims&, int, int, const int8_t*, const float*, const WeightCodes&, const uint8_t*,
+                        float, const float*, float*, float*, float*) override {}
+
+   private:
+    std::unique_ptr<Backend> inner_;
+    int calls_ = 0;
+  };
+  Wrong wrong;
+  try {
+    CheckBackends(wrong, *ref, model, images, nullptr, {});
+    FAIL() << "the difference was not found";
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("element 5"), std::string::npos) << e.what();
+  }
+}
+
+class RunTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    root_ = std::filesystem::temp_directory_path() / ("ftt_run_" + std::to_string(::getpid()));
+    std::filesystem::remove_all(root_);
+    std::filesystem::create_directories(root_);
+  }
+  void TearDown() override { std::filesystem::remove_all(root_); }
+
+  TrainRunConfig Config(const std::string& name) {
+    TrainRunConfig c;
+    c.out = (root_ / name).string();
+    c.config_text = "epochs = 2\n";
+    c.network = TinySpec(data_);
+    c.train = TinyTraining();
+    c.evaluate.trials = 1;
+    c.evaluate.limit = 50;
+    c.eval_faults = c.train.faults;
+    return c;
+  }
+  std::string State(const TrainRunConfig& c) { return ReadFile(FindStateFile(c.out)); }
+
+  std::filesystem::path root_;
+  Dataset data_ = SmallShapes();
+  std::unique_ptr<Backend> backend_ = MakeCpuBackend(2);
+};
+
+TEST_F(RunTest, SameSeedSameBytesAndResumeAfterASignalToo) {
+  const TrainRunConfig first = Config("first"), second = Config("second");
+  ASSERT_TRUE(RunTraining(*backend_, data_, first, {}).finished);
+  // stopped in the middle of the second epoch, then continued
+  TrainObserver stopper;
+  stopper.step = [](int epoch, int64_t done, int64_t, const EpochSums&, double) {
+    if (epoch == 2 && done == 7) std::raise(SIGTERM);
+  };
+  const TrainRunResult stopped = RunTraining(*backend_, data_, second, stopper);
+  EXPECT_FALSE(stopped.finished);
+  EXPECT_EQ(stopped.step, 27);
+  ClearStopRequest();
+  TrainRunConfig again = second;
+  again.resume = true;
+  ASSERT_TRUE(RunTraining(*backend_, data_, again, {}).finished);
+  EXPECT_EQ(State(first), State(second));
+  EXPECT_EQ(ReadFile(first.out + "/result.json"), ReadFile(second.out + "/result.json"));
+}
+
+TEST_F(RunTest, BadRunsChangeNothing) {
+  const TrainRunConfig config = Config("run");
+  ASSERT_TRUE(RunTraining(*backend_, data_, config, {}).finished);
+  const std::string before = State(config);
+  EXPECT_THROW(RunTraining(*backend_, data_, config, {}), Error);  // holds another run
+  TrainRunConfig other = config;
+  other.resume = true;
+  other.config_text = "epochs = 3\n";
+  EXPECT_THROW(RunTraining(*backend_, data_, other, {}), Error);  // another configuration
+  EXPECT_EQ(before, State(config));
+  // a damaged checkpoint
+  std::string bytes = before;
+  bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 1);
+  AtomicWriteFile(FindStateFile(config.out), bytes);
+  EXPECT_THROW(LoadTrained(config.out), Error);
+  TrainRunConfig damaged = config;
+  damaged.resume = true;
+  EXPECT_THROW(RunTraining(*backend_, data_, damaged, {}), Error);
+  EXPECT_EQ(bytes, State(config));
+}
+
+TEST_F(RunTest, ReplayOfAFaultListGivesTheSamePredictions) {
+  const TrainRunConfig config = Config("run");
+  ASSERT_TRUE(RunTraining(*backend_, data_, config, {}).finished);
+  const TrainedNetwork net = LoadTrained(config.out);
+  const FaultSpec spec = ParseFaultSpec("mibb:1e-3+adsaf:0.05");
+  EvaluateOptions options;
+  options.trials = 2;
+  options.limit = 40;
+  FaultRecorder recorder;
+  const EvaluateResult want = Evaluate(*backend_, net.model, data_.test, &spec, options, &recorder);
+  const ReplayPlan replay(recorder.TakeSorted());
+  options.replay = &replay;
+  const EvaluateResult got = Evaluate(*backend_, net.model, data_.test, nullptr, options);
+  ASSERT_EQ(got.trials.size(), 2u);
+  for (size_t t = 0; t < 2; ++t) {
+    EXPECT_EQ(got.trials[t].correct, want.trials[t].correct);
+    EXPECT_EQ(got.trials[t].changed, want.trials[t].changed);
+  }
+}
+
+}  // namespace
+}  // namespace ftt
