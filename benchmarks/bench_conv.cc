@@ -1,6 +1,7 @@
-// Convolution building blocks of the CPU backend on one thread, each next to its floor: the larger of its bytes over
-// the measured copy bandwidth and its operations over the measured arithmetic rate (the best of oneDNN's dense
-// convolutions). Depthwise rows run beside oneDNN's own. A row whose result differs from plain loops is an error.
+// Convolution building blocks of the CPU backend on one thread, each next to its floor: the larger
+// of its bytes over the measured copy bandwidth and its operations over the measured arithmetic
+// rate (the best of oneDNN's dense convolutions). Depthwise rows run beside oneDNN's own. A row
+// whose result differs from plain loops is an error.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
@@ -27,23 +28,32 @@ struct Row {
 };
 
 const char* DirectionName(Direction d) {
-  return d == Direction::kForward ? "forward" : d == Direction::kBackwardData ? "diff_data" : "diff_weights";
+  return d == Direction::kForward        ? "forward"
+         : d == Direction::kBackwardData ? "diff_data"
+                                         : "diff_weights";
 }
 
 const char* KernelName(Kernel k) {
   switch (k) {
-    case Kernel::kOneDnnInt8: return "onednn_int8";
-    case Kernel::kOneDnnF32: return "onednn_f32";
-    case Kernel::kOneDnnBf16: return "onednn_bf16";
-    default: return "own";
+    case Kernel::kOneDnnInt8:
+      return "onednn_int8";
+    case Kernel::kOneDnnF32:
+      return "onednn_f32";
+    case Kernel::kOneDnnBf16:
+      return "onednn_bf16";
+    default:
+      return "own";
   }
 }
 
 DepthwiseShape Depth(const ConvShape& s) {
-  return {s.images, s.in_h, s.in_w, s.out_h, s.out_w, s.in_c, s.kernel, s.stride, s.pad, s.dilation};
+  return {s.images, s.in_h,   s.in_w,   s.out_h, s.out_w,
+          s.in_c,   s.kernel, s.stride, s.pad,   s.dilation};
 }
 
-GradPrecision Precision(Kernel k) { return k == Kernel::kOneDnnBf16 ? GradPrecision::kBf16 : GradPrecision::kF32; }
+GradPrecision Precision(Kernel k) {
+  return k == Kernel::kOneDnnBf16 ? GradPrecision::kBf16 : GradPrecision::kF32;
+}
 
 // One row's buffers and packed weights. Activations are codes after a ReLU.
 class Case {
@@ -70,16 +80,21 @@ class Case {
     const bool own = row_.kernel == Kernel::kDepthwise;
     switch (row_.direction) {
       case Direction::kForward:
-        if (own) return depthwise_.Forward(Depth(s), x_.data(), true, depthwise_w_, raw_.data(), scratch_);
+        if (own)
+          return depthwise_.Forward(Depth(s), x_.data(), true, depthwise_w_, raw_.data(), scratch_);
         return engine_.ConvInt8(s, x_.data(), true, packed_, raw_.data(), worker_);
       case Direction::kBackwardData:
-        if (own) return depthwise_.BackwardData(Depth(s), diff_y_.data(), depthwise_w_, diff_x_.data(), scratch_);
+        if (own)
+          return depthwise_.BackwardData(Depth(s), diff_y_.data(), depthwise_w_, diff_x_.data(),
+                                         scratch_);
         return engine_.BackwardData(s, DiffY(), packed_, diff_x_.data(), worker_);
       case Direction::kBackwardWeights:
         if (own) {
-          return depthwise_.BackwardWeights(Depth(s), x_.data(), true, diff_y_.data(), diff_w_.data(), scratch_);
+          return depthwise_.BackwardWeights(Depth(s), x_.data(), true, diff_y_.data(),
+                                            diff_w_.data(), scratch_);
         }
-        return engine_.BackwardWeights(s, X(), DiffY(), Precision(row_.kernel), diff_w_packed_.data(), worker_);
+        return engine_.BackwardWeights(s, X(), DiffY(), Precision(row_.kernel),
+                                       diff_w_packed_.data(), worker_);
     }
   }
 
@@ -88,11 +103,14 @@ class Case {
     const ConvShape& s = row_.shape;
     const double bound = row_.kernel == Kernel::kOneDnnBf16 ? 1e-2 : 1e-5;
     switch (row_.direction) {
-      case Direction::kForward: return raw_ == NaiveForward(s, x_.data(), w_);
-      case Direction::kBackwardData: return RelativeError(diff_x_.data(), NaiveBackwardData(s, diff_y_, w_)) < bound;
+      case Direction::kForward:
+        return raw_ == NaiveForward(s, x_.data(), w_);
+      case Direction::kBackwardData:
+        return RelativeError(diff_x_.data(), NaiveBackwardData(s, diff_y_, w_)) < bound;
       default:
         if (row_.kernel != Kernel::kDepthwise) {
-          engine_.UnpackDiffWeights(s, Precision(row_.kernel), diff_w_packed_.data(), diff_w_.data(), worker_);
+          engine_.UnpackDiffWeights(s, Precision(row_.kernel), diff_w_packed_.data(),
+                                    diff_w_.data(), worker_);
         }
         return RelativeError(diff_w_.data(), NaiveBackwardWeights(s, x_, true, diff_y_)) < bound;
     }
@@ -114,8 +132,12 @@ class Case {
     }
   }
   bool Bf16() const { return row_.kernel == Kernel::kOneDnnBf16; }
-  const void* X() const { return Bf16() ? static_cast<const void*>(x_bf16_.data()) : x_f32_.data(); }
-  const void* DiffY() const { return Bf16() ? static_cast<const void*>(diff_y_bf16_.data()) : diff_y_.data(); }
+  const void* X() const {
+    return Bf16() ? static_cast<const void*>(x_bf16_.data()) : x_f32_.data();
+  }
+  const void* DiffY() const {
+    return Bf16() ? static_cast<const void*>(diff_y_bf16_.data()) : diff_y_.data();
+  }
 
   Row row_;
   ConvEngine engine_;
@@ -137,7 +159,8 @@ double BestSeconds(int repeats, const Body& body) {
   for (int i = 0; i < repeats; ++i) {
     const auto start = std::chrono::steady_clock::now();
     body();
-    best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    best = std::min(
+        best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   }
   return best;
 }
@@ -156,7 +179,8 @@ double CopyBandwidth(size_t bytes) {
 // Multiply-adds per second of the best dense convolution.
 double ArithmeticRate(Kernel kernel) {
   const ConvShape s = SameShape(16, 16, 16, 64, 64, 3);
-  Case work({kernel == Kernel::kOneDnnInt8 ? Direction::kForward : Direction::kBackwardData, kernel, s});
+  Case work(
+      {kernel == Kernel::kOneDnnInt8 ? Direction::kForward : Direction::kBackwardData, kernel, s});
   return static_cast<double>(s.MultiplyAdds()) / BestSeconds(20, [&] { work.Run(); });
 }
 
@@ -164,8 +188,10 @@ size_t Bytes(const Row& row) {
   const ConvShape& s = row.shape;
   const size_t operand = row.kernel == Kernel::kOneDnnBf16 ? 2 : 4;
   switch (row.direction) {
-    case Direction::kForward: return s.InElements() + 4 * s.OutElements() + s.WeightElements();
-    case Direction::kBackwardData: return operand * s.OutElements() + 4 * s.InElements() + s.WeightElements();
+    case Direction::kForward:
+      return s.InElements() + 4 * s.OutElements() + s.WeightElements();
+    case Direction::kBackwardData:
+      return operand * s.OutElements() + 4 * s.InElements() + s.WeightElements();
     default: {
       const size_t x = row.kernel == Kernel::kDepthwise ? 1 : operand;  // own kernels read codes
       return x * s.InElements() + operand * s.OutElements() + 4 * s.WeightElements();
@@ -176,7 +202,8 @@ size_t Bytes(const Row& row) {
 double FloorSeconds(const Row& row) {
   static const double int8_rate = ArithmeticRate(Kernel::kOneDnnInt8);
   static const double f32_rate = ArithmeticRate(Kernel::kOneDnnF32);
-  static const double bf16_rate = ConvEngine().HasFastBf16() ? ArithmeticRate(Kernel::kOneDnnBf16) : f32_rate;
+  static const double bf16_rate =
+      ConvEngine().HasFastBf16() ? ArithmeticRate(Kernel::kOneDnnBf16) : f32_rate;
   const bool depthwise = row.shape.groups > 1;
   const double rate = row.direction == Direction::kForward && !depthwise ? int8_rate
                       : row.kernel == Kernel::kOneDnnBf16                ? bf16_rate
@@ -196,7 +223,8 @@ void RunRow(benchmark::State& state, const Row& row) {
     return;
   }
   Case work(row);
-  // The best iteration, so that other work on the machine disturbs the figures less than it does the mean.
+  // The best iteration, so that other work on the machine disturbs the figures less than it does
+  // the mean.
   double best = 1e9;
   for (auto _ : state) best = std::min(best, BestSeconds(1, [&] { work.Run(); }));
   state.counters["best_us"] = best * 1e6;
@@ -208,8 +236,8 @@ void Register(const Row& row) {
   const ConvShape& s = row.shape;
   const std::string name =
       fmt::format("{}/{}/{}/{}to{}_k{}_s{}_d{}_{}x{}_n{}", s.groups > 1 ? "depthwise" : "dense",
-                  DirectionName(row.direction), KernelName(row.kernel), s.in_c, s.out_c, s.kernel, s.stride,
-                  s.dilation, s.in_h, s.in_w, s.images);
+                  DirectionName(row.direction), KernelName(row.kernel), s.in_c, s.out_c, s.kernel,
+                  s.stride, s.dilation, s.in_h, s.in_w, s.images);
   benchmark::RegisterBenchmark(name.c_str(), [row](benchmark::State& state) { RunRow(state, row); })
       ->Unit(benchmark::kMicrosecond)
       ->MinTime(0.1);
@@ -224,7 +252,8 @@ void RegisterDense(const ConvShape& s) {
 }
 
 void RegisterDepthwise(int images, int size, int channels, int kernel, int stride, int dilation) {
-  const ConvShape s = SameShape(images, size, size, channels, channels, kernel, stride, dilation, channels);
+  const ConvShape s =
+      SameShape(images, size, size, channels, channels, kernel, stride, dilation, channels);
   Register({Direction::kForward, Kernel::kOneDnnInt8, s});
   Register({Direction::kForward, Kernel::kDepthwise, s});
   for (const Direction d : {Direction::kBackwardData, Direction::kBackwardWeights}) {

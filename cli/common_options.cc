@@ -36,7 +36,8 @@ void AddJsonOption(CLI::App& app, bool& json) {
 void AddConfigOptions(CLI::App& app) {
   std::string names;
   for (const Preset& preset : Presets()) names += fmt::format("{}{}", names.empty() ? "" : "|", preset.name);
-  app.add_option("--preset", "Named settings: " + names + "; what is given beside it wins")->take_last();
+  const std::string help = "Named settings: " + names + "; what is given beside it wins";
+  app.add_option("--preset", help)->take_last();
   app.add_option("--config", "TOML file in which every option can stand; wins over --preset")->take_last();
 }
 

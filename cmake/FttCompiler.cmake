@@ -17,7 +17,7 @@ set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O3 -g1 -DNDEBUG")
 add_compile_options(-ffp-contract=off -fno-math-errno)
 add_compile_options(-Wall -Wextra)
 if(FTT_WERROR)
-  add_compile_options(-Werror)
+  add_compile_options(-Werror -Wno-error=invalid-pch)
 endif()
 include_directories("${PROJECT_SOURCE_DIR}")
 

@@ -140,9 +140,10 @@ DeployExecutor::DeployExecutor(Backend& backend, const DeployModel& model)
 }
 DeployExecutor::~DeployExecutor() = default;
 
-void DeployExecutor::SetLanes(const std::vector<LaneSpec>& lanes) {
+void DeployExecutor::SetLanes(const std::vector<LaneSpec>& lanes, FaultRecorder* recorder) {
   FTT_CHECK(!lanes.empty(), "deploy run: needs at least one lane");
   impl_->lanes = std::make_unique<LanePlan>(impl_->model.program, lanes, impl_->model.bits);
+  impl_->lanes->SetRecorder(recorder);
   for (size_t i = 0; i < impl_->weights.size(); ++i) {
     if (impl_->weights[i].copies == 1 && !impl_->lanes->HasWeightFaults(i)) continue;
     impl_->weights[i] = impl_->model.weights[i];

@@ -32,7 +32,8 @@ class DeployExecutor {
   ~DeployExecutor();
 
   // Lanes for the following batches: prepares faulty weights and fault plans. Audit counts restart.
-  void SetLanes(const std::vector<LaneSpec>& lanes);
+  // recorder (nullable) gets every delivered fault, those of the weights right here.
+  void SetLanes(const std::vector<LaneSpec>& lanes, FaultRecorder* recorder = nullptr);
   LanePlan& Lanes();
 
   // pixels: [images][h][w][c]; image_ids: [images]. Logits: [lanes][images][classes].

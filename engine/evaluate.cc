@@ -111,8 +111,7 @@ EvaluateResult Evaluate(Backend& backend, const DeployModel& model, const ImageS
   });
   for (int trial = 0; (faults != nullptr || options.replay != nullptr) && trial < options.trials; trial += options.lanes) {
     const int lanes = std::min(options.lanes, options.trials - trial);
-    executor.SetLanes(TrialLanes(faults, options, trial, lanes));
-    executor.Lanes().SetRecorder(recorder);
+    executor.SetLanes(TrialLanes(faults, options, trial, lanes), recorder);
     const size_t base = result.trials.size();
     for (int lane = 0; lane < lanes; ++lane) {
       result.trials.push_back({});

@@ -7,7 +7,8 @@
 
 namespace ftt::cpu {
 
-// Rounds to nearest, ties to even; the value must not be a NaN. Branch-free, so that loops over it vectorise.
+// Rounds to nearest, ties to even; the value must not be a NaN. Branch-free, so that loops over it
+// vectorise.
 inline uint16_t FloatToBf16(float value) {
   const uint32_t bits = std::bit_cast<uint32_t>(value);
   return static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);

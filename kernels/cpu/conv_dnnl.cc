@@ -14,20 +14,23 @@ namespace {
 using DataType = dnnl::memory::data_type;
 
 std::string Describe(const ConvShape& s) {
-  return fmt::format("convolution {}x{}x{}x{} -> {}x{}x{}, kernel {}, stride {}, pad {}, dilation {}, groups {}",
-                     s.images, s.in_h, s.in_w, s.in_c, s.out_h, s.out_w, s.out_c, s.kernel, s.stride, s.pad,
-                     s.dilation, s.groups);
+  return fmt::format(
+      "convolution {}x{}x{}x{} -> {}x{}x{}, kernel {}, stride {}, pad {}, dilation {}, groups {}",
+      s.images, s.in_h, s.in_w, s.in_c, s.out_h, s.out_w, s.out_c, s.kernel, s.stride, s.pad,
+      s.dilation, s.groups);
 }
 
 void CheckSize(const ConvShape& s, int in, int out) {
   const int last = (out - 1) * s.stride - s.pad;  // first tap of the last output
   const int reach = last + s.dilation * (s.kernel - 1);
   FTT_CHECK(out > 0 && last < in && reach >= 0 && reach + s.stride >= in,
-            "{}: output size {} does not follow from input size {}; check the shape", Describe(s), out, in);
+            "{}: output size {} does not follow from input size {}; check the shape", Describe(s),
+            out, in);
 }
 
 void Check(const ConvShape& s) {
-  FTT_CHECK(std::min({s.images, s.in_h, s.in_w, s.in_c, s.out_c, s.kernel, s.stride, s.dilation, s.groups}) > 0 &&
+  FTT_CHECK(std::min({s.images, s.in_h, s.in_w, s.in_c, s.out_c, s.kernel, s.stride, s.dilation,
+                      s.groups}) > 0 &&
                 s.pad >= 0 && s.in_c % s.groups == 0 && s.out_c % s.groups == 0,
             "{}: sizes must be positive and groups must divide the channels", Describe(s));
   CheckSize(s, s.in_h, s.out_h);
@@ -39,13 +42,14 @@ auto Guard(const ConvShape& shape, Body&& body) {
   try {
     return body();
   } catch (const dnnl::error& e) {
-    Fail("{}: oneDNN reports \"{}\" (status {}); this build or CPU lacks the operation", Describe(shape), e.what(),
-         static_cast<int>(e.status));
+    Fail("{}: oneDNN reports \"{}\" (status {}); this build or CPU lacks the operation",
+         Describe(shape), e.what(), static_cast<int>(e.status));
   }
 }
 
 PrimitiveSpec Int8Spec(const ConvShape& shape, bool x_unsigned) {
-  return {PrimitiveKind::kForward, shape, x_unsigned ? DataType::u8 : DataType::s8, DataType::s8, DataType::s32};
+  return {PrimitiveKind::kForward, shape, x_unsigned ? DataType::u8 : DataType::s8, DataType::s8,
+          DataType::s32};
 }
 
 PrimitiveSpec F32Spec(const ConvShape& shape) {
@@ -56,8 +60,8 @@ DataType OperandType(GradPrecision precision) {
   return precision == GradPrecision::kBf16 ? DataType::bf16 : DataType::f32;
 }
 
-// A stride-1 data gradient is a convolution of diff_y with mirrored weights, and oneDNN's forward kernels are the
-// better tuned ones; float 1x1 is the exception.
+// A stride-1 data gradient is a convolution of diff_y with mirrored weights, and oneDNN's forward
+// kernels are the better tuned ones; float 1x1 is the exception.
 bool UseFlipped(const ConvShape& s, GradPrecision precision) {
   return s.stride == 1 && s.pad <= s.dilation * (s.kernel - 1) &&
          (s.kernel > 1 || precision == GradPrecision::kBf16);
@@ -81,10 +85,10 @@ PrimitiveSpec BackwardDataSpec(const ConvShape& shape, GradPrecision precision) 
 }
 
 PrimitiveSpec BackwardWeightsSpec(const ConvShape& s, GradPrecision precision) {
-  const bool matmul = precision == GradPrecision::kBf16 && s.kernel == 1 && s.stride == 1 && s.pad == 0 &&
-                      s.groups == 1;
-  return {matmul ? PrimitiveKind::kWeightMatmul : PrimitiveKind::kBackwardWeights, s, OperandType(precision),
-          DataType::f32, DataType::f32};
+  const bool matmul = precision == GradPrecision::kBf16 && s.kernel == 1 && s.stride == 1 &&
+                      s.pad == 0 && s.groups == 1;
+  return {matmul ? PrimitiveKind::kWeightMatmul : PrimitiveKind::kBackwardWeights, s,
+          OperandType(precision), DataType::f32, DataType::f32};
 }
 
 template <typename T>
@@ -96,10 +100,11 @@ T FromCode(int8_t code) {
   }
 }
 
-// Plain [group][out][in][h][w] from the project's [out_c][h][w][in]: input channels [first, first + count) of each
-// group, with in and out swapped and taps mirrored where `flip`.
+// Plain [group][out][in][h][w] from the project's [out_c][h][w][in]: input channels [first, first +
+// count) of each group, with in and out swapped and taps mirrored where `flip`.
 template <typename T>
-std::vector<T> PlainCodes(const ConvShape& s, const int8_t* codes, int first, int count, bool flip) {
+std::vector<T> PlainCodes(const ConvShape& s, const int8_t* codes, int first, int count,
+                          bool flip) {
   const int taps = s.kernel * s.kernel, in = s.in_c / s.groups, out = s.out_c / s.groups;
   std::vector<T> plain(static_cast<size_t>(s.out_c) * count * taps);
   for (int oc = 0; oc < s.out_c; ++oc) {
@@ -107,8 +112,9 @@ std::vector<T> PlainCodes(const ConvShape& s, const int8_t* codes, int first, in
     for (int t = 0; t < taps; ++t) {
       const int8_t* row = codes + (static_cast<size_t>(oc) * taps + t) * in + first;
       for (int i = 0; i < count; ++i) {
-        const size_t at = flip ? ((static_cast<size_t>(group) * count + i) * out + o) * taps + (taps - 1 - t)
-                               : (static_cast<size_t>(oc) * count + i) * taps + t;
+        const size_t at =
+            flip ? ((static_cast<size_t>(group) * count + i) * out + o) * taps + (taps - 1 - t)
+                 : (static_cast<size_t>(oc) * count + i) * taps + t;
         plain[at] = FromCode<T>(row[i]);
       }
     }
@@ -131,7 +137,8 @@ void ConvLoops(const ConvShape& s, const T* x, const int8_t* weights, int32_t* r
             const int y = oy * s.stride - s.pad + t / s.kernel * s.dilation;
             const int xx = ox * s.stride - s.pad + t % s.kernel * s.dilation;
             if (y < 0 || y >= s.in_h || xx < 0 || xx >= s.in_w) continue;
-            const T* pixel = x + ((static_cast<size_t>(n) * s.in_h + y) * s.in_w + xx) * s.in_c + oc / out * in;
+            const T* pixel =
+                x + ((static_cast<size_t>(n) * s.in_h + y) * s.in_w + xx) * s.in_c + oc / out * in;
             const int8_t* row = weights + (static_cast<size_t>(oc) * s.kernel * s.kernel + t) * in;
             for (int i = 0; i < in; ++i) sum += pixel[i] * row[i];
           }
@@ -160,8 +167,8 @@ ConvShape WithoutImages(ConvShape shape) {
 }
 
 // Leaves packed.groups empty where plain loops have to do it.
-void PackF32Groups(ConvEngine::State& engine, const ConvShape& shape, const PackedWeights::State& packed,
-                   ConvWorker::State& worker) {
+void PackF32Groups(ConvEngine::State& engine, const ConvShape& shape,
+                   const PackedWeights::State& packed, ConvWorker::State& worker) {
   const int in = shape.in_c / shape.groups, exact = ExactChannels(shape);
   const int step = shape.groups > 1 ? in : std::min(in, exact);
   if (step == 0 || step > exact) return;
@@ -170,20 +177,21 @@ void PackF32Groups(ConvEngine::State& engine, const ConvShape& shape, const Pack
     const int count = std::min(step, in - first);
     part.in_c = count * shape.groups;
     const auto plain = PlainCodes<float>(shape, packed.codes.data(), first, count, false);
-    packed.groups.push_back({first, part, worker.Pack(engine.Canonical(F32Spec(part)), plain.data())});
+    packed.groups.push_back(
+        {first, part, worker.Pack(engine.Canonical(F32Spec(part)), plain.data())});
   }
 }
 
 template <typename T>
-void RunF32Groups(ConvEngine::State& engine, const ConvShape& shape, const T* x, const PackedWeights::State& packed,
-                  int32_t* raw, ConvWorker::State& worker) {
+void RunF32Groups(ConvEngine::State& engine, const ConvShape& shape, const T* x,
+                  const PackedWeights::State& packed, int32_t* raw, ConvWorker::State& worker) {
   std::call_once(packed.groups_once, [&] { PackF32Groups(engine, shape, packed, worker); });
   if (packed.groups.empty()) return ConvLoops(shape, x, packed.codes.data(), raw);
   const size_t pixels = shape.InElements() / static_cast<size_t>(shape.in_c);
   const size_t outputs = shape.OutElements();
   const size_t slice = pixels * static_cast<size_t>(packed.groups[0].shape.in_c);
   const size_t padded = (slice + 15) / 16 * 16;
-  ConvScratch& scratch = worker.groups;
+  ConvScratch& scratch = worker.internal;
   float* in = static_cast<float*>(scratch.Get((padded + outputs) * sizeof(float)));
   float* sums = in + padded;
   for (const PackedWeights::State::Group& group : packed.groups) {
@@ -213,7 +221,8 @@ ConvEngine::ConvEngine(bool force_no_vnni) : state_(std::make_unique<State>()) {
 
 ConvEngine::~ConvEngine() = default;
 
-ConvWorker::ConvWorker(const ConvEngine& engine) : state_(std::make_unique<State>(engine.state_->engine)) {}
+ConvWorker::ConvWorker(const ConvEngine& engine)
+    : state_(std::make_unique<State>(engine.state_->engine)) {}
 ConvWorker::~ConvWorker() = default;
 ConvWorker::ConvWorker(ConvWorker&&) noexcept = default;
 ConvWorker& ConvWorker::operator=(ConvWorker&&) noexcept = default;
@@ -237,12 +246,13 @@ PackedWeights ConvEngine::PackInt8(const ConvShape& shape, const int8_t* weights
   });
 }
 
-void ConvEngine::ConvInt8(const ConvShape& shape, const void* x, bool x_unsigned, const PackedWeights& weights,
-                          int32_t* raw, ConvWorker& worker) {
+void ConvEngine::ConvInt8(const ConvShape& shape, const void* x, bool x_unsigned,
+                          const PackedWeights& weights, int32_t* raw, ConvWorker& worker) {
   const PackedWeights::State* packed = weights.state_.get();
   FTT_CHECK(packed != nullptr && packed->forward && packed->shape == WithoutImages(shape) &&
                 packed->x_unsigned == x_unsigned,
-            "{}: the packed weights are of another convolution; pack them for this shape", Describe(shape));
+            "{}: the packed weights are of another convolution; pack them for this shape",
+            Describe(shape));
   Guard(shape, [&] {
     if (packed->weights) {
       const Primitive& primitive = state_->Get(Int8Spec(shape, x_unsigned));
@@ -259,16 +269,18 @@ void ConvEngine::ConvInt8(const ConvShape& shape, const void* x, bool x_unsigned
   });
 }
 
-const char* ConvEngine::Int8KernelName(const ConvShape& shape, bool x_unsigned, ConvWorker& worker) {
+const char* ConvEngine::Int8KernelName(const ConvShape& shape, bool x_unsigned,
+                                       ConvWorker& worker) {
   Check(shape);
   return Guard(shape, [&]() -> const char* {
     const Primitive& primitive = state_->Get(Int8Spec(shape, x_unsigned));
-    return state_->IsExact(primitive, shape, *worker.state_) ? primitive.name.c_str() : "f32 groups";
+    return state_->IsExact(primitive, shape, *worker.state_) ? primitive.name.c_str()
+                                                             : "f32 groups";
   });
 }
 
-PackedWeights ConvEngine::PackBackwardData(const ConvShape& shape, const int8_t* weights, GradPrecision precision,
-                                           ConvWorker& worker) {
+PackedWeights ConvEngine::PackBackwardData(const ConvShape& shape, const int8_t* weights,
+                                           GradPrecision precision, ConvWorker& worker) {
   Check(shape);
   return Guard(shape, [&] {
     auto packed = NewPacked(shape, false);
@@ -288,11 +300,12 @@ PackedWeights ConvEngine::PackBackwardData(const ConvShape& shape, const int8_t*
   });
 }
 
-void ConvEngine::BackwardData(const ConvShape& shape, const void* diff_y, const PackedWeights& weights, float* diff_x,
-                              ConvWorker& worker) {
+void ConvEngine::BackwardData(const ConvShape& shape, const void* diff_y,
+                              const PackedWeights& weights, float* diff_x, ConvWorker& worker) {
   const PackedWeights::State* packed = weights.state_.get();
   FTT_CHECK(packed != nullptr && !packed->forward && packed->shape == WithoutImages(shape),
-            "{}: the packed weights are of another convolution; pack them for this shape", Describe(shape));
+            "{}: the packed weights are of another convolution; pack them for this shape",
+            Describe(shape));
   Guard(shape, [&] {
     const Primitive& primitive = state_->Get(BackwardDataSpec(shape, packed->precision));
     worker.state_->Run(primitive, {const_cast<void*>(diff_y), nullptr, diff_x}, &packed->weights);
@@ -302,20 +315,22 @@ void ConvEngine::BackwardData(const ConvShape& shape, const void* diff_y, const 
 size_t ConvEngine::DiffWeightElements(const ConvShape& shape, GradPrecision precision) {
   Check(shape);
   return Guard(shape, [&] {
-    return state_->Canonical(BackwardWeightsSpec(shape, precision)).descs[2].get_size() / sizeof(float);
+    return state_->Canonical(BackwardWeightsSpec(shape, precision)).descs[2].get_size() /
+           sizeof(float);
   });
 }
 
-void ConvEngine::BackwardWeights(const ConvShape& shape, const void* x, const void* diff_y, GradPrecision precision,
-                                 float* diff_w, ConvWorker& worker) {
+void ConvEngine::BackwardWeights(const ConvShape& shape, const void* x, const void* diff_y,
+                                 GradPrecision precision, float* diff_w, ConvWorker& worker) {
   Guard(shape, [&] {
     const PrimitiveSpec spec = BackwardWeightsSpec(shape, precision);
-    worker.state_->Run(state_->Get(spec), {const_cast<void*>(x), const_cast<void*>(diff_y), diff_w});
+    worker.state_->Run(state_->Get(spec),
+                       {const_cast<void*>(x), const_cast<void*>(diff_y), diff_w});
   });
 }
 
-void ConvEngine::UnpackDiffWeights(const ConvShape& shape, GradPrecision precision, const float* diff_w, float* out,
-                                   ConvWorker& worker) {
+void ConvEngine::UnpackDiffWeights(const ConvShape& shape, GradPrecision precision,
+                                   const float* diff_w, float* out, ConvWorker& worker) {
   Guard(shape, [&] {
     const PrimitiveSpec spec = BackwardWeightsSpec(shape, precision);
     if (spec.kind == PrimitiveKind::kWeightMatmul) {
@@ -327,13 +342,15 @@ void ConvEngine::UnpackDiffWeights(const ConvShape& shape, GradPrecision precisi
       }
       return;
     }
-    auto* plain = static_cast<float*>(worker.state_->staging.Get(shape.WeightElements() * sizeof(float)));
+    auto* plain =
+        static_cast<float*>(worker.state_->internal.Get(shape.WeightElements() * sizeof(float)));
     worker.state_->Unpack(state_->Canonical(spec), diff_w, plain);
     const int taps = shape.kernel * shape.kernel, in = shape.in_c / shape.groups;
     for (int o = 0; o < shape.out_c; ++o) {
       for (int i = 0; i < in; ++i) {
         for (int t = 0; t < taps; ++t) {
-          out[(static_cast<size_t>(o) * taps + t) * in + i] = plain[(static_cast<size_t>(o) * in + i) * taps + t];
+          out[(static_cast<size_t>(o) * taps + t) * in + i] =
+              plain[(static_cast<size_t>(o) * in + i) * taps + t];
         }
       }
     }

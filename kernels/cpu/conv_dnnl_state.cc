@@ -46,9 +46,10 @@ int CommonTap(int out_size, int in, const ConvShape& s) {
   return best;
 }
 
-// Convolves the constant 127 with weights of -128 but for one -127, whose sums are known in closed form. The pair sums
-// overflow 16 bits in a kernel without 8-bit dot products, an odd weight does not survive being halved, and the odd
-// total of more than 1,032 products does not survive a pass through float: the three ways of oneDNN to be inexact.
+// Convolves the constant 127 with weights of -128 but for one -127, whose sums are known in closed
+// form. The pair sums overflow 16 bits in a kernel without 8-bit dot products, an odd weight does
+// not survive being halved, and the odd total of more than 1,032 products does not survive a pass
+// through float: the three ways of oneDNN to be inexact.
 bool ProbeInt8(const Primitive& primitive, const ConvShape& s, ConvWorker::State& worker) {
   const std::vector<int8_t> x(s.InElements(), 127);
   std::vector<int8_t> weights(s.WeightElements(), -128);
@@ -81,9 +82,9 @@ bool ProbeInt8(const Primitive& primitive, const ConvShape& s, ConvWorker::State
 size_t SpecHash::operator()(const PrimitiveSpec& spec) const {
   const ConvShape& s = spec.shape;
   uint64_t hash = 0xcbf29ce484222325u;
-  for (int v : {s.images, s.in_h, s.in_w, s.in_c, s.out_h, s.out_w, s.out_c, s.kernel, s.stride, s.pad, s.dilation,
-                s.groups, static_cast<int>(spec.kind), static_cast<int>(spec.in), static_cast<int>(spec.weight),
-                static_cast<int>(spec.out)}) {
+  for (int v : {s.images, s.in_h, s.in_w, s.in_c, s.out_h, s.out_w, s.out_c, s.kernel, s.stride,
+                s.pad, s.dilation, s.groups, static_cast<int>(spec.kind), static_cast<int>(spec.in),
+                static_cast<int>(spec.weight), static_cast<int>(spec.out)}) {
     hash = (hash ^ static_cast<uint32_t>(v)) * 0x9e3779b97f4a7c15u;
     hash ^= hash >> 32;
   }
@@ -125,7 +126,8 @@ const Primitive& ConvEngine::State::Get(const PrimitiveSpec& spec) {
   return spec.shape.images == kCanonicalImages ? canonical : Insert(spec, &canonical);
 }
 
-bool ConvEngine::State::IsExact(const Primitive& primitive, ConvShape shape, ConvWorker::State& worker) const {
+bool ConvEngine::State::IsExact(const Primitive& primitive, ConvShape shape,
+                                ConvWorker::State& worker) const {
   if (force_no_vnni) return false;
   if (primitive.exact == Primitive::Exact::kUnknown) {
     shape.images = FirstDim(primitive.descs[0]);
@@ -140,13 +142,15 @@ ConvWorker::State::Slot& ConvWorker::State::SlotOf(const Primitive& primitive) {
   if (id >= slots_.size()) slots_.resize(id + 1);
   Slot& slot = slots_[id];
   if (!slot.operands[0]) {
-    for (size_t i = 0; i < 3; ++i) slot.operands[i] = memory(primitive.descs[i], engine, DNNL_MEMORY_NONE);
+    for (size_t i = 0; i < 3; ++i)
+      slot.operands[i] = memory(primitive.descs[i], engine, DNNL_MEMORY_NONE);
     slot.scratchpad = memory(primitive.scratchpad, engine, DNNL_MEMORY_NONE);
   }
   return slot;
 }
 
-void ConvWorker::State::Run(const Primitive& primitive, std::array<void*, 3> operands, const memory* packed) {
+void ConvWorker::State::Run(const Primitive& primitive, std::array<void*, 3> operands,
+                            const memory* packed) {
   const SingleThread single;
   Slot& slot = SlotOf(primitive);
   std::array<dnnl_exec_arg_t, 4> args;
@@ -156,29 +160,33 @@ void ConvWorker::State::Run(const Primitive& primitive, std::array<void*, 3> ope
   }
   slot.scratchpad.set_data_handle(scratchpad.Get(primitive.scratchpad.get_size()));
   args[3] = {DNNL_ARG_SCRATCHPAD, slot.scratchpad.get()};
-  dnnl::error::wrap_c_api(dnnl_primitive_execute(primitive.primitive.get(), stream.get(), 4, args.data()),
-                          "could not execute a convolution");
+  dnnl::error::wrap_c_api(
+      dnnl_primitive_execute(primitive.primitive.get(), stream.get(), 4, args.data()),
+      "could not execute a convolution");
 }
 
 memory ConvWorker::State::Pack(const Primitive& primitive, const void* plain) {
   const SingleThread single;
   const memory from(primitive.plain_weights, engine, const_cast<void*>(plain));
   memory to(primitive.descs[1], engine);
-  memory scratch(primitive.reorder_scratchpad, engine, scratchpad.Get(primitive.reorder_scratchpad.get_size()));
-  primitive.reorder.execute(stream,
-                            {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}, {DNNL_ARG_SCRATCHPAD, scratch}});
+  memory scratch(primitive.reorder_scratchpad, engine,
+                 scratchpad.Get(primitive.reorder_scratchpad.get_size()));
+  primitive.reorder.execute(
+      stream, {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}, {DNNL_ARG_SCRATCHPAD, scratch}});
   return to;
 }
 
 void ConvWorker::State::Unpack(const Primitive& primitive, const float* packed, float* plain) {
   const SingleThread single;
-  // Not through memory's constructor with a handle: that would write zeros into the padding of the const input.
+  // Not through memory's constructor with a handle: that would write zeros into the padding of the
+  // const input.
   memory from(primitive.descs[2], engine, DNNL_MEMORY_NONE);
   from.set_data_handle(const_cast<float*>(packed));
   memory to(primitive.plain_weights, engine, plain);
-  memory scratch(primitive.reorder_scratchpad, engine, scratchpad.Get(primitive.reorder_scratchpad.get_size()));
-  primitive.reorder.execute(stream,
-                            {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}, {DNNL_ARG_SCRATCHPAD, scratch}});
+  memory scratch(primitive.reorder_scratchpad, engine,
+                 scratchpad.Get(primitive.reorder_scratchpad.get_size()));
+  primitive.reorder.execute(
+      stream, {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}, {DNNL_ARG_SCRATCHPAD, scratch}});
 }
 
 #ifdef _OPENMP

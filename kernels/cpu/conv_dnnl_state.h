@@ -25,7 +25,8 @@ struct ConvEngine::State {
   // The primitive that decides the layout of weights for every number of images.
   const Primitive& Canonical(PrimitiveSpec spec);
   const Primitive& Get(const PrimitiveSpec& spec);
-  // Whether an int8 primitive for `shape` (whatever its number of images) gives exact sums; see ProbeInt8.
+  // Whether an int8 primitive for `shape` (whatever its number of images) gives exact sums; see
+  // ProbeInt8.
   bool IsExact(const Primitive& primitive, ConvShape shape, ConvWorker::State& worker) const;
 
  private:
@@ -36,16 +37,18 @@ struct ConvEngine::State {
 struct ConvWorker::State {
   explicit State(const dnnl::engine& engine) : engine(engine), stream(engine) {}
 
-  // Runs a primitive on three operands; a weights operand that is packed comes as `packed` and has a null pointer.
-  void Run(const Primitive& primitive, std::array<void*, 3> operands, const dnnl::memory* packed = nullptr);
+  // Runs a primitive on three operands; a weights operand that is packed comes as `packed` and has
+  // a null pointer.
+  void Run(const Primitive& primitive, std::array<void*, 3> operands,
+           const dnnl::memory* packed = nullptr);
   dnnl::memory Pack(const Primitive& primitive, const void* plain);
   void Unpack(const Primitive& primitive, const float* packed, float* plain);
 
   dnnl::engine engine;
   dnnl::stream stream;
   ConvScratch scratchpad;  // of oneDNN
-  ConvScratch groups;      // of float convolutions that stand in for int8 ones
-  ConvScratch staging;     // of everything else, and of callers
+  ConvScratch internal;    // of this engine: float groups, plain weights
+  ConvScratch staging;     // of callers
 
  private:
   struct Slot {
@@ -65,12 +68,13 @@ struct PackedWeights::State {
   };
   ConvShape shape;  // with images = 0
   bool forward = true;
-  bool x_unsigned = false;                           // forward
-  GradPrecision precision = GradPrecision::kF32;     // backward
+  bool x_unsigned = false;                        // forward
+  GradPrecision precision = GradPrecision::kF32;  // backward
   // What one primitive takes; empty where no int8 primitive is exact.
   dnnl::memory weights;
-  // Forward without an exact int8 primitive: float convolutions over groups of input channels, each exact, summed in
-  // int32; or plain loops where not even one channel of a group fits. Packed on first use.
+  // Forward without an exact int8 primitive: float convolutions over groups of input channels, each
+  // exact, summed in int32; or plain loops where not even one channel of a group fits. Packed on
+  // first use.
   std::vector<int8_t> codes;
   mutable std::once_flag groups_once;
   mutable std::vector<Group> groups;

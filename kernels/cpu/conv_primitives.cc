@@ -23,8 +23,8 @@ Dims WeightDims(const ConvShape& s) {
   return {s.groups, s.out_c / s.groups, s.in_c / s.groups, s.kernel, s.kernel};
 }
 
-ConvDescs DescribeConv(const ConvShape& s, memory::data_type src, memory::data_type weight, memory::data_type dst,
-                       const memory::desc* weights) {
+ConvDescs DescribeConv(const ConvShape& s, memory::data_type src, memory::data_type weight,
+                       memory::data_type dst, const memory::desc* weights) {
   return {
       .src = {{s.images, s.in_c, s.in_h, s.in_w}, src, Tag::nhwc},
       .weights = weights != nullptr ? *weights : memory::desc(WeightDims(s), weight, Tag::any),
@@ -45,12 +45,12 @@ dnnl::primitive_attr CallerScratchpad() {
 auto ForwardDesc(const dnnl::engine& engine, dnnl::prop_kind prop, const ConvDescs& d) {
   using Conv = dnnl::convolution_forward;
 #if DNNL_VERSION_MAJOR >= 3
-  return Conv::primitive_desc(engine, prop, kDirect, d.src, d.weights, d.dst, d.strides, d.dilates, d.pad_low,
-                              d.pad_high, CallerScratchpad());
+  return Conv::primitive_desc(engine, prop, kDirect, d.src, d.weights, d.dst, d.strides, d.dilates,
+                              d.pad_low, d.pad_high, CallerScratchpad());
 #else
-  return Conv::primitive_desc(
-      Conv::desc(prop, kDirect, d.src, d.weights, d.dst, d.strides, d.dilates, d.pad_low, d.pad_high),
-      CallerScratchpad(), engine);
+  return Conv::primitive_desc(Conv::desc(prop, kDirect, d.src, d.weights, d.dst, d.strides,
+                                         d.dilates, d.pad_low, d.pad_high),
+                              CallerScratchpad(), engine);
 #endif
 }
 
@@ -58,12 +58,12 @@ auto BackwardDataDesc(const dnnl::engine& engine, const ConvDescs& d,
                       const dnnl::convolution_forward::primitive_desc& hint) {
   using Conv = dnnl::convolution_backward_data;
 #if DNNL_VERSION_MAJOR >= 3
-  return Conv::primitive_desc(engine, kDirect, d.src, d.weights, d.dst, d.strides, d.dilates, d.pad_low, d.pad_high,
-                              hint, CallerScratchpad());
+  return Conv::primitive_desc(engine, kDirect, d.src, d.weights, d.dst, d.strides, d.dilates,
+                              d.pad_low, d.pad_high, hint, CallerScratchpad());
 #else
   return Conv::primitive_desc(
-      Conv::desc(kDirect, d.src, d.weights, d.dst, d.strides, d.dilates, d.pad_low, d.pad_high), CallerScratchpad(),
-      engine, hint);
+      Conv::desc(kDirect, d.src, d.weights, d.dst, d.strides, d.dilates, d.pad_low, d.pad_high),
+      CallerScratchpad(), engine, hint);
 #endif
 }
 
@@ -71,16 +71,17 @@ auto BackwardWeightsDesc(const dnnl::engine& engine, const ConvDescs& d,
                          const dnnl::convolution_forward::primitive_desc& hint) {
   using Conv = dnnl::convolution_backward_weights;
 #if DNNL_VERSION_MAJOR >= 3
-  return Conv::primitive_desc(engine, kDirect, d.src, d.weights, d.dst, d.strides, d.dilates, d.pad_low, d.pad_high,
-                              hint, CallerScratchpad());
+  return Conv::primitive_desc(engine, kDirect, d.src, d.weights, d.dst, d.strides, d.dilates,
+                              d.pad_low, d.pad_high, hint, CallerScratchpad());
 #else
   return Conv::primitive_desc(
-      Conv::desc(kDirect, d.src, d.weights, d.dst, d.strides, d.dilates, d.pad_low, d.pad_high), CallerScratchpad(),
-      engine, hint);
+      Conv::desc(kDirect, d.src, d.weights, d.dst, d.strides, d.dilates, d.pad_low, d.pad_high),
+      CallerScratchpad(), engine, hint);
 #endif
 }
 
-auto MatmulDesc(const dnnl::engine& engine, const memory::desc& a, const memory::desc& b, const memory::desc& c) {
+auto MatmulDesc(const dnnl::engine& engine, const memory::desc& a, const memory::desc& b,
+                const memory::desc& c) {
 #if DNNL_VERSION_MAJOR >= 3
   return dnnl::matmul::primitive_desc(engine, a, b, c, CallerScratchpad());
 #else
@@ -108,13 +109,15 @@ void Finish(const Desc& desc, Primitive& out) {
   out.primitive = Op(desc);
 }
 
-void AddReorder(const dnnl::engine& engine, const memory::desc& from, const memory::desc& to, Primitive& out) {
+void AddReorder(const dnnl::engine& engine, const memory::desc& from, const memory::desc& to,
+                Primitive& out) {
   const dnnl::reorder::primitive_desc desc(engine, from, engine, to, CallerScratchpad());
   out.reorder = dnnl::reorder(desc);
   out.reorder_scratchpad = desc.scratchpad_desc();
 }
 
-void BuildForward(const dnnl::engine& engine, const PrimitiveSpec& spec, const Primitive* like, Primitive& out) {
+void BuildForward(const dnnl::engine& engine, const PrimitiveSpec& spec, const Primitive* like,
+                  Primitive& out) {
   const memory::desc* weights = like != nullptr ? &like->descs[1] : nullptr;
   auto desc = ForwardDesc(engine, dnnl::prop_kind::forward_inference,
                           DescribeConv(spec.shape, spec.in, spec.weight, spec.out, weights));
@@ -130,28 +133,31 @@ auto Hint(const dnnl::engine& engine, const PrimitiveSpec& spec) {
                      DescribeConv(spec.shape, spec.in, spec.in, spec.in, nullptr));
 }
 
-void BuildBackwardData(const dnnl::engine& engine, const PrimitiveSpec& spec, const Primitive* like, Primitive& out) {
+void BuildBackwardData(const dnnl::engine& engine, const PrimitiveSpec& spec, const Primitive* like,
+                       Primitive& out) {
   const memory::desc* weights = like != nullptr ? &like->descs[1] : nullptr;
-  auto desc = BackwardDataDesc(engine, DescribeConv(spec.shape, spec.out, spec.weight, spec.in, weights),
-                               Hint(engine, spec));
+  auto desc =
+      BackwardDataDesc(engine, DescribeConv(spec.shape, spec.out, spec.weight, spec.in, weights),
+                       Hint(engine, spec));
   PreferImplementation(desc, like);
   out.args = {DNNL_ARG_DIFF_DST, DNNL_ARG_WEIGHTS, DNNL_ARG_DIFF_SRC};
   out.descs = {desc.diff_dst_desc(), desc.weights_desc(), desc.diff_src_desc()};
   Finish<dnnl::convolution_backward_data>(desc, out);
 }
 
-void BuildBackwardWeights(const dnnl::engine& engine, const PrimitiveSpec& spec, const Primitive* like,
-                          Primitive& out) {
+void BuildBackwardWeights(const dnnl::engine& engine, const PrimitiveSpec& spec,
+                          const Primitive* like, Primitive& out) {
   const memory::desc* weights = like != nullptr ? &like->descs[2] : nullptr;
-  auto desc = BackwardWeightsDesc(engine, DescribeConv(spec.shape, spec.in, spec.weight, spec.in, weights),
-                                  Hint(engine, spec));
+  auto desc = BackwardWeightsDesc(
+      engine, DescribeConv(spec.shape, spec.in, spec.weight, spec.in, weights), Hint(engine, spec));
   PreferImplementation(desc, like);
   out.args = {DNNL_ARG_SRC, DNNL_ARG_DIFF_DST, DNNL_ARG_DIFF_WEIGHTS};
   out.descs = {desc.src_desc(), desc.diff_dst_desc(), desc.diff_weights_desc()};
   Finish<dnnl::convolution_backward_weights>(desc, out);
 }
 
-// The transposed operand is the one with fewer channels: that orientation is up to twice as fast in oneDNN.
+// The transposed operand is the one with fewer channels: that orientation is up to twice as fast in
+// oneDNN.
 void BuildWeightMatmul(const dnnl::engine& engine, const PrimitiveSpec& spec, Primitive& out) {
   const ConvShape& s = spec.shape;
   const memory::dim pixels = memory::dim{s.images} * s.out_h * s.out_w;
@@ -160,7 +166,8 @@ void BuildWeightMatmul(const dnnl::engine& engine, const PrimitiveSpec& spec, Pr
   const memory::desc first({a, pixels}, spec.in, Tag::ba), second({pixels, b}, spec.in, Tag::ab);
   const auto desc = MatmulDesc(engine, first, second, {{a, b}, spec.weight, Tag::ab});
   const bool swap = !x_first;  // operands stay in the order x, diff_y
-  out.args = {swap ? DNNL_ARG_WEIGHTS : DNNL_ARG_SRC, swap ? DNNL_ARG_SRC : DNNL_ARG_WEIGHTS, DNNL_ARG_DST};
+  out.args = {swap ? DNNL_ARG_WEIGHTS : DNNL_ARG_SRC, swap ? DNNL_ARG_SRC : DNNL_ARG_WEIGHTS,
+              DNNL_ARG_DST};
   out.descs = {swap ? second : first, swap ? first : second, desc.dst_desc()};
   Finish<dnnl::matmul>(desc, out);
 }
@@ -175,10 +182,18 @@ std::unique_ptr<Primitive> BuildPrimitive(const dnnl::engine& engine, const Prim
                                           const Primitive* like) {
   auto out = std::make_unique<Primitive>();
   switch (spec.kind) {
-    case PrimitiveKind::kForward: BuildForward(engine, spec, like, *out); break;
-    case PrimitiveKind::kBackwardData: BuildBackwardData(engine, spec, like, *out); break;
-    case PrimitiveKind::kBackwardWeights: BuildBackwardWeights(engine, spec, like, *out); break;
-    case PrimitiveKind::kWeightMatmul: BuildWeightMatmul(engine, spec, *out); break;
+    case PrimitiveKind::kForward:
+      BuildForward(engine, spec, like, *out);
+      break;
+    case PrimitiveKind::kBackwardData:
+      BuildBackwardData(engine, spec, like, *out);
+      break;
+    case PrimitiveKind::kBackwardWeights:
+      BuildBackwardWeights(engine, spec, like, *out);
+      break;
+    case PrimitiveKind::kWeightMatmul:
+      BuildWeightMatmul(engine, spec, *out);
+      break;
   }
   out->plain_weights = PlainWeights(spec.shape, spec.weight);
   if (spec.kind == PrimitiveKind::kBackwardWeights) {

@@ -10,7 +10,8 @@ namespace ftt::cpu {
 
 class ConvScratch {
  public:
-  // Returns 64-byte-aligned memory for `bytes` bytes with undefined contents, valid until the next call.
+  // Returns 64-byte-aligned memory for `bytes` bytes with undefined contents, valid until the next
+  // call.
   void* Get(size_t bytes) {
     if (bytes > size_) {
       const size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;

@@ -1,4 +1,5 @@
-#include "kernels/cpu/depthwise_backward.h"
+#include "kernels/cpu/depthwise_backward_data.h"
+#include "kernels/cpu/depthwise_backward_weights.h"
 #include "kernels/cpu/depthwise_forward.h"
 #include "kernels/cpu/depthwise_table.h"
 

@@ -1,8 +1,8 @@
 // Internal: exact int8 forward kernel. Included by one file per instruction set.
 //
-// Rows of codes are packed kTaps rows to a 32-bit lane (each packed row follows from the one above it with one shift),
-// so an output vector costs kernel * ceil(kernel / kTaps) dot products. Blocks of vectors one period apart share the
-// loads of the weights.
+// Rows of codes are packed kTaps rows to a 32-bit lane (each packed row follows from the one above
+// it with one shift), so an output vector costs kernel * ceil(kernel / kTaps) dot products. Blocks
+// of vectors one period apart share the loads of the weights.
 #pragma once
 
 #include "kernels/cpu/depthwise_lines.h"
@@ -12,7 +12,8 @@ namespace {
 
 constexpr int kMaxDots = 15;  // 5 columns by 3 groups of 2 rows
 
-// Rows of taps in groups of kTaps. The last group may overlap the one before, then its first weights are zero.
+// Rows of taps in groups of kTaps. The last group may overlap the one before, then its first
+// weights are zero.
 constexpr int Groups(int kernel) { return (kernel + kTaps - 1) / kTaps; }
 inline int GroupRow(int kernel, int group) { return Min(group * kTaps, Max(0, kernel - kTaps)); }
 inline int LastGroupRow(int kernel) { return GroupRow(kernel, Groups(kernel) - 1); }
@@ -22,8 +23,8 @@ inline int GroupTap(int kernel, int group, int slot) {
   return tap >= group * kTaps && tap < kernel ? tap : -1;
 }
 
-// Packed weights: per phase of the period, one vector that starts the sum of signed codes and then one vector per
-// (group, column).
+// Packed weights: per phase of the period, one vector that starts the sum of signed codes and then
+// one vector per (group, column).
 inline int64_t ForwardWeightVectors(const DepthwiseShape& s) {
   return static_cast<int64_t>(Period(s.channels)) * (1 + Groups(s.kernel) * s.kernel);
 }
@@ -125,7 +126,8 @@ struct ForwardRun {
     return packed_ring + slot * (lines.Line() + 64);
   }
 
-  // Packed codes of rows row, row + dilation, ...: from the packed row one or two dilations above, or afresh.
+  // Packed codes of rows row, row + dilation, ...: from the packed row one or two dilations above,
+  // or afresh.
   const int32_t* PackedRow(int row) {
     int *tag, *above_tag;
     int32_t* packed = PackedSlot(row, &tag);
@@ -155,7 +157,8 @@ struct ForwardRun {
     for (int64_t i = 0; i < line; i += kLanes) {
       Ints codes = kNew < kTaps ? Load(above + i) : Ints{};
       FTT_UNROLL
-      for (int t = kTaps - Min(kNew, kTaps); t < kTaps; ++t) codes = Advance(codes, Extend(rows[t] + i));
+      for (int t = kTaps - Min(kNew, kTaps); t < kTaps; ++t)
+        codes = Advance(codes, Extend(rows[t] + i));
       Store(packed + i, codes);
     }
   }
@@ -175,8 +178,8 @@ struct ForwardRun {
 
 // kBlock output vectors, `step` values apart; the last one may be partial.
 template <int kDots, int kBlock>
-inline void ForwardBlock(const int32_t* const* data, int64_t at, int64_t step, const int32_t* weights, bool use_start,
-                         int32_t* out, int last_count) {
+inline void ForwardBlock(const int32_t* const* data, int64_t at, int64_t step,
+                         const int32_t* weights, bool use_start, int32_t* out, int last_count) {
   Ints sums[kBlock];
   const Ints start = use_start ? Load(weights) : Ints{};
   FTT_UNROLL
@@ -197,8 +200,8 @@ inline void ForwardBlock(const int32_t* const* data, int64_t at, int64_t step, c
 }
 
 template <int kKernel>
-void ForwardRow(const DepthwiseShape& s, const int32_t* const* data, const int32_t* weights, bool use_start,
-                int32_t* out) {
+void ForwardRow(const DepthwiseShape& s, const int32_t* const* data, const int32_t* weights,
+                bool use_start, int32_t* out) {
   constexpr int kDots = Groups(kKernel) * kKernel;
   const int period = Period(s.channels), length = s.out_w * s.channels, full = length / kLanes;
   const int64_t step = static_cast<int64_t>(period) * kLanes;
@@ -215,25 +218,31 @@ void ForwardRow(const DepthwiseShape& s, const int32_t* const* data, const int32
     if (v < full) ForwardBlock<kDots, 1>(data, v * kLanes, step, w, use_start, out, kLanes);
   }
   if (length % kLanes != 0) {
-    ForwardBlock<kDots, 1>(data, full * kLanes, step, weights + full % period * weight_step, use_start, out,
-                           length % kLanes);
+    ForwardBlock<kDots, 1>(data, full * kLanes, step, weights + full % period * weight_step,
+                           use_start, out, length % kLanes);
   }
 }
 
-inline void RunForwardRow(const DepthwiseShape& s, const int32_t* const* data, const int32_t* weights, bool use_start,
-                          int32_t* out) {
+inline void RunForwardRow(const DepthwiseShape& s, const int32_t* const* data,
+                          const int32_t* weights, bool use_start, int32_t* out) {
   switch (s.kernel) {
-    case 1: return ForwardRow<1>(s, data, weights, use_start, out);
-    case 2: return ForwardRow<2>(s, data, weights, use_start, out);
-    case 3: return ForwardRow<3>(s, data, weights, use_start, out);
-    case 4: return ForwardRow<4>(s, data, weights, use_start, out);
-    default: return ForwardRow<5>(s, data, weights, use_start, out);
+    case 1:
+      return ForwardRow<1>(s, data, weights, use_start, out);
+    case 2:
+      return ForwardRow<2>(s, data, weights, use_start, out);
+    case 3:
+      return ForwardRow<3>(s, data, weights, use_start, out);
+    case 4:
+      return ForwardRow<4>(s, data, weights, use_start, out);
+    default:
+      return ForwardRow<5>(s, data, weights, use_start, out);
   }
 }
 
 size_t ForwardScratchBytes(const DepthwiseShape& s) { return ForwardRun(s, false, nullptr).bytes; }
 
-void Forward(const DepthwiseShape& s, const int8_t* x, bool relu, const void* packed, int32_t* raw, void* scratch) {
+void Forward(const DepthwiseShape& s, const int8_t* x, bool relu, const void* packed, int32_t* raw,
+             void* scratch) {
   ForwardRun run(s, relu, scratch);
   const auto* weights = static_cast<const int32_t*>(packed);
   const int32_t* data[kMaxDots];
@@ -243,7 +252,8 @@ void Forward(const DepthwiseShape& s, const int8_t* x, bool relu, const void* pa
     run.StartImage(x + static_cast<int64_t>(n) * s.in_h * s.in_w * s.channels);
     for (int oy = 0; oy < s.out_h; ++oy) {
       for (int group = 0; group < Groups(s.kernel); ++group) {
-        const int32_t* row = run.PackedRow(oy * s.stride - s.pad + GroupRow(s.kernel, group) * s.dilation);
+        const int32_t* row =
+            run.PackedRow(oy * s.stride - s.pad + GroupRow(s.kernel, group) * s.dilation);
         for (int k = 0; k < s.kernel; ++k) data[group * s.kernel + k] = row + offsets[k];
       }
       RunForwardRow(s, data, weights, !relu && kSignedOffset != 0, raw);

@@ -1,7 +1,8 @@
 // Internal: lines, the form in which the depthwise kernels read a map's row.
 //
-// A line holds one padded row as `planes` parts. Part q holds the padded columns q, q + planes, q + 2 * planes, ...: with
-// one part per step of the stride, the inputs of neighbouring outputs are neighbours, and a tap is only an offset.
+// A line holds one padded row as `planes` parts. Part q holds the padded columns q, q + planes, q +
+// 2 * planes, ...: with one part per step of the stride, the inputs of neighbouring outputs are
+// neighbours, and a tap is only an offset.
 #pragma once
 
 #include "kernels/cpu/depthwise_shape.h"
@@ -10,6 +11,8 @@
 namespace ftt::cpu {
 namespace {
 
+// Rows of the map that one block of a gradient kernel works on.
+constexpr int kRows = 4;
 constexpr int kChunk = 16;  // values that one copy of SpreadPixels moves
 
 struct LinePlan {
@@ -44,8 +47,8 @@ inline int PixelsUsed(const LinePlan& plan, int pixels) {
   return Min(pixels, plan.plane_pixels * plan.planes - plan.pad);
 }
 
-// Distributes the pixels of a row over the parts of a line. Reads and writes up to kChunk values too far; what lies
-// behind the last pixel of a part is set to `zero` again.
+// Distributes the pixels of a row over the parts of a line. Reads and writes up to kChunk values
+// too far; what lies behind the last pixel of a part is set to `zero` again.
 template <typename T>
 void SpreadPixels(const LinePlan& plan, const T* row, int pixels, T zero, T* line) {
   const int used = PixelsUsed(plan, pixels), channels = plan.channels;
@@ -98,7 +101,8 @@ void FillLineBorders(const LinePlan& plan, int pixels, T value, T* line) {
     return;
   }
   const int64_t begin = static_cast<int64_t>(plan.pad) * plan.channels;
-  FillBorders(line, begin, begin + static_cast<int64_t>(PixelsUsed(plan, pixels)) * plan.channels, plan.Line(), value);
+  FillBorders(line, begin, begin + static_cast<int64_t>(PixelsUsed(plan, pixels)) * plan.channels,
+              plan.Line(), value);
 }
 
 }  // namespace

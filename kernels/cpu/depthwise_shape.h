@@ -3,8 +3,8 @@
 
 namespace ftt::cpu {
 
-// Feature maps are NHWC without padding: x is [images][in_h][in_w][channels], y [images][out_h][out_w][channels];
-// weights are [channels][kernel][kernel].
+// Feature maps are NHWC without padding: x is [images][in_h][in_w][channels], y
+// [images][out_h][out_w][channels]; weights are [channels][kernel][kernel].
 struct DepthwiseShape {
   int images = 1;
   int in_h = 1, in_w = 1, out_h = 1, out_w = 1, channels = 1;

@@ -1,8 +1,8 @@
-// Internal: vectors for the depthwise kernels, one definition per instruction set, chosen by the compiler's options of
-// the including file. Everything is static, see depthwise_table.h.
+// Internal: vectors for the depthwise kernels, one definition per instruction set, chosen by the
+// compiler's options of the including file. Everything is static, see depthwise_table.h.
 //
-// "Packed" integers: a 32-bit lane holds kTaps codes that lie kTaps rows apart in the map and in one column, so that
-// one dot-product instruction multiplies a lane's codes with kTaps weights.
+// "Packed" integers: a 32-bit lane holds kTaps codes that lie kTaps rows apart in the map and in
+// one column, so that one dot-product instruction multiplies a lane's codes with kTaps weights.
 #pragma once
 
 #include <cstdint>
@@ -33,24 +33,32 @@ using Ints = __m512i;
 inline __mmask16 FirstLanes(int count) { return static_cast<__mmask16>((1u << count) - 1u); }
 inline Floats Zero() { return _mm512_setzero_ps(); }
 inline Floats Load(const float* p) { return _mm512_loadu_ps(p); }
-inline Floats LoadFirst(const float* p, int count) { return _mm512_maskz_loadu_ps(FirstLanes(count), p); }
+inline Floats LoadFirst(const float* p, int count) {
+  return _mm512_maskz_loadu_ps(FirstLanes(count), p);
+}
 inline void Store(float* p, Floats v) { _mm512_storeu_ps(p, v); }
-inline void StoreFirst(float* p, Floats v, int count) { _mm512_mask_storeu_ps(p, FirstLanes(count), v); }
+inline void StoreFirst(float* p, Floats v, int count) {
+  _mm512_mask_storeu_ps(p, FirstLanes(count), v);
+}
 inline Floats MultiplyAdd(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
 inline Ints Load(const int32_t* p) { return _mm512_loadu_si512(p); }
 inline void Store(int32_t* p, Ints v) { _mm512_storeu_si512(p, v); }
-inline void StoreFirst(int32_t* p, Ints v, int count) { _mm512_mask_storeu_epi32(p, FirstLanes(count), v); }
+inline void StoreFirst(int32_t* p, Ints v, int count) {
+  _mm512_mask_storeu_epi32(p, FirstLanes(count), v);
+}
 
 #if defined(__AVX512VNNI__) && defined(__AVX512VBMI2__)
 
-constexpr int kTaps = 4;          // unsigned 8-bit codes
+constexpr int kTaps = 4;            // unsigned 8-bit codes
 constexpr int kSignedOffset = 128;  // added to signed codes, and taken off the sum
 inline Ints Extend(const uint8_t* p) {
   return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
 // The packed codes one row further down: drops the first code of each lane, appends `next`.
 inline Ints Advance(Ints packed, Ints next) { return _mm512_shrdi_epi32(packed, next, 8); }
-inline Ints Dot(Ints sum, Ints packed, Ints weights) { return _mm512_dpbusd_epi32(sum, packed, weights); }
+inline Ints Dot(Ints sum, Ints packed, Ints weights) {
+  return _mm512_dpbusd_epi32(sum, packed, weights);
+}
 
 #else
 
@@ -60,7 +68,8 @@ inline Ints Extend(const uint8_t* p) {
   return _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
 inline Ints Advance(Ints packed, Ints next) {
-  return _mm512_mask_blend_epi16(0xaaaaaaaau, _mm512_srli_epi32(packed, 16), _mm512_slli_epi32(next, 16));
+  return _mm512_mask_blend_epi16(0xaaaaaaaau, _mm512_srli_epi32(packed, 16),
+                                 _mm512_slli_epi32(next, 16));
 }
 inline Ints Dot(Ints sum, Ints packed, Ints weights) {
   return _mm512_add_epi32(sum, _mm512_madd_epi16(packed, weights));
@@ -79,11 +88,17 @@ inline __m256i FirstLanes(int count) {
 }
 inline Floats Zero() { return _mm256_setzero_ps(); }
 inline Floats Load(const float* p) { return _mm256_loadu_ps(p); }
-inline Floats LoadFirst(const float* p, int count) { return _mm256_maskload_ps(p, FirstLanes(count)); }
+inline Floats LoadFirst(const float* p, int count) {
+  return _mm256_maskload_ps(p, FirstLanes(count));
+}
 inline void Store(float* p, Floats v) { _mm256_storeu_ps(p, v); }
-inline void StoreFirst(float* p, Floats v, int count) { _mm256_maskstore_ps(p, FirstLanes(count), v); }
+inline void StoreFirst(float* p, Floats v, int count) {
+  _mm256_maskstore_ps(p, FirstLanes(count), v);
+}
 inline Floats MultiplyAdd(Floats a, Floats b, Floats c) { return _mm256_fmadd_ps(a, b, c); }
-inline Ints Load(const int32_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+inline Ints Load(const int32_t* p) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+}
 inline void Store(int32_t* p, Ints v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
 inline void StoreFirst(int32_t* p, Ints v, int count) {
   _mm256_maskstore_epi32(reinterpret_cast<int*>(p), FirstLanes(count), v);
@@ -117,11 +132,15 @@ inline Floats Zero() { return Floats{}; }
 inline Floats Load(const float* p) { return LoadVector<Floats>(p, kLanes); }
 inline Floats LoadFirst(const float* p, int count) { return LoadVector<Floats>(p, count); }
 inline void Store(float* p, Floats v) { std::memcpy(p, &v, sizeof(v)); }
-inline void StoreFirst(float* p, Floats v, int count) { std::memcpy(p, &v, static_cast<size_t>(count) * 4); }
+inline void StoreFirst(float* p, Floats v, int count) {
+  std::memcpy(p, &v, static_cast<size_t>(count) * 4);
+}
 inline Floats MultiplyAdd(Floats a, Floats b, Floats c) { return a * b + c; }
 inline Ints Load(const int32_t* p) { return LoadVector<Ints>(p, kLanes); }
 inline void Store(int32_t* p, Ints v) { std::memcpy(p, &v, sizeof(v)); }
-inline void StoreFirst(int32_t* p, Ints v, int count) { std::memcpy(p, &v, static_cast<size_t>(count) * 4); }
+inline void StoreFirst(int32_t* p, Ints v, int count) {
+  std::memcpy(p, &v, static_cast<size_t>(count) * 4);
+}
 
 constexpr int kTaps = 2;
 constexpr int kSignedOffset = 0;

@@ -1,8 +1,8 @@
 // Internal: the depthwise kernels of one instruction set, as plain function pointers.
 //
-// The files that implement a table are compiled with instruction-set options of their own. They must not emit inline
-// functions that other files emit too (the linker might keep the copy that an older CPU cannot run), so this border
-// has only raw pointers and plain structs.
+// The files that implement a table are compiled with instruction-set options of their own. They
+// must not emit inline functions that other files emit too (the linker might keep the copy that an
+// older CPU cannot run), so this border has only raw pointers and plain structs.
 #pragma once
 
 #include <cstddef>
@@ -22,11 +22,13 @@ struct DepthwiseTable {
   size_t (*backward_weights_scratch_bytes)(const DepthwiseShape&);
 
   void (*pack_forward)(const DepthwiseShape&, const int8_t* weights, void* packed);
-  void (*forward)(const DepthwiseShape&, const int8_t* x, bool relu, const void* packed, int32_t* raw, void* scratch);
+  void (*forward)(const DepthwiseShape&, const int8_t* x, bool relu, const void* packed,
+                  int32_t* raw, void* scratch);
   void (*pack_backward_data)(const DepthwiseShape&, const int8_t* weights, void* packed);
-  void (*backward_data)(const DepthwiseShape&, const float* diff_y, const void* packed, float* diff_x, void* scratch);
-  void (*backward_weights)(const DepthwiseShape&, const int8_t* x, bool relu, const float* diff_y, float* diff_w,
-                           void* scratch);
+  void (*backward_data)(const DepthwiseShape&, const float* diff_y, const void* packed,
+                        float* diff_x, void* scratch);
+  void (*backward_weights)(const DepthwiseShape&, const int8_t* x, bool relu, const float* diff_y,
+                           float* diff_w, void* scratch);
 };
 
 extern const DepthwiseTable kDepthwiseBase;

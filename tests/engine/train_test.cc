@@ -6,6 +6,7 @@
 #include <csignal>
 #include <filesystem>
 
+#include "core/error.h"
 #include "core/file.h"
 #include "core/philox.h"
 #include "core/signals.h"

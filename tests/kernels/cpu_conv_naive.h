@@ -1,4 +1,5 @@
-// The oracle of the CPU convolution tests: every sum as plain loops over the definition, in int32 or double.
+// The oracle of the CPU convolution tests: every sum as plain loops over the definition, in int32
+// or double.
 #pragma once
 
 #include <cmath>
@@ -11,8 +12,8 @@
 namespace ftt::cpu {
 
 // "Same" padding, so that stride 1 keeps the size of the map.
-inline ConvShape SameShape(int images, int h, int w, int in_c, int out_c, int kernel, int stride = 1, int dilation = 1,
-                           int groups = 1) {
+inline ConvShape SameShape(int images, int h, int w, int in_c, int out_c, int kernel,
+                           int stride = 1, int dilation = 1, int groups = 1) {
   ConvShape s;
   s.images = images;
   s.in_h = h;
@@ -39,7 +40,8 @@ void ForEachProduct(const ConvShape& s, const Body& body) {
         for (int oc = 0; oc < s.out_c; ++oc)
           for (int ky = 0; ky < s.kernel; ++ky)
             for (int kx = 0; kx < s.kernel; ++kx) {
-              const int y = oy * s.stride - s.pad + ky * s.dilation, x = ox * s.stride - s.pad + kx * s.dilation;
+              const int y = oy * s.stride - s.pad + ky * s.dilation,
+                        x = ox * s.stride - s.pad + kx * s.dilation;
               if (y < 0 || y >= s.in_h || x < 0 || x >= s.in_w) continue;
               for (int i = 0; i < in; ++i) {
                 body(((size_t(n) * s.in_h + y) * s.in_w + x) * s.in_c + oc / out * in + i,
@@ -73,13 +75,14 @@ std::vector<int32_t> NaiveForward(const ConvShape& s, const T* x, const std::vec
 inline std::vector<double> NaiveBackwardData(const ConvShape& s, const std::vector<float>& diff_y,
                                              const std::vector<int8_t>& w) {
   std::vector<double> diff_x(s.InElements());
-  ForEachProduct(s, [&](size_t xi, size_t wi, size_t yi) { diff_x[xi] += double(diff_y[yi]) * w[wi]; });
+  ForEachProduct(
+      s, [&](size_t xi, size_t wi, size_t yi) { diff_x[xi] += double(diff_y[yi]) * w[wi]; });
   return diff_x;
 }
 
 // x as codes; relu: max(code, 0).
-inline std::vector<double> NaiveBackwardWeights(const ConvShape& s, const std::vector<int8_t>& x, bool relu,
-                                                const std::vector<float>& diff_y) {
+inline std::vector<double> NaiveBackwardWeights(const ConvShape& s, const std::vector<int8_t>& x,
+                                                bool relu, const std::vector<float>& diff_y) {
   std::vector<double> diff_w(s.WeightElements());
   ForEachProduct(s, [&](size_t xi, size_t wi, size_t yi) {
     diff_w[wi] += double(diff_y[yi]) * (relu && x[xi] < 0 ? 0 : x[xi]);

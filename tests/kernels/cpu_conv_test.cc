@@ -11,18 +11,21 @@ namespace ftt::cpu {
 namespace {
 
 std::string Name(const ConvShape& s) {
-  return fmt::format("{}x{}x{}x{} -> {}x{}x{} k{} s{} d{} g{}", s.images, s.in_h, s.in_w, s.in_c, s.out_h, s.out_w,
-                     s.out_c, s.kernel, s.stride, s.dilation, s.groups);
+  return fmt::format("{}x{}x{}x{} -> {}x{}x{} k{} s{} d{} g{}", s.images, s.in_h, s.in_w, s.in_c,
+                     s.out_h, s.out_w, s.out_c, s.kernel, s.stride, s.dilation, s.groups);
 }
 
 std::vector<ConvShape> Shapes() {
   return {
-      SameShape(1, 1, 1, 1, 1, 1),         SameShape(1, 1, 1, 16, 17, 3),      SameShape(2, 5, 7, 3, 16, 3),
-      SameShape(5, 8, 8, 20, 20, 1),       SameShape(2, 9, 9, 17, 7, 3),       SameShape(2, 8, 8, 60, 20, 1),
-      SameShape(1, 8, 8, 20, 60, 1),       SameShape(2, 9, 9, 20, 20, 5),      SameShape(1, 9, 9, 16, 16, 3, 2),
-      SameShape(2, 8, 8, 7, 20, 3, 2),     SameShape(5, 5, 7, 20, 16, 3, 1, 2), SameShape(1, 9, 9, 16, 20, 5, 1, 2),
-      SameShape(2, 9, 9, 20, 40, 1, 2),    SameShape(1, 32, 32, 3, 60, 3),     SameShape(1, 32, 32, 16, 16, 3),
-      SameShape(2, 5, 7, 1, 3, 5, 2),      SameShape(2, 7, 5, 12, 8, 3, 1, 1, 4), SameShape(1, 4, 4, 160, 40, 3),
+      SameShape(1, 1, 1, 1, 1, 1),           SameShape(1, 1, 1, 16, 17, 3),
+      SameShape(2, 5, 7, 3, 16, 3),          SameShape(5, 8, 8, 20, 20, 1),
+      SameShape(2, 9, 9, 17, 7, 3),          SameShape(2, 8, 8, 60, 20, 1),
+      SameShape(1, 8, 8, 20, 60, 1),         SameShape(2, 9, 9, 20, 20, 5),
+      SameShape(1, 9, 9, 16, 16, 3, 2),      SameShape(2, 8, 8, 7, 20, 3, 2),
+      SameShape(5, 5, 7, 20, 16, 3, 1, 2),   SameShape(1, 9, 9, 16, 20, 5, 1, 2),
+      SameShape(2, 9, 9, 20, 40, 1, 2),      SameShape(1, 32, 32, 3, 60, 3),
+      SameShape(1, 32, 32, 16, 16, 3),       SameShape(2, 5, 7, 1, 3, 5, 2),
+      SameShape(2, 7, 5, 12, 8, 3, 1, 1, 4), SameShape(1, 4, 4, 160, 40, 3),
       SameShape(1, 2, 2, 512, 17, 3),
   };
 }
@@ -30,10 +33,12 @@ std::vector<ConvShape> Shapes() {
 class Dense : public testing::Test {
  protected:
   // Convolves codes in [low, high] on `engine` and expects the exact sums.
-  void ExpectExact(ConvEngine& engine, const ConvShape& s, int x_low, int x_high, int w_low, int w_high) {
+  void ExpectExact(ConvEngine& engine, const ConvShape& s, int x_low, int x_high, int w_low,
+                   int w_high) {
     ConvWorker worker(engine);
     const bool x_unsigned = x_low >= 0;
-    const auto x = RandomCodes(s.InElements(), x_low, x_high, 1), w = RandomCodes(s.WeightElements(), w_low, w_high, 2);
+    const auto x = RandomCodes(s.InElements(), x_low, x_high, 1),
+               w = RandomCodes(s.WeightElements(), w_low, w_high, 2);
     ConvShape pack_shape = s;
     pack_shape.images = 3;  // packed weights serve any number of images
     const PackedWeights packed = engine.PackInt8(pack_shape, w.data(), x_unsigned, worker);
@@ -65,7 +70,8 @@ class Dense : public testing::Test {
     pack_shape.images = 3;
     const PackedWeights packed = engine_.PackBackwardData(pack_shape, w.data(), precision, worker);
     std::vector<float> diff_x(s.InElements(), 1e30f);
-    const void* in = precision == GradPrecision::kBf16 ? static_cast<const void*>(rounded.data()) : diff_y.data();
+    const void* in = precision == GradPrecision::kBf16 ? static_cast<const void*>(rounded.data())
+                                                       : diff_y.data();
     engine_.BackwardData(s, in, packed, diff_x.data(), worker);
     return RelativeError(diff_x.data(), NaiveBackwardData(s, diff_y, w));
   }
@@ -81,7 +87,8 @@ class Dense : public testing::Test {
     const int images = s.images;
     for (int first = 0; first < images; first += s.images) {
       s.images = first == 0 ? (images + 1) / 2 : images - first;
-      const size_t x_at = first * s.InElements() / s.images, y_at = first * s.OutElements() / s.images;
+      const size_t x_at = first * s.InElements() / s.images,
+                   y_at = first * s.OutElements() / s.images;
       RunBackwardWeights(s, precision, x.data() + x_at, diff_y.data() + y_at, part.data(), worker);
       for (size_t i = 0; i < elements; ++i) sum[i] += part[i];
     }
@@ -90,8 +97,8 @@ class Dense : public testing::Test {
     return RelativeError(diff_w.data(), want);
   }
 
-  void RunBackwardWeights(const ConvShape& s, GradPrecision precision, const int8_t* codes, const float* diff_y,
-                          float* diff_w, ConvWorker& worker) {
+  void RunBackwardWeights(const ConvShape& s, GradPrecision precision, const int8_t* codes,
+                          const float* diff_y, float* diff_w, ConvWorker& worker) {
     if (precision == GradPrecision::kBf16) {
       std::vector<uint16_t> x(s.InElements()), dy(s.OutElements());
       CodesToBf16(codes, x.size(), false, x.data());
@@ -135,11 +142,13 @@ TEST_F(Dense, PackedWeightsOfAnotherShapeAreRefused) {
 }
 
 TEST_F(Dense, BackwardDataAgreesInFloat32) {
-  for (const ConvShape& s : Shapes()) EXPECT_LT(BackwardDataError(s, GradPrecision::kF32), 1e-5) << Name(s);
+  for (const ConvShape& s : Shapes())
+    EXPECT_LT(BackwardDataError(s, GradPrecision::kF32), 1e-5) << Name(s);
 }
 
 TEST_F(Dense, BackwardWeightsAgreesInFloat32) {
-  for (const ConvShape& s : Shapes()) EXPECT_LT(BackwardWeightsError(s, GradPrecision::kF32), 1e-5) << Name(s);
+  for (const ConvShape& s : Shapes())
+    EXPECT_LT(BackwardWeightsError(s, GradPrecision::kF32), 1e-5) << Name(s);
 }
 
 TEST_F(Dense, GradientsAgreeInBfloat16) {
@@ -153,7 +162,8 @@ TEST_F(Dense, GradientsAgreeInBfloat16) {
 // One engine, first use of each primitive from several threads at the same time.
 TEST_F(Dense, ThreadsShareOneEngine) {
   const ConvShape s = SameShape(2, 9, 9, 20, 20, 3);
-  const auto x = RandomCodes(s.InElements(), -128, 127, 7), w = RandomCodes(s.WeightElements(), -128, 127, 8);
+  const auto x = RandomCodes(s.InElements(), -128, 127, 7),
+             w = RandomCodes(s.WeightElements(), -128, 127, 8);
   const auto want = NaiveForward(s, x.data(), w);
   std::vector<std::vector<int32_t>> raw(4, std::vector<int32_t>(s.OutElements()));
   std::vector<std::thread> threads;
@@ -172,9 +182,9 @@ TEST_F(Dense, ThreadsShareOneEngine) {
 
 TEST(Bf16, RoundsToNearestEvenAndKeepsCodes) {
   EXPECT_EQ(FloatToBf16(1.0f), 0x3f80);
-  EXPECT_EQ(FloatToBf16(1.0f + 0x1p-8f), 0x3f80);            // tie to even
+  EXPECT_EQ(FloatToBf16(1.0f + 0x1p-8f), 0x3f80);  // tie to even
   EXPECT_EQ(FloatToBf16(1.0f + 0x1p-8f + 0x1p-20f), 0x3f81);
-  EXPECT_EQ(FloatToBf16(1.0f + 3 * 0x1p-8f), 0x3f82);        // tie to even
+  EXPECT_EQ(FloatToBf16(1.0f + 3 * 0x1p-8f), 0x3f82);  // tie to even
   for (int code = -128; code < 128; ++code) EXPECT_EQ(CodeToBf16(code), FloatToBf16(float(code)));
   const int8_t codes[] = {-128, -1, 0, 127};
   uint16_t out[4];

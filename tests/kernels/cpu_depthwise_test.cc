@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "core/error.h"
 #include "kernels/cpu/depthwise.h"
 #include "tests/kernels/cpu_conv_naive.h"
@@ -8,7 +10,8 @@ namespace ftt::cpu {
 namespace {
 
 DepthwiseShape Depth(const ConvShape& s) {
-  return {s.images, s.in_h, s.in_w, s.out_h, s.out_w, s.in_c, s.kernel, s.stride, s.pad, s.dilation};
+  return {s.images, s.in_h,   s.in_w,   s.out_h, s.out_w,
+          s.in_c,   s.kernel, s.stride, s.pad,   s.dilation};
 }
 
 std::vector<ConvShape> Shapes() {
@@ -40,7 +43,8 @@ std::vector<ConvShape> Shapes() {
 
 class Depthwises : public testing::TestWithParam<const DepthwiseTable*> {
  protected:
-  void ExpectExact(const ConvShape& s, bool relu, const std::vector<int8_t>& x, const std::vector<int8_t>& w) {
+  void ExpectExact(const ConvShape& s, bool relu, const std::vector<int8_t>& x,
+                   const std::vector<int8_t>& w) {
     std::vector<int8_t> clipped = x;
     if (relu) {
       for (int8_t& code : clipped) code = std::max<int8_t>(code, 0);
@@ -63,8 +67,8 @@ class Depthwises : public testing::TestWithParam<const DepthwiseTable*> {
   }
 
   std::string Name(const ConvShape& s) {
-    return fmt::format("{}: {}x{}x{}x{} -> {}x{} k{} s{} d{}", kernels_.Name(), s.images, s.in_h, s.in_w, s.in_c,
-                       s.out_h, s.out_w, s.kernel, s.stride, s.dilation);
+    return fmt::format("{}: {}x{}x{}x{} -> {}x{} k{} s{} d{}", kernels_.Name(), s.images, s.in_h,
+                       s.in_w, s.in_c, s.out_h, s.out_w, s.kernel, s.stride, s.dilation);
   }
 
   static constexpr size_t kGuard = 64;
@@ -83,11 +87,13 @@ TEST_P(Depthwises, ForwardIsExact) {
 }
 
 TEST_P(Depthwises, ForwardIsExactForExtremeCodes) {
-  for (const ConvShape& s : {SameShape(1, 9, 9, 20, 20, 5, 1, 1, 20), SameShape(1, 9, 9, 20, 20, 3, 2, 1, 20)}) {
+  for (const ConvShape& s :
+       {SameShape(1, 9, 9, 20, 20, 5, 1, 1, 20), SameShape(1, 9, 9, 20, 20, 3, 2, 1, 20)}) {
     for (const int x : {-128, 127}) {
       for (const int w : {-128, 127}) {
         for (const bool relu : {false, true}) {
-          ExpectExact(s, relu, RandomCodes(s.InElements(), x, x, 1), RandomCodes(s.WeightElements(), w, w, 1));
+          ExpectExact(s, relu, RandomCodes(s.InElements(), x, x, 1),
+                      RandomCodes(s.WeightElements(), w, w, 1));
         }
       }
     }
@@ -114,7 +120,8 @@ TEST_P(Depthwises, BackwardWeightsAgrees) {
     for (const bool relu : {false, true}) {
       std::vector<float> diff_w(s.WeightElements() + kGuard, 1e30f);
       kernels_.BackwardWeights(Depth(s), x.data(), relu, diff_y.data(), diff_w.data(), scratch_);
-      EXPECT_LT(RelativeError(diff_w.data(), NaiveBackwardWeights(s, x, relu, diff_y)), 1e-5) << Name(s);
+      EXPECT_LT(RelativeError(diff_w.data(), NaiveBackwardWeights(s, x, relu, diff_y)), 1e-5)
+          << Name(s);
       ExpectGuard(diff_w, s.WeightElements(), s);
     }
   }
@@ -148,9 +155,10 @@ TEST_P(Depthwises, BadShapesAndForeignWeightsAreRefused) {
   EXPECT_THROW(kernels_.Forward(good, x.data(), true, packed, raw.data(), scratch_), Error);
 }
 
-INSTANTIATE_TEST_SUITE_P(Isa, Depthwises, testing::ValuesIn(Depthwise::Supported()), [](const auto& info) {
-  return std::string(Depthwise(*info.param).Name());
-});
+INSTANTIATE_TEST_SUITE_P(Isa, Depthwises, testing::ValuesIn(Depthwise::Supported()),
+                         [](const auto& info) {
+                           return std::string(Depthwise(*info.param).Name());
+                         });
 
 }  // namespace
 }  // namespace ftt::cpu

@@ -90,8 +90,9 @@ TEST_P(GradientTest, MaxPoolFollowsTheMaximumAndAverageSharesByValidTaps) {
     if (!c.shape.pool) continue;
     const BatchDims dims{1, 1, ids_.data()};
     const bool average = c.shape.pool_kind == PoolKind::kAverage;
-    // an average moves by a whole code when an input moves by a multiple of all tap counts
-    const int step = average ? 36 : 1;
+    // An average moves by an even number of codes, so that ties round alike, when an input moves by twice a multiple of
+    // all tap counts. The step leads away from zero: no ReLU is crossed.
+    const int magnitude = average ? 72 : 1;
     std::vector<int8_t> x = SafeCodes(operands_, c.shape.in.Elements());
     for (int8_t& v : x) v = average ? static_cast<int8_t>(v > 0 ? 40 + v / 4 : -40 + v / 4) : v;
     const std::vector<float> g = operands_.Floats(c.shape.out.Elements());
@@ -107,6 +108,7 @@ TEST_P(GradientTest, MaxPoolFollowsTheMaximumAndAverageSharesByValidTaps) {
     for (int probe = 0; probe < 20; ++probe) {
       const size_t i = probe == 0 ? 0 : (probe == 1 ? x.size() - 1 : operands_.Below(static_cast<uint32_t>(x.size())));
       const int8_t old = x[i];
+      const int step = average && old < 0 ? -magnitude : magnitude;
       x[i] = static_cast<int8_t>(old + step);
       const double up = loss();
       x[i] = old;
