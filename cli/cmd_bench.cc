@@ -22,8 +22,8 @@ struct BenchCommand {
 };
 
 void Print(const BenchRow& r) {
-  fmt::print("{:<14} {:<15} {:>9.2f} {:>9.2f} {:>7.3f} {:>9.3f} {:>9.0f}  ", r.network, r.what, r.clean_ms, r.faulty_ms,
-             r.fault_ratio, r.kernel_ratio, r.images_per_second);
+  fmt::print("{:<14} {:<15} {:>9.2f} {:>9.2f} {:>7.3f} {:>9.3f} {:>9.0f}  ", r.network, r.what,
+             r.clean_ms, r.faulty_ms, r.fault_ratio, r.kernel_ratio, r.images_per_second);
   if (r.parity_values > 0) {
     fmt::print("equal to ref on {} values\n", r.parity_values);
   } else {
@@ -32,11 +32,16 @@ void Print(const BenchRow& r) {
 }
 
 nlohmann::ordered_json ToJson(const BenchRow& r) {
-  return {{"network", r.network},         {"what", r.what},
-          {"clean_ms", r.clean_ms},       {"faulty_ms", r.faulty_ms},
-          {"fault_ratio", r.fault_ratio}, {"kernel_ratio", r.kernel_ratio},
-          {"images_per_second", r.images_per_second}, {"parity_values", r.parity_values},
-          {"arena_mib", r.arena_mib},     {"arena_over_bound", r.arena_over_bound}};
+  return {{"network", r.network},
+          {"what", r.what},
+          {"clean_ms", r.clean_ms},
+          {"faulty_ms", r.faulty_ms},
+          {"fault_ratio", r.fault_ratio},
+          {"kernel_ratio", r.kernel_ratio},
+          {"images_per_second", r.images_per_second},
+          {"parity_values", r.parity_values},
+          {"arena_mib", r.arena_mib},
+          {"arena_over_bound", r.arena_over_bound}};
 }
 
 int Run(const BenchCommand& o) {
@@ -44,8 +49,9 @@ int Run(const BenchCommand& o) {
   const std::unique_ptr<Backend> backend = OpenBackend(o.backend);
   nlohmann::ordered_json all = nlohmann::ordered_json::array();
   if (!o.json) {
-    fmt::print("batch {}, {}, median of {} pairs\n{:<14} {:<15} {:>9} {:>9} {:>7} {:>9} {:>9}\n", o.bench.batch, faults.Text(),
-               o.bench.repeats, "network", "what", "clean ms", "fault ms", "ratio", "/kernels", "images/s");
+    fmt::print("batch {}, {}, median of {} pairs\n{:<14} {:<15} {:>9} {:>9} {:>7} {:>9} {:>9}\n",
+               o.bench.batch, faults.Text(), o.bench.repeats, "network", "what", "clean ms",
+               "fault ms", "ratio", "/kernels", "images/s");
   }
   for (const std::string& name : o.networks) {
     const Program program = BuildNetwork(name, {32, 32, 3}, 10);
@@ -77,10 +83,14 @@ std::function<int()> SetUpBench(CLI::App& app) {
   AddJsonOption(app, o->json);
   SetExamples(app,
               "  ftt-cuda bench\n"
-              "  ftt-cuda bench --network resnet-20,runs/search/genotype.txt --fault mibb:1e-3 --threads 1\n"
-              "\nratio: faulty over clean, the median of pairs that ran one after the other. /kernels: wall time times\n"
-              "threads over the time inside convolution kernels alone, i.e. what everything else adds. Deploy mode is\n"
-              "compared with the reference backend in the same run; a row without agreement is not printed.");
+              "  ftt-cuda bench --network resnet-20,runs/search/genotype.txt --fault mibb:1e-3 "
+              "--threads 1\n"
+              "\nratio: faulty over clean, the median of pairs that ran one after the other. "
+              "/kernels: wall time times\n"
+              "threads over the time inside convolution kernels alone, i.e. what everything else "
+              "adds. Deploy mode is\n"
+              "compared with the reference backend in the same run; a row without agreement is not "
+              "printed.");
   return [o] { return Run(*o); };
 }
 

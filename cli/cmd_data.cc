@@ -11,10 +11,6 @@
 #include "cli/commands.h"
 #include "cli/help.h"
 #include "cli/program.h"
-#include "cli/commands.h"
-#include "cli/help.h"
-#include "cli/help.h"
-#include "cli/program.h"
 #include "core/error.h"
 #include "core/file.h"
 #include "data/check.h"
@@ -38,7 +34,8 @@ void Fetch(const DataOptions& o) {
   FetchOptions options;
   options.progress = ::isatty(STDERR_FILENO) != 0;
   options.say = [](const std::string& text) { std::fprintf(stderr, "%s\n", text.c_str()); };
-  const std::string folder = FetchDataset(o.fetch_name, o.fetch_dir.empty() ? usual : o.fetch_dir, options);
+  const std::string folder =
+      FetchDataset(o.fetch_name, o.fetch_dir.empty() ? usual : o.fetch_dir, options);
   std::printf("%s", Format(CheckDataset(o.fetch_name, folder)).c_str());
 }
 
@@ -61,8 +58,8 @@ void Show(const DataOptions& o) {
   FTT_CHECK(!indices.empty(), "data set {}: a class has no images to show", o.show_spec);
   const std::string sheet = ContactSheet(data.train, indices, data.classes, o.show_zoom);
   AtomicWriteFile(o.show_out, sheet);
-  std::printf("%s: %zu training images of %s, one class per column:", o.show_out.c_str(), indices.size(),
-              data.name.c_str());
+  std::printf("%s: %zu training images of %s, one class per column:", o.show_out.c_str(),
+              indices.size(), data.name.c_str());
   for (const std::string& name : data.class_names) std::printf(" %s", name.c_str());
   std::printf("\n");
 }
@@ -73,23 +70,29 @@ std::function<int()> SetUpData(CLI::App& app) {
   auto options = std::make_shared<DataOptions>();
   app.require_subcommand(1);
   SetExamples(app,
-              "  ftt-cuda data fetch cifar10 data           # download, verify and unpack CIFAR-10 into data/\n"
+              "  ftt-cuda data fetch cifar10 data           # download, verify and unpack CIFAR-10 "
+              "into data/\n"
               "  ftt-cuda data check cifar10:data           # verify what lies there\n"
               "  ftt-cuda data show shapes --out shapes.ppm # look at the built-in images\n\n"
-              "Data sets: shapes[:TRAIN,TEST] is computed and needs no files (10000,2000 images of 32x32 if not "
-              "stated); cifar10, cifar100, mnist and fashion-mnist are read from NAME:DIR, else from the folder in "
+              "Data sets: shapes[:TRAIN,TEST] is computed and needs no files (10000,2000 images of "
+              "32x32 if not "
+              "stated); cifar10, cifar100, mnist and fashion-mnist are read from NAME:DIR, else "
+              "from the folder in "
               "FTT_DATA_DIR, else from ./data.");
 
-  CLI::App* fetch =
-      app.add_subcommand("fetch", "Download CIFAR (160 MB), verify its checksum and unpack it into DIR");
+  CLI::App* fetch = app.add_subcommand(
+      "fetch", "Download CIFAR (160 MB), verify its checksum and unpack it into DIR");
   fetch->add_option("NAME", options->fetch_name, "cifar10 or cifar100")->required();
-  fetch->add_option("DIR", options->fetch_dir, "where to put it; without: the folder in FTT_DATA_DIR, else ./data");
+  fetch->add_option("DIR", options->fetch_dir,
+                    "where to put it; without: the folder in FTT_DATA_DIR, else ./data");
 
   CLI::App* check = app.add_subcommand(
-      "check", "Verify sizes, labels, class balance and checksums; exit code 2 if something is wrong");
+      "check",
+      "Verify sizes, labels, class balance and checksums; exit code 2 if something is wrong");
   check->add_option("NAME:DIR", options->check_spec, "NAME, NAME:DIR, or DIR alone")->required();
 
-  CLI::App* show = app.add_subcommand("show", "Write the first training images of each class as one PPM picture");
+  CLI::App* show = app.add_subcommand(
+      "show", "Write the first training images of each class as one PPM picture");
   show->add_option("NAME", options->show_spec, "NAME[:DIR]")->required();
   show->add_option("--count", options->show_count, "images of each class, 1..1000")
       ->check(CLI::Range(1, 1000))

@@ -34,7 +34,8 @@ struct Row {
 
 std::vector<double> Accuracies(const EvaluateResult& r) {
   std::vector<double> out;
-  for (const TrialResult& t : r.trials) out.push_back(static_cast<double>(t.correct) / static_cast<double>(r.images));
+  for (const TrialResult& t : r.trials)
+    out.push_back(static_cast<double>(t.correct) / static_cast<double>(r.images));
   return out;
 }
 
@@ -42,7 +43,8 @@ std::vector<double> Accuracies(const EvaluateResult& r) {
 void PrintAudit(const Row& row, const TrainedNetwork& net, bool table) {
   FaultAudit audit(ParseFaultSpec(row.fault), row.result.images);
   const ProgramSites sites = SitesOf(net.model.program);
-  for (size_t v = 0; v < row.result.feature_counts.size(); ++v) audit.Add(sites.features[v], row.result.feature_counts[v]);
+  for (size_t v = 0; v < row.result.feature_counts.size(); ++v)
+    audit.Add(sites.features[v], row.result.feature_counts[v]);
   for (size_t i = 0; i < row.result.weight_counts.size(); ++i) {
     if (sites.weights[i].elements > 0) audit.Add(sites.weights[i], row.result.weight_counts[i]);
   }
@@ -58,15 +60,18 @@ void PrintRow(const Row& row) {
   FaultCounts faults;
   for (const TrialResult& t : row.result.trials) {
     changed += static_cast<double>(t.changed) / images / static_cast<double>(row.accuracies.size());
-    outside += static_cast<double>(t.outside_top5) / images / static_cast<double>(row.accuracies.size());
+    outside +=
+        static_cast<double>(t.outside_top5) / images / static_cast<double>(row.accuracies.size());
     faults.Merge(t.faults);
   }
-  const std::string interval = e.count > 1 ? fmt::format("{:6.2f} ..{:6.2f}", 100 * std::max(0.0, e.interval.low),
-                                                         100 * std::min(1.0, e.interval.high))
-                                           : "one trial";
-  fmt::print("{:<28} {:8.2f}  {:>16}  {:6d}  {:7.2f}  {:7.2f}  {:10.3e}\n", row.fault, 100 * e.mean, interval, e.count,
-             100 * changed, 100 * outside,
-             static_cast<double>(faults.delivered) / static_cast<double>(std::max<uint64_t>(faults.exposed, 1)));
+  const std::string interval =
+      e.count > 1 ? fmt::format("{:6.2f} ..{:6.2f}", 100 * std::max(0.0, e.interval.low),
+                                100 * std::min(1.0, e.interval.high))
+                  : "one trial";
+  fmt::print("{:<28} {:8.2f}  {:>16}  {:6d}  {:7.2f}  {:7.2f}  {:10.3e}\n", row.fault, 100 * e.mean,
+             interval, e.count, 100 * changed, 100 * outside,
+             static_cast<double>(faults.delivered) /
+                 static_cast<double>(std::max<uint64_t>(faults.exposed, 1)));
 }
 
 nlohmann::ordered_json ToJson(const Row& row) {
@@ -83,14 +88,18 @@ nlohmann::ordered_json ToJson(const Row& row) {
 }
 
 int Check(const EvalCommand& o, const TrainedNetwork& net, const Dataset& data) {
-  const std::vector<std::string> names = SplitList(o.backend.backend.substr(std::string("check:").size()));
-  FTT_CHECK(names.size() == 2, "--backend {}: give two backends, as in check:cpu,ref", o.backend.backend);
-  const auto a = MakeBackend(names[0], o.backend.threads), b = MakeBackend(names[1], o.backend.threads);
+  const std::vector<std::string> names =
+      SplitList(o.backend.backend.substr(std::string("check:").size()));
+  FTT_CHECK(names.size() == 2, "--backend {}: give two backends, as in check:cpu,ref",
+            o.backend.backend);
+  const auto a = MakeBackend(names[0], o.backend.threads),
+             b = MakeBackend(names[1], o.backend.threads);
   for (const std::string& text : o.faults) {
     const FaultSpec spec = ParseFaultSpec(text);
     try {
       const int64_t n = CheckBackends(*a, *b, net.model, data.test, &spec, o.evaluate);
-      fmt::print("{}: backends {} and {} agree bit for bit on {} values\n", spec.Text(), a->Name(), b->Name(), n);
+      fmt::print("{}: backends {} and {} agree bit for bit on {} values\n", spec.Text(), a->Name(),
+                 b->Name(), n);
     } catch (const Error& e) {
       fmt::print(stderr, "ftt-cuda: error: {}\n", e.what());
       return kExitMismatch;
@@ -119,12 +128,14 @@ int Run(EvalCommand o) {
     const FaultSpec spec = ParseFaultSpec(text);
     EvaluateOptions options = o.evaluate;
     if (spec.Empty() && replay == nullptr) options.trials = 0;
-    Row row{replay != nullptr ? "replay" : spec.Text(), Evaluate(*backend, net.model, data.test, &spec, options,
-                                  o.fault_list.empty() ? nullptr : &recorder,
-                                  [&](int64_t done, int64_t total) {
-                                    progress.Update(fmt::format("{}  {:.0f} %", text, 100.0 * static_cast<double>(done) /
-                                                                                          static_cast<double>(total)));
-                                  }),
+    Row row{replay != nullptr ? "replay" : spec.Text(),
+            Evaluate(*backend, net.model, data.test, &spec, options,
+                     o.fault_list.empty() ? nullptr : &recorder,
+                     [&](int64_t done, int64_t total) {
+                       progress.Update(fmt::format(
+                           "{}  {:.0f} %", text,
+                           100.0 * static_cast<double>(done) / static_cast<double>(total)));
+                     }),
             {}};
     row.accuracies = Accuracies(row.result);
     rows.push_back(std::move(row));
@@ -139,12 +150,12 @@ int Run(EvalCommand o) {
     fmt::print("{}\n", j.dump());
     return kExitSuccess;
   }
-  fmt::print("{} on {}, deploy mode, {} test images; trained with faults: {}\n", net.spec.name, data.name, first.images,
-             net.faults);
+  fmt::print("{} on {}, deploy mode, {} test images; trained with faults: {}\n", net.spec.name,
+             data.name, first.images, net.faults);
   fmt::print("clean accuracy {:.2f} %\n", 100 * first.CleanAccuracy());
   if (rows.size() > 1 || !rows.front().accuracies.empty()) {
-    fmt::print("{:<28} {:>8}  {:>16}  {:>6}  {:>7}  {:>7}  {:>10}\n", "faults", "acc %", "95 % interval", "trials",
-               "SDC-1 %", "SDC-5 %", "delivered");
+    fmt::print("{:<28} {:>8}  {:>16}  {:>6}  {:>7}  {:>7}  {:>10}\n", "faults", "acc %",
+               "95 % interval", "trials", "SDC-1 %", "SDC-5 %", "delivered");
   }
   for (const Row& row : rows) PrintRow(row);
   for (const Row& row : rows) {
@@ -158,10 +169,12 @@ int Run(EvalCommand o) {
 std::function<int()> SetUpEval(CLI::App& app) {
   const auto o = std::make_shared<EvalCommand>();
   AddConfigOptions(app);
-  app.add_option("CHECKPOINT", o->checkpoint, "Run folder of `train`, a checkpoint folder, or a .safetensors file")
+  app.add_option("CHECKPOINT", o->checkpoint,
+                 "Run folder of `train`, a checkpoint folder, or a .safetensors file")
       ->required();
   app.add_option("--data", o->data, "Data set NAME[:DIR]; default: the one it was trained on");
-  app.add_option("--fault", o->faults, "Faults NAME:RATE[,key=value...]; may be given several times")
+  app.add_option("--fault", o->faults,
+                 "Faults NAME:RATE[,key=value...]; may be given several times")
       ->take_all()
       ->allow_extra_args(false);
   o->evaluate.trials = 5;
@@ -172,15 +185,18 @@ std::function<int()> SetUpEval(CLI::App& app) {
   AddSeedOption(app, o->evaluate.seed);
   app.add_option("--fault-list", o->fault_list, "Write every delivered fault to this CSV file");
   app.add_option("--replay", o->replay, "Apply the faults of such a file instead of sampling");
-  app.add_flag("--audit", o->audit, "Print requested against delivered rates and the histogram over bits");
+  app.add_flag("--audit", o->audit,
+               "Print requested against delivered rates and the histogram over bits");
   AddBackendOptions(app, o->backend);
   AddJsonOption(app, o->json);
-  SetExamples(app,
-              "  ftt-cuda eval runs/r20                                         # clean accuracy\n"
-              "  ftt-cuda eval runs/r20 --fault mibb:1e-5 --fault mibb:1e-4 --trials 10\n"
-              "  ftt-cuda eval runs/r20 --fault adsaf:0.08 --backend check:cpu,ref --limit 64 --trials 1\n"
-              "\nacc: mean over trials of the accuracy against labels. SDC-1: predictions that differ from the\n"
-              "fault-free run. SDC-5: predictions outside its first five. Intervals come from trials.");
+  SetExamples(
+      app,
+      "  ftt-cuda eval runs/r20                                         # clean accuracy\n"
+      "  ftt-cuda eval runs/r20 --fault mibb:1e-5 --fault mibb:1e-4 --trials 10\n"
+      "  ftt-cuda eval runs/r20 --fault adsaf:0.08 --backend check:cpu,ref --limit 64 --trials 1\n"
+      "\nacc: mean over trials of the accuracy against labels. SDC-1: predictions that differ from "
+      "the\n"
+      "fault-free run. SDC-5: predictions outside its first five. Intervals come from trials.");
   return [o] { return Run(*o); };
 }
 

@@ -27,7 +27,8 @@ struct SearchCommand {
   TrainingOptions training;
 };
 
-SearchRunConfig MakeConfig(const SearchCommand& o, const Dataset& data, const std::string& config_text) {
+SearchRunConfig MakeConfig(const SearchCommand& o, const Dataset& data,
+                           const std::string& config_text) {
   SearchRunConfig c;
   c.out = o.run.out;
   c.resume = o.run.resume;
@@ -49,18 +50,21 @@ SearchRunConfig MakeConfig(const SearchCommand& o, const Dataset& data, const st
 }
 
 std::string EpochLine(const SearchEpoch& s, int epochs, bool faulty) {
-  std::string line = fmt::format("epoch {}/{}  supernet loss {:.3f}  acc {:.2f} %", s.epoch, epochs, s.loss, 100 * s.accuracy);
+  std::string line = fmt::format("epoch {}/{}  supernet loss {:.3f}  acc {:.2f} %", s.epoch, epochs,
+                                 s.loss, 100 * s.accuracy);
   if (faulty) line += fmt::format("  faulty {:.2f} %", 100 * s.fault_accuracy);
   if (s.proposals > 0) {
-    line += fmt::format("  reward {:.4f} (clean {:.2f} %, faulty {:.2f} %, {} samples)  entropy {:.2f}", s.reward.value,
-                        100 * s.reward.clean, 100 * s.reward.fault, s.proposals, s.entropy);
+    line += fmt::format(
+        "  reward {:.4f} (clean {:.2f} %, faulty {:.2f} %, {} samples)  entropy {:.2f}",
+        s.reward.value, 100 * s.reward.clean, 100 * s.reward.fault, s.proposals, s.entropy);
   }
-  return line + fmt::format("  {:.0f} images/s  {}", static_cast<double>(s.images) / s.seconds, FormatDuration(s.seconds));
+  return line + fmt::format("  {:.0f} images/s  {}", static_cast<double>(s.images) / s.seconds,
+                            FormatDuration(s.seconds));
 }
 
 std::string CandidateLine(const Candidate& c) {
-  return fmt::format("reward {:.4f}  clean {:.2f} %  faulty {:.2f} %  {}", c.reward.value, 100 * c.reward.clean,
-                     100 * c.reward.fault, FormatGenotype(c.genotype));
+  return fmt::format("reward {:.4f}  clean {:.2f} %  faulty {:.2f} %  {}", c.reward.value,
+                     100 * c.reward.clean, 100 * c.reward.fault, FormatGenotype(c.genotype));
 }
 
 int Report(const SearchCommand& o, const SearchRunResult& r) {
@@ -88,7 +92,8 @@ int Report(const SearchCommand& o, const SearchRunResult& r) {
   for (const Candidate& c : out.derived) fmt::print("  {}\n", CandidateLine(c));
   fmt::print("best     {}\n", CandidateLine(out.best));
   fmt::print("random   {}\n", CandidateLine(out.random_best));
-  fmt::print("         the best of random genotypes with the same {} reward evaluations\n", out.reward_evaluations);
+  fmt::print("         the best of random genotypes with the same {} reward evaluations\n",
+             out.reward_evaluations);
   fmt::print("network: {:.1f} MFLOPs, {:.3f} M parameters\n", r.mflops, 1e-6 * r.parameters);
   fmt::print("genotype: {}\nreport: {}/report.json\n", r.genotype_file, o.run.out);
   return 0;
@@ -105,15 +110,17 @@ int Run(const SearchCommand& o, const CLI::App& app) {
   SearchObserver observer;
   observer.epoch = [&](const SearchEpoch& s) { progress.Line(EpochLine(s, epochs, faulty)); };
   observer.deriving = [&] { progress.Line("deriving candidates and the random baseline"); };
-  observer.step = [&](int epoch, int64_t done, int64_t steps, const EpochSums& sums, double seconds) {
+  observer.step = [&](int epoch, int64_t done, int64_t steps, const EpochSums& sums,
+                      double seconds) {
     if (!progress.WantsUpdate()) return;
     const double seen = static_cast<double>(done * batch);
-    const double all = static_cast<double>(steps) * epochs, so_far = static_cast<double>((epoch - 1) * steps + done);
-    progress.Update(fmt::format("epoch {}/{}  {:.0f} %  acc {:.2f} %{}  {:.0f} images/s  ETA {}", epoch, epochs,
-                                100.0 * static_cast<double>(done) / static_cast<double>(steps),
-                                100 * sums.correct / seen,
-                                faulty ? fmt::format("  faulty {:.2f} %", 100 * sums.fault_correct / seen) : "",
-                                seen / seconds, FormatDuration(seconds / static_cast<double>(done) * (all - so_far))));
+    const double all = static_cast<double>(steps) * epochs,
+                 so_far = static_cast<double>((epoch - 1) * steps + done);
+    progress.Update(fmt::format(
+        "epoch {}/{}  {:.0f} %  acc {:.2f} %{}  {:.0f} images/s  ETA {}", epoch, epochs,
+        100.0 * static_cast<double>(done) / static_cast<double>(steps), 100 * sums.correct / seen,
+        faulty ? fmt::format("  faulty {:.2f} %", 100 * sums.fault_correct / seen) : "",
+        seen / seconds, FormatDuration(seconds / static_cast<double>(done) * (all - so_far))));
   };
   return Report(o, RunSearch(*backend, data, config, observer));
 }
@@ -127,13 +134,18 @@ std::function<int()> SetUpSearch(CLI::App& app) {
   AddDataOption(app, o->data);
   AddFaultOption(app, o->fault);
   app.add_option("--strategy", s.strategy, "reinforce, random or evolution");
-  app.add_option("--primitives", o->primitives, "Operations of the search space, separated by commas")->delimiter(',');
+  app.add_option("--primitives", o->primitives,
+                 "Operations of the search space, separated by commas")
+      ->delimiter(',');
   app.add_option("--fault-loss-coeff", s.fault_loss_coeff,
                  "Supernet loss = (1 - c) * CE(clean) + c * CE(faulty); 0: FT-NAS, above: FTT-NAS");
-  app.add_option("--fault-reward-coeff", s.fault_reward_coeff, "reward = (1 - c) * acc_clean + c * acc_faulty - penalty");
-  app.add_option("--flops-bound", s.flops_bound, "MFLOPs (2 per multiply-add) that cost nothing; 0: no bound");
+  app.add_option("--fault-reward-coeff", s.fault_reward_coeff,
+                 "reward = (1 - c) * acc_clean + c * acc_faulty - penalty");
+  app.add_option("--flops-bound", s.flops_bound,
+                 "MFLOPs (2 per multiply-add) that cost nothing; 0: no bound");
   app.add_option("--flops-penalty", s.flops_penalty, "penalty = P * max(0, MFLOPs / bound - 1)");
-  app.add_option("--warmup-epochs", s.warmup_epochs, "Epochs of supernet training before the first reward");
+  app.add_option("--warmup-epochs", s.warmup_epochs,
+                 "Epochs of supernet training before the first reward");
   app.add_option("--controller-every", s.controller_every, "Supernet steps per rewarded proposal");
   app.add_option("--controller-lr", s.controller_lr, "Learning rate of the controller (Adam)");
   app.add_option("--weight-fraction", s.weight_fraction,
@@ -146,14 +158,17 @@ std::function<int()> SetUpSearch(CLI::App& app) {
   AddRunOptions(app, o->run);
   AddBackendOptions(app, o->backend);
   AddJsonOption(app, o->json);
-  SetExamples(app,
-              "  ftt-cuda search --preset quick --out runs/quick\n"
-              "  ftt-cuda search --preset small --data cifar10:data --out runs/mibb\n"
-              "  ftt-cuda search --preset small --fault adsaf:0.08 --fault-reward-coeff 0.2 --out runs/adsaf\n"
-              "  ftt-cuda search --preset small --strategy evolution --out runs/evolution\n"
-              "  ftt-cuda search --resume --out runs/mibb      # after Ctrl-C or a crash: same result\n"
-              "\nThe run folder holds genotype.txt (for `train --network`), report.json with all candidates, the\n"
-              "reward trace and the random baseline, config.toml, events.jsonl and checkpoint-STEP/.");
+  SetExamples(
+      app,
+      "  ftt-cuda search --preset quick --out runs/quick\n"
+      "  ftt-cuda search --preset small --data cifar10:data --out runs/mibb\n"
+      "  ftt-cuda search --preset small --fault adsaf:0.08 --fault-reward-coeff 0.2 --out "
+      "runs/adsaf\n"
+      "  ftt-cuda search --preset small --strategy evolution --out runs/evolution\n"
+      "  ftt-cuda search --resume --out runs/mibb      # after Ctrl-C or a crash: same result\n"
+      "\nThe run folder holds genotype.txt (for `train --network`), report.json with all "
+      "candidates, the\n"
+      "reward trace and the random baseline, config.toml, events.jsonl and checkpoint-STEP/.");
   return [o, &app] { return Run(*o, app); };
 }
 

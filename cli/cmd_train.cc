@@ -30,14 +30,15 @@ struct TrainCommand {
   CellNetOptions cell;
 };
 
-TrainRunConfig MakeConfig(const TrainCommand& o, const Dataset& data, const std::string& config_text) {
+TrainRunConfig MakeConfig(const TrainCommand& o, const Dataset& data,
+                          const std::string& config_text) {
   TrainRunConfig c;
   c.out = o.run.out;
   c.resume = o.run.resume;
   c.checkpoint_minutes = o.run.checkpoint_minutes;
   c.config_text = config_text;
-  c.network = ResolveNetwork(o.network, o.cell, {data.train.height, data.train.width, data.train.channels},
-                             data.classes);
+  c.network = ResolveNetwork(
+      o.network, o.cell, {data.train.height, data.train.width, data.train.channels}, data.classes);
   c.train.epochs = o.training.epochs;
   c.train.batch = o.training.batch;
   c.train.bits = o.training.bits;
@@ -58,9 +59,12 @@ TrainRunConfig MakeConfig(const TrainCommand& o, const Dataset& data, const std:
 }
 
 std::string EpochLine(const EpochStats& s, int epochs, bool faulty) {
-  std::string line = fmt::format("epoch {}/{}  loss {:.3f}  acc {:.2f} %", s.epoch, epochs, s.loss, 100 * s.accuracy);
-  if (faulty) line += fmt::format("  faulty loss {:.3f}  acc {:.2f} %", s.fault_loss, 100 * s.fault_accuracy);
-  return line + fmt::format("  {:.0f} images/s  {}", static_cast<double>(s.images) / s.seconds, FormatDuration(s.seconds));
+  std::string line = fmt::format("epoch {}/{}  loss {:.3f}  acc {:.2f} %", s.epoch, epochs, s.loss,
+                                 100 * s.accuracy);
+  if (faulty)
+    line += fmt::format("  faulty loss {:.3f}  acc {:.2f} %", s.fault_loss, 100 * s.fault_accuracy);
+  return line + fmt::format("  {:.0f} images/s  {}", static_cast<double>(s.images) / s.seconds,
+                            FormatDuration(s.seconds));
 }
 
 int Report(const TrainCommand& o, const TrainRunResult& r) {
@@ -81,13 +85,13 @@ int Report(const TrainCommand& o, const TrainRunResult& r) {
     fmt::print("{}\n", j.dump());
     return 0;
   }
-  fmt::print("test accuracy, deploy mode: {:.2f} % ({} images)\n", 100 * r.evaluation.CleanAccuracy(),
-             r.evaluation.images);
+  fmt::print("test accuracy, deploy mode: {:.2f} % ({} images)\n",
+             100 * r.evaluation.CleanAccuracy(), r.evaluation.images);
   if (!accuracies.empty()) {
     const MeanEstimate e = EstimateMean(accuracies, 0.95);
     fmt::print("under {}: {:.2f} % (95 % interval {:.2f}..{:.2f} over {} trials)\n",
-               o.eval_fault.empty() ? o.fault : o.eval_fault, 100 * e.mean, 100 * std::max(e.interval.low, 0.0),
-               100 * std::min(e.interval.high, 1.0), e.count);
+               o.eval_fault.empty() ? o.fault : o.eval_fault, 100 * e.mean,
+               100 * std::max(e.interval.low, 0.0), 100 * std::min(e.interval.high, 1.0), e.count);
   }
   fmt::print("run: {}\n", o.run.out);
   return 0;
@@ -104,16 +108,19 @@ int Run(const TrainCommand& o, const CLI::App& app) {
   const int epochs = config.train.epochs, batch = config.train.batch;
   TrainObserver observer;
   observer.epoch = [&](const EpochStats& s) { progress.Line(EpochLine(s, epochs, faulty)); };
-  observer.step = [&](int epoch, int64_t done, int64_t steps, const EpochSums& sums, double seconds) {
+  observer.step = [&](int epoch, int64_t done, int64_t steps, const EpochSums& sums,
+                      double seconds) {
     if (!progress.WantsUpdate()) return;
     const double seen = static_cast<double>(done * batch);
-    const double all = static_cast<double>(steps) * epochs, so_far = static_cast<double>((epoch - 1) * steps + done);
+    const double all = static_cast<double>(steps) * epochs,
+                 so_far = static_cast<double>((epoch - 1) * steps + done);
     const double rest = seconds / static_cast<double>(done) * (all - so_far);
-    progress.Update(fmt::format("epoch {}/{}  {:.0f} %  loss {:.3f}  acc {:.2f} %{}  {:.0f} images/s  ETA {}", epoch,
-                                epochs, 100.0 * static_cast<double>(done) / static_cast<double>(steps),
-                                sums.loss / static_cast<double>(done), 100 * sums.correct / seen,
-                                faulty ? fmt::format("  faulty {:.2f} %", 100 * sums.fault_correct / seen) : "",
-                                seen / seconds, FormatDuration(rest)));
+    progress.Update(
+        fmt::format("epoch {}/{}  {:.0f} %  loss {:.3f}  acc {:.2f} %{}  {:.0f} images/s  ETA {}",
+                    epoch, epochs, 100.0 * static_cast<double>(done) / static_cast<double>(steps),
+                    sums.loss / static_cast<double>(done), 100 * sums.correct / seen,
+                    faulty ? fmt::format("  faulty {:.2f} %", 100 * sums.fault_correct / seen) : "",
+                    seen / seconds, FormatDuration(rest)));
   };
   return Report(o, RunTraining(*backend, data, config, observer));
 }
@@ -132,20 +139,27 @@ std::function<int()> SetUpTrain(CLI::App& app) {
   AddTrainingOptions(app, o->training);
   AddCellOptions(app, o->cell);
   app.add_option("--trials", o->trials, "Fault seeds of the evaluation at the end; 0: clean only");
-  app.add_option("--eval-fault", o->eval_fault, "Faults of that evaluation; default: those of --fault");
+  app.add_option("--eval-fault", o->eval_fault,
+                 "Faults of that evaluation; default: those of --fault");
   app.add_option("--eval-limit", o->eval_limit, "Test images of that evaluation; 0: all");
-  app.add_option("--calibration-images", o->calibration_images, "Training images that fix the exponents");
+  app.add_option("--calibration-images", o->calibration_images,
+                 "Training images that fix the exponents");
   AddSeedOption(app, o->seed);
   AddRunOptions(app, o->run);
   AddBackendOptions(app, o->backend);
   AddJsonOption(app, o->json);
   SetExamples(app,
-              "  ftt-cuda train --network resnet-20 --data cifar10:data --epochs 10 --lr 0.1 --out runs/r20\n"
+              "  ftt-cuda train --network resnet-20 --data cifar10:data --epochs 10 --lr 0.1 --out "
+              "runs/r20\n"
               "  ftt-cuda train --network runs/search/genotype.txt --preset small --out runs/ftt\n"
-              "  ftt-cuda train --network runs/search/genotype.txt --preset small --fault-loss-coeff 0 --out runs/plain\n"
-              "  ftt-cuda train --resume --out runs/ftt        # after Ctrl-C or a crash: same bytes at the end\n"
-              "\nThe run folder holds config.toml (usable with --config), events.jsonl, checkpoint-STEP/ and\n"
-              "result.json. Features and weights are 8-bit; accuracies at the end are those of deploy mode.");
+              "  ftt-cuda train --network runs/search/genotype.txt --preset small "
+              "--fault-loss-coeff 0 --out runs/plain\n"
+              "  ftt-cuda train --resume --out runs/ftt        # after Ctrl-C or a crash: same "
+              "bytes at the end\n"
+              "\nThe run folder holds config.toml (usable with --config), events.jsonl, "
+              "checkpoint-STEP/ and\n"
+              "result.json. Features and weights are 8-bit; accuracies at the end are those of "
+              "deploy mode.");
   return [o, &app] { return Run(*o, app); };
 }
 

@@ -12,8 +12,8 @@ namespace ftt {
 struct Command {
   const char* name;
   const char* summary;
-  // Adds options, help and examples to the command's page; the returned function runs it after parsing and gives the
-  // exit code.
+  // Adds options, help and examples to the command's page; the returned function runs it after
+  // parsing and gives the exit code.
   std::function<int()> (*set_up)(CLI::App& app);
 };
 

@@ -92,6 +92,11 @@ int Parse(CLI::App& program, const std::vector<std::string>& arguments) {
       program.exit(error);
       return -1;
     }
+    // A misspelt option may be the reason why another is missing: it is named first.
+    const bool misspelt =
+        error.get_exit_code() == static_cast<int>(CLI::ExitCodes::RequiredError) &&
+        !program.remaining(true).empty();
+    if (misspelt) return Report(UnknownArgument(program), kExitUsage);
     return Report(WithOrigin(error.what(), expanded.origins), kExitUsage);
   }
 }

@@ -24,7 +24,8 @@ void AddTrainingOptions(CLI::App& app, TrainingOptions& options);
 
 void AddCellOptions(CLI::App& app, CellNetOptions& options);
 
-// The augmentation for a data set: digits are never mirrored, cutouts are filled with the mean colour.
+// The augmentation for a data set: digits are never mirrored, cutouts are filled with the mean
+// colour.
 AugmentOptions Augmentation(const TrainingOptions& options, const Dataset& data);
 
 }  // namespace ftt

@@ -13,12 +13,13 @@ namespace {
 constexpr int kMaxPixels = 255;
 
 struct Moves {
-  int dx, dy;      // where the crop starts in the image, may be negative
+  int dx, dy;  // where the crop starts in the image, may be negative
   bool mirror;
   int cut_x, cut_y;  // centre of the cutout
 };
 
-// Always draws everything in the same order, so that one option does not change what another one does.
+// Always draws everything in the same order, so that one option does not change what another one
+// does.
 Moves Draw(const ImageSet& images, const AugmentOptions& o, uint64_t seed, uint32_t epoch,
            uint32_t index) {
   PhiloxSequence random(seed, Stream::kAugment, epoch, index);
@@ -55,7 +56,8 @@ void Cutout(const ImageSet& images, const AugmentOptions& o, const Moves& moves,
 void Augment(const ImageSet& images, const uint8_t* in, const AugmentOptions& o, const Moves& moves,
              uint8_t* out) {
   const int64_t row_bytes = int64_t{images.width} * images.channels;
-  const int first = std::clamp(-moves.dx, 0, images.width);  // columns [first, last) exist in the image
+  const int first =
+      std::clamp(-moves.dx, 0, images.width);  // columns [first, last) exist in the image
   const int last = std::clamp(images.width - moves.dx, 0, images.width);
   const size_t copied = static_cast<size_t>(std::max(0, last - first) * images.channels);
   for (int y = 0; y < images.height; ++y) {
@@ -84,8 +86,8 @@ void Validate(const AugmentOptions& options, int channels) {
             "cutout: {} fill values for {} channels", options.cutout_fill.size(), channels);
 }
 
-void MakeBatch(const ImageSet& images, const uint32_t* indices, int count, const AugmentOptions* options,
-               uint64_t seed, uint32_t epoch, uint8_t* out) {
+void MakeBatch(const ImageSet& images, const uint32_t* indices, int count,
+               const AugmentOptions* options, uint64_t seed, uint32_t epoch, uint8_t* out) {
   if (options != nullptr) Validate(*options, images.channels);
   const int64_t bytes = images.ImageBytes();
   for (int i = 0; i < count; ++i, out += bytes) {

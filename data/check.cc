@@ -25,16 +25,17 @@ constexpr const char* kCifar10Labels[6] = {
 constexpr char kCifar10TestStart[] = "371f65da31ad652f5e24b3699a3e6515";
 constexpr size_t kCifar10TestStartBytes = 1000 * 3073;
 
-// MD5 of the published IDX files, gzipped and unpacked ("" where not published): train images, train labels, test
-// images, test labels.
+// MD5 of the published IDX files, gzipped and unpacked ("" where not published): train images,
+// train labels, test images, test labels.
 struct IdxMd5 {
   const char* packed;
   const char* unpacked;
 };
-constexpr IdxMd5 kMnist[4] = {{"f68b3c2dcbeaaa9fbdd348bbdeb94873", "6bbc9ace898e44ae57da46a324031adb"},
-                              {"d53e105ee54ea40749a09fcbcd1e9432", "a25bea736e30d166cdddb491f175f624"},
-                              {"9fb629c4189551a2d022fa330f9573f3", "2646ac647ad5339dbf082846283269ea"},
-                              {"ec29112dd5afa0611ce80d1b7f02629c", "27ae3e4e09519cfbb04c329615203637"}};
+constexpr IdxMd5 kMnist[4] = {
+    {"f68b3c2dcbeaaa9fbdd348bbdeb94873", "6bbc9ace898e44ae57da46a324031adb"},
+    {"d53e105ee54ea40749a09fcbcd1e9432", "a25bea736e30d166cdddb491f175f624"},
+    {"9fb629c4189551a2d022fa330f9573f3", "2646ac647ad5339dbf082846283269ea"},
+    {"ec29112dd5afa0611ce80d1b7f02629c", "27ae3e4e09519cfbb04c329615203637"}};
 constexpr IdxMd5 kFashion[4] = {{"8d4fb7e6c68d591d4c3dfef9ec88bf0d", ""},
                                 {"25c81989df183df01b3e8a0aad5dffbe", ""},
                                 {"bef4ecab320f06d8554ea6380940ec79", ""},
@@ -42,9 +43,11 @@ constexpr IdxMd5 kFashion[4] = {{"8d4fb7e6c68d591d4c3dfef9ec88bf0d", ""},
 
 std::string DetectName(const std::string& dir) {
   for (const char* name : {"cifar10", "cifar100", "fashion-mnist", "mnist"}) {
-    // A folder of IDX files does not say which of the family it is; only one of that name is fashion-mnist.
+    // A folder of IDX files does not say which of the family it is; only one of that name is
+    // fashion-mnist.
     const std::string lower = std::filesystem::absolute(dir).lexically_normal().string();
-    if (std::string_view(name) == "fashion-mnist" && lower.find("ashion") == std::string::npos) continue;
+    if (std::string_view(name) == "fashion-mnist" && lower.find("ashion") == std::string::npos)
+      continue;
     try {
       FindDataFolder(name, dir);
       return name;
@@ -52,7 +55,8 @@ std::string DetectName(const std::string& dir) {
       // Not this one; the next may fit.
     }
   }
-  Fail("no data set found in {}: expected the files of CIFAR-10, CIFAR-100 or the MNIST family", dir);
+  Fail("no data set found in {}: expected the files of CIFAR-10, CIFAR-100 or the MNIST family",
+       dir);
 }
 
 std::string Labels(const ImageSet& set, size_t first) {
@@ -105,7 +109,8 @@ void Checker::CheckCifar(const CifarLayout& layout) {
   if (!report_->Ok()) return;
   const auto unbalanced = [&](const std::vector<int64_t>& counts, const char* what) {
     if (std::adjacent_find(counts.begin(), counts.end(), std::not_equal_to<>()) != counts.end()) {
-      Problem(fmt::format("the classes of the {} images are not balanced: labels are damaged", what));
+      Problem(
+          fmt::format("the classes of the {} images are not balanced: labels are damaged", what));
     }
   };
   unbalanced(report_->train_per_class, "training");
@@ -115,27 +120,32 @@ void Checker::CheckCifar(const CifarLayout& layout) {
 
 void Checker::CheckCifar10Labels(size_t file, const ImageSet& set, size_t first) {
   if (Md5Hex(Labels(set, first)) != kCifar10Labels[file]) {
-    Problem(fmt::format("{}/{}: labels differ from the official ones; fetch it again", report_->folder,
-                        CifarFiles(kCifar10Layout)[file].name));
+    Problem(fmt::format("{}/{}: labels differ from the official ones; fetch it again",
+                        report_->folder, CifarFiles(kCifar10Layout)[file].name));
   }
 }
 
 void Checker::CheckCifar10Pixels() {
   const std::string test = ReadFile(report_->files.back().path);
-  const bool start = Md5Hex(std::string_view(test).substr(0, kCifar10TestStartBytes)) == kCifar10TestStart;
+  const bool start =
+      Md5Hex(std::string_view(test).substr(0, kCifar10TestStartBytes)) == kCifar10TestStart;
   ComputeStatistics(&data_);
   const float published[3] = {0.49139968f, 0.48215827f, 0.44653124f};
   bool mean = true;
   for (size_t c = 0; c < 3; ++c) mean = mean && std::abs(data_.mean[c] - published[c]) < 1e-6f;
   if (start && mean) {
-    Note("the pixels agree with the official ones (first 1,000 test images, mean of the training images)");
+    Note(
+        "the pixels agree with the official ones (first 1,000 test images, mean of the training "
+        "images)");
     return;
   }
   for (size_t i = 0; i < report_->files.size(); ++i) {
     const bool differs = i + 1 == report_->files.size() ? !start : !mean;
     if (differs) report_->files[i].official = Official::kNo;
   }
-  Note("the pixels differ from the official ones, as after JPEG: accuracies are not comparable to published ones");
+  Note(
+      "the pixels differ from the official ones, as after JPEG: accuracies are not comparable to "
+      "published ones");
 }
 
 void Checker::CheckIdx(const IdxMd5* official) {
@@ -201,7 +211,8 @@ void Checker::CheckManifest() {
     const auto found = sums.find(std::filesystem::path(file.path).filename().string());
     if (found == sums.end() || found->second == file.md5) {
       all = all && found != sums.end();
-      if (found != sums.end() && file.official == Official::kUnknown) file.official = Official::kYes;
+      if (found != sums.end() && file.official == Official::kUnknown)
+        file.official = Official::kYes;
       continue;
     }
     all = false;
@@ -241,12 +252,13 @@ DatasetReport CheckDataset(const std::string& name, const std::string& dir) {
 std::string Format(const DatasetReport& report) {
   std::string text = fmt::format("{} in {}\n", report.name, report.folder);
   for (const FileReport& file : report.files) {
-    const char* verdict = file.md5.empty()                        ? "missing"
-                          : file.official == Official::kYes       ? "official"
-                          : file.official == Official::kNo        ? "not the official file"
-                                                                  : "no published checksum";
-    text += fmt::format("  {:<28} {:<32}  {}\n", std::filesystem::path(file.path).filename().string(),
-                        file.md5.empty() ? "-" : file.md5, verdict);
+    const char* verdict = file.md5.empty()                  ? "missing"
+                          : file.official == Official::kYes ? "official"
+                          : file.official == Official::kNo  ? "not the official file"
+                                                            : "no published checksum";
+    text +=
+        fmt::format("  {:<28} {:<32}  {}\n", std::filesystem::path(file.path).filename().string(),
+                    file.md5.empty() ? "-" : file.md5, verdict);
   }
   text += fmt::format("  images    {}x{}x{}\n", report.height, report.width, report.channels);
   text += fmt::format("  training  {}\n", FormatCounts(report.train_per_class));

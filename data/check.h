@@ -26,13 +26,15 @@ struct DatasetReport {
   bool Ok() const { return problems.empty(); }
 };
 
-// Reads every file of data set `name` (empty: found out from the files) below `dir`, as LoadDataset would find it, and
-// checks sizes, labels, balance of classes and checksums. What is wrong with the files comes back in `problems`; throws
-// ftt::Error only for an unknown name or a folder without data files.
+// Reads every file of data set `name` (empty: found out from the files) below `dir`, as LoadDataset
+// would find it, and checks sizes, labels, balance of classes and checksums. What is wrong with the
+// files comes back in `problems`; throws ftt::Error only for an unknown name or a folder without
+// data files.
 //
-// CIFAR-10's labels are compared with the official ones file by file. Its pixels count as official when the first 1,000
-// test images are and the mean of the training images is the published one; a copy that went through a lossy format is
-// a note, not a problem. A file MD5SUMS, which FetchDataset leaves, must agree with the files.
+// CIFAR-10's labels are compared with the official ones file by file. Its pixels count as official
+// when the first 1,000 test images are and the mean of the training images is the published one; a
+// copy that went through a lossy format is a note, not a problem. A file MD5SUMS, which
+// FetchDataset leaves, must agree with the files.
 DatasetReport CheckDataset(const std::string& name, const std::string& dir);
 
 // The report as lines of text, ready to print.

@@ -28,7 +28,8 @@ const Family& FamilyOf(const std::string& name) {
       {"cifar10", {"cifar-10-batches-bin"}, true},
       {"cifar100", {"cifar-100-binary"}, true},
       {"mnist", {"mnist", "MNIST/raw"}, true},
-      // Its files bear the names of MNIST's, so a folder that does not say what it holds is not taken unasked.
+      // Its files bear the names of MNIST's, so a folder that does not say what it holds is not
+      // taken unasked.
       {"fashion-mnist", {"fashion-mnist", "FashionMNIST/raw"}, false}};
   for (const Family& family : kFamilies) {
     if (name == family.name) return family;
@@ -49,9 +50,10 @@ bool HoldsFiles(const std::string& name, const std::string& dir) {
 int ParseCount(const std::string& spec, std::string_view text) {
   int value = 0;
   const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
-  FTT_CHECK(code == std::errc() && end == text.data() + text.size() && value >= 1 && value <= kMaxShapes,
-            "data set '{}': write shapes:TRAIN,TEST with two numbers of images in 1..{}", spec,
-            kMaxShapes);
+  FTT_CHECK(
+      code == std::errc() && end == text.data() + text.size() && value >= 1 && value <= kMaxShapes,
+      "data set '{}': write shapes:TRAIN,TEST with two numbers of images in 1..{}", spec,
+      kMaxShapes);
   return value;
 }
 
@@ -83,7 +85,8 @@ Dataset LoadCifar(const std::string& dir, const CifarLayout& layout) {
     set->pixels.reserve(static_cast<size_t>(images) * 3072);  // appending without moving
   }
   for (const CifarFile& file : CifarFiles(layout)) {
-    AppendCifarFile(dir + "/" + file.name, layout, file.images, file.train ? &data.train : &data.test);
+    AppendCifarFile(dir + "/" + file.name, layout, file.images,
+                    file.train ? &data.train : &data.test);
   }
   if (layout.classes == 10) {
     data.mean = {0.49139968f, 0.48215827f, 0.44653124f};
@@ -98,8 +101,9 @@ Dataset LoadCifar(const std::string& dir, const CifarLayout& layout) {
 Dataset LoadIdx(const std::string& dir) {
   const IdxPaths paths = FindIdxFiles(dir);
   const auto need = [&](const std::string& path, const char* name) {
-    FTT_CHECK(!path.empty(), "{}/{} (or {}.gz) is missing: the data set is incomplete, fetch it again",
-              dir, name, name);
+    FTT_CHECK(!path.empty(),
+              "{}/{} (or {}.gz) is missing: the data set is incomplete, fetch it again", dir, name,
+              name);
   };
   need(paths.train_images, "train-images-idx3-ubyte");
   need(paths.train_labels, "train-labels-idx1-ubyte");
@@ -126,7 +130,8 @@ const std::vector<std::string>& DatasetNames() {
 
 DatasetSpec ParseDatasetSpec(const std::string& spec) {
   const size_t colon = spec.find(':');
-  DatasetSpec parsed{spec.substr(0, colon), colon == std::string::npos ? "" : spec.substr(colon + 1)};
+  DatasetSpec parsed{spec.substr(0, colon),
+                     colon == std::string::npos ? "" : spec.substr(colon + 1)};
   const auto& names = DatasetNames();
   if (std::find(names.begin(), names.end(), parsed.name) == names.end()) {
     std::string list;
@@ -162,7 +167,8 @@ std::string FindDataFolder(const std::string& name, const std::string& dir) {
   }
   const std::string hint = dir.empty() && variable == nullptr ? ", or set FTT_DATA_DIR" : "";
   const bool fetched = name == "cifar10" || name == "cifar100";
-  Fail("data set {}: no data files in {}; give the folder as {}:DIR{}, or {}", name, tried, name, hint,
+  Fail("data set {}: no data files in {}; give the folder as {}:DIR{}, or {}", name, tried, name,
+       hint,
        fetched ? fmt::format("get the data with `ftt-cuda data fetch {} DIR`", name)
                : "put its four idx-ubyte files (gzipped or not) there");
 }
@@ -207,8 +213,7 @@ void ComputeStatistics(Dataset* dataset) {
     }
     if (count == 0) continue;
     const double mean = static_cast<double>(sum) / static_cast<double>(count);
-    const double variance =
-        static_cast<double>(squares) / static_cast<double>(count) - mean * mean;
+    const double variance = static_cast<double>(squares) / static_cast<double>(count) - mean * mean;
     dataset->mean[c] = static_cast<float>(mean / 255.0);
     // A channel that never changes carries nothing; any scale will do.
     if (variance > 0) dataset->stddev[c] = static_cast<float>(std::sqrt(variance) / 255.0);

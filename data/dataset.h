@@ -24,7 +24,8 @@ struct Dataset {
   int classes = 0;
   std::vector<std::string> class_names;  // [classes]
   ImageSet train, test;
-  // Per channel, of pixel / 255 over the training images: the published values for CIFAR, computed for the others.
+  // Per channel, of pixel / 255 over the training images: the published values for CIFAR, computed
+  // for the others.
   std::vector<float> mean, stddev;
 };
 
@@ -43,19 +44,20 @@ inline constexpr uint64_t kShapesSeed = 20030;
 
 // Loads NAME[:DIR], or shapes[:TRAIN,TEST] (default 10000,2000; each at most 1,000,000).
 //
-// DIR is the folder with the data files, or a parent of it under its usual name (cifar-10-batches-bin,
-// cifar-100-binary, mnist, fashion-mnist). Without DIR the environment variable FTT_DATA_DIR is tried, then ./data.
-// `seed_for_shapes` matters to `shapes` only.
+// DIR is the folder with the data files, or a parent of it under its usual name
+// (cifar-10-batches-bin, cifar-100-binary, mnist, fashion-mnist). Without DIR the environment
+// variable FTT_DATA_DIR is tried, then ./data. `seed_for_shapes` matters to `shapes` only.
 //
-// Throws ftt::Error for an unknown name, a missing folder or file, a file of the wrong size or kind, a label outside
-// the classes, and counts that differ; the message names the file.
+// Throws ftt::Error for an unknown name, a missing folder or file, a file of the wrong size or
+// kind, a label outside the classes, and counts that differ; the message names the file.
 Dataset LoadDataset(const std::string& spec, uint64_t seed_for_shapes = kShapesSeed);
 
-// The folder that holds the files of data set `name` (any but shapes): `dir` as described above, the usual places if it
-// is empty. Throws with the list of places tried.
+// The folder that holds the files of data set `name` (any but shapes): `dir` as described above,
+// the usual places if it is empty. Throws with the list of places tried.
 std::string FindDataFolder(const std::string& name, const std::string& dir);
 
-// Sets mean and stddev from the training images. Sums are integers, so the result is the same on every machine.
+// Sets mean and stddev from the training images. Sums are integers, so the result is the same on
+// every machine.
 void ComputeStatistics(Dataset* dataset);
 
 // Per channel round(255 * mean): the value that stands for "nothing here" in cutout.

@@ -53,11 +53,12 @@ class IgnoreInterrupt {
   IgnoreInterrupt& operator=(const IgnoreInterrupt&) = delete;
 
  private:
-  struct sigaction interrupt_ {}, terminate_ {};
+  struct sigaction interrupt_ {
+  }, terminate_{};
 };
 
-// Runs a program without a shell and returns its exit status (128 + signal if it was killed). Its stderr goes to
-// `log_path`, or to ours if that is empty; stdout follows stderr.
+// Runs a program without a shell and returns its exit status (128 + signal if it was killed). Its
+// stderr goes to `log_path`, or to ours if that is empty; stdout follows stderr.
 int RunProgram(const std::vector<std::string>& command, const std::string& log_path) {
   std::vector<char*> arguments;
   for (const std::string& part : command) arguments.push_back(const_cast<char*>(part.c_str()));
@@ -82,7 +83,8 @@ int RunProgram(const std::vector<std::string>& command, const std::string& log_p
 
   const IgnoreInterrupt guard;
   pid_t child = 0;
-  const int code = ::posix_spawn(&child, arguments[0], &files, &attributes, arguments.data(), environ);
+  const int code =
+      ::posix_spawn(&child, arguments[0], &files, &attributes, arguments.data(), environ);
   posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&files);
   FTT_CHECK(code == 0, "cannot run {}: {}", command[0], std::strerror(code));
@@ -103,8 +105,8 @@ std::string ReadLog(const std::string& path) {
   return text.empty() ? "" : ": " + text;
 }
 
-// A folder for unfinished work beside the final one, removed with everything in it; so are the parents it needed, unless
-// something else has come to lie in them.
+// A folder for unfinished work beside the final one, removed with everything in it; so are the
+// parents it needed, unless something else has come to lie in them.
 class WorkFolder {
  public:
   WorkFolder(const std::string& parent, const std::string& name) : parent_(parent) {
@@ -145,21 +147,28 @@ class WorkFolder {
   std::unique_ptr<DirLock> lock_;
 };
 
-void Download(const std::string& url, const std::string& path, const std::string& log, bool progress) {
+void Download(const std::string& url, const std::string& path, const std::string& log,
+              bool progress) {
   const std::string curl = FindProgram("curl"), wget = FindProgram("wget");
   std::vector<std::string> command;
   if (!curl.empty()) {
-    command = {curl, "--fail", "--location", "--retry", "2", "--connect-timeout", "30", "--show-error"};
+    command = {curl, "--fail",      "--location", "--retry", "2", "--connect-timeout",
+               "30", "--show-error"};
     command.push_back(progress ? "--progress-bar" : "--silent");
     command.insert(command.end(), {"--output", path, "--url", url});
   } else {
-    FTT_CHECK(!wget.empty(), "cannot download {}: neither curl nor wget is installed; install one of them", url);
-    command = {wget, progress ? "--show-progress" : "--no-verbose", "--tries=3", "--timeout=30", "-O", path, url};
+    FTT_CHECK(!wget.empty(),
+              "cannot download {}: neither curl nor wget is installed; install one of them", url);
+    command = {wget,        progress ? "--show-progress" : "--no-verbose",
+               "--tries=3", "--timeout=30",
+               "-O",        path,
+               url};
   }
   const std::string program = fs::path(command[0]).filename().string();
   const int status = RunProgram(command, progress ? "" : log);
   FTT_CHECK(status == 0,
-            "cannot download {}: {} ended with status {}{}; check the network, or get the archive by other means and "
+            "cannot download {}: {} ended with status {}{}; check the network, or get the archive "
+            "by other means and "
             "unpack it into the data folder",
             url, program, status, ReadLog(log));
 }
@@ -169,7 +178,8 @@ void Unpack(const std::string& archive, const std::string& to, const std::string
   FTT_CHECK(!tar.empty(), "cannot unpack {}: tar is not installed", archive);
   EnsureWritableDir(to);
   const int status = RunProgram({tar, "-xzf", archive, "--no-same-owner", "-C", to}, log);
-  FTT_CHECK(status == 0, "cannot unpack {}: tar ended with status {}{}", archive, status, ReadLog(log));
+  FTT_CHECK(status == 0, "cannot unpack {}: tar ended with status {}{}", archive, status,
+            ReadLog(log));
 }
 
 void WriteManifest(const DatasetReport& report) {
@@ -184,17 +194,20 @@ void WriteManifest(const DatasetReport& report) {
 
 FetchSource OfficialSource(const std::string& name) {
   if (name == "cifar10") {
-    return {"https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530",
-            "cifar-10-batches-bin"};
+    return {"https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+            "c32a1d4ab5d03f1284b67883e8d87530", "cifar-10-batches-bin"};
   }
   if (name == "cifar100") {
-    return {"https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz", "03b5dce01913d631647c71ecec9e9cb8",
-            "cifar-100-binary"};
+    return {"https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
+            "03b5dce01913d631647c71ecec9e9cb8", "cifar-100-binary"};
   }
-  Fail("cannot fetch data set '{}': only cifar10 and cifar100 are fetched; shapes needs no download", name);
+  Fail(
+      "cannot fetch data set '{}': only cifar10 and cifar100 are fetched; shapes needs no download",
+      name);
 }
 
-std::string FetchDataset(const std::string& name, const std::string& dir, const FetchOptions& options) {
+std::string FetchDataset(const std::string& name, const std::string& dir,
+                         const FetchOptions& options) {
   const FetchSource source = options.source != nullptr ? *options.source : OfficialSource(name);
   const auto say = [&](const std::string& text) {
     if (options.say) options.say(text);
@@ -207,7 +220,8 @@ std::string FetchDataset(const std::string& name, const std::string& dir, const 
     } catch (const Error&) {
       // A folder without data files is in the way just like a damaged one.
     }
-    FTT_CHECK(complete, "{} exists but is not a complete {}: remove it, then fetch again", target, name);
+    FTT_CHECK(complete, "{} exists but is not a complete {}: remove it, then fetch again", target,
+              name);
     say(target + " is there already, and complete");
     return target;
   }
@@ -216,12 +230,15 @@ std::string FetchDataset(const std::string& name, const std::string& dir, const 
   say("downloading " + source.url);
   Download(source.url, archive, log, options.progress);
   const std::string md5 = FileDigest(archive, DigestKind::kMd5);
-  FTT_CHECK(md5 == source.md5, "{}: downloaded file has MD5 {}, expected {}: damaged or replaced; nothing was unpacked",
-            source.url, md5, source.md5);
+  FTT_CHECK(
+      md5 == source.md5,
+      "{}: downloaded file has MD5 {}, expected {}: damaged or replaced; nothing was unpacked",
+      source.url, md5, source.md5);
   say("unpacking");
   const std::string unpacked = work.Path() + "/unpacked";
   Unpack(archive, unpacked, log);
-  FTT_CHECK(IsDirectory(unpacked + "/" + source.folder), "{}: the archive has no folder {}", source.url, source.folder);
+  FTT_CHECK(IsDirectory(unpacked + "/" + source.folder), "{}: the archive has no folder {}",
+            source.url, source.folder);
   const DatasetReport report = CheckDataset(name, unpacked + "/" + source.folder);
   FTT_CHECK(report.Ok(), "{}: {}", source.url, report.problems.front());
   WriteManifest(report);

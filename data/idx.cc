@@ -30,8 +30,8 @@ std::vector<uint32_t> ParseHeader(const std::string& path, const std::string& by
   FTT_CHECK(bytes.size() >= header, "{}: {} bytes are too few for the header of an IDX {} file",
             path, bytes.size(), what);
   const uint32_t magic = BigEndian(bytes, 0), expected = 0x800 | dimensions;
-  FTT_CHECK(magic == expected, "{}: magic number {:#010x}, expected {:#010x} of an IDX {} file", path,
-            magic, expected, what);
+  FTT_CHECK(magic == expected, "{}: magic number {:#010x}, expected {:#010x} of an IDX {} file",
+            path, magic, expected, what);
   std::vector<uint32_t> sizes;
   for (uint32_t d = 0; d < dimensions; ++d) sizes.push_back(BigEndian(bytes, 4 + 4 * size_t{d}));
   FTT_CHECK(sizes[0] > 0, "{}: holds no {}", path, what);
@@ -41,10 +41,11 @@ std::vector<uint32_t> ParseHeader(const std::string& path, const std::string& by
               sizes[d], kMaxSide);
     payload *= sizes[d];
   }
-  FTT_CHECK(bytes.size() - header == payload,
-            "{}: the header announces {} {} ({} bytes), the file has {} bytes after it: truncated or "
-            "damaged; fetch it again",
-            path, sizes[0], what, payload, bytes.size() - header);
+  FTT_CHECK(
+      bytes.size() - header == payload,
+      "{}: the header announces {} {} ({} bytes), the file has {} bytes after it: truncated or "
+      "damaged; fetch it again",
+      path, sizes[0], what, payload, bytes.size() - header);
   return sizes;
 }
 
@@ -92,11 +93,11 @@ std::string ReadMaybeGzip(const std::string& path, int64_t max_bytes) {
     FTT_CHECK(code == Z_OK || code == Z_STREAM_END,
               "{}: gzip data is truncated or damaged ({}); fetch it again", path,
               state.msg != nullptr ? state.msg : "unexpected end");
-    FTT_CHECK(static_cast<int64_t>(used) <= max_bytes, "{}: decompresses to more than {} bytes", path,
-              max_bytes);
+    FTT_CHECK(static_cast<int64_t>(used) <= max_bytes, "{}: decompresses to more than {} bytes",
+              path, max_bytes);
   }
-  FTT_CHECK(state.avail_in == 0, "{}: {} bytes follow the end of the gzip data; fetch it again", path,
-            state.avail_in);
+  FTT_CHECK(state.avail_in == 0, "{}: {} bytes follow the end of the gzip data; fetch it again",
+            path, state.avail_in);
   out.resize(used);
   return out;
 }
@@ -106,8 +107,9 @@ ImageSet ReadIdxPair(const std::string& image_path, const std::string& label_pat
   const std::vector<uint32_t> sizes = ParseHeader(image_path, images, 3, "images");
   const std::string labels = ReadMaybeGzip(label_path, kMaxIdxBytes);
   const std::vector<uint32_t> count = ParseHeader(label_path, labels, 1, "labels");
-  FTT_CHECK(count[0] == sizes[0], "{} has {} labels, but {} has {} images: they do not belong together",
-            label_path, count[0], image_path, sizes[0]);
+  FTT_CHECK(count[0] == sizes[0],
+            "{} has {} labels, but {} has {} images: they do not belong together", label_path,
+            count[0], image_path, sizes[0]);
   ImageSet set;
   set.height = static_cast<int>(sizes[1]);
   set.width = static_cast<int>(sizes[2]);
@@ -128,7 +130,8 @@ IdxPaths FindIdxFiles(const std::string& dir) {
        it.increment(code)) {
     names.push_back(it->path().filename().string());
   }
-  // Shorter first, then by name: the unpacked file before the .gz, whatever order the system lists them in.
+  // Shorter first, then by name: the unpacked file before the .gz, whatever order the system lists
+  // them in.
   std::sort(names.begin(), names.end(), [](const std::string& a, const std::string& b) {
     return std::pair(a.size(), a) < std::pair(b.size(), b);
   });

@@ -11,9 +11,21 @@ namespace {
 
 using Colour = std::array<int, 3>;
 
-enum Figure { kDisc, kRing, kSquare, kFrame, kTriangle, kCross, kStar, kStripes, kChecker, kCrescent };
+enum Figure {
+  kDisc,
+  kRing,
+  kSquare,
+  kFrame,
+  kTriangle,
+  kCross,
+  kStar,
+  kStripes,
+  kChecker,
+  kCrescent
+};
 
-// sin(i * 90/16 degrees) * 2^14, rounded. A table, because libraries differ in the last bit of sin().
+// sin(i * 90/16 degrees) * 2^14, rounded. A table, because libraries differ in the last bit of
+// sin().
 constexpr int kSine[17] = {0,     1606,  3196,  4756,  6270,  7723,  9102,  10394, 11585,
                            12665, 13623, 14449, 15137, 15679, 16069, 16305, 16384};
 
@@ -29,7 +41,9 @@ int Cosine(uint32_t i) { return Sine(i + 16); }
 class Painter {
  public:
   Painter(uint64_t seed, uint32_t index, uint8_t* out)
-      : plan_(seed, Stream::kShapes, index, 0), noise_(seed, Stream::kShapes, index, 1), out_(out) {}
+      : plan_(seed, Stream::kShapes, index, 0),
+        noise_(seed, Stream::kShapes, index, 1),
+        out_(out) {}
 
   void Paint(int figure);
 
@@ -57,7 +71,8 @@ int Distance(const Colour& a, const Colour& b) {
 
 uint8_t Clip(int value) { return static_cast<uint8_t>(std::clamp(value, 0, 255)); }
 
-// Ends for every `other` as long as distance <= 382: one corner of the colour cube is that far away.
+// Ends for every `other` as long as distance <= 382: one corner of the colour cube is that far
+// away.
 Colour Painter::DrawColourAwayFrom(const Colour& other, int distance) {
   Colour colour = DrawColour();
   while (Distance(colour, other) < distance) colour = DrawColour();
@@ -123,7 +138,8 @@ void Painter::PaintBlob(const Colour& colour, int max_half) {
   }
 }
 
-// Where the point lies in a figure of radius 1024 around the origin: 0 outside, 1 figure, 2 second colour.
+// Where the point lies in a figure of radius 1024 around the origin: 0 outside, 1 figure, 2 second
+// colour.
 int Locate(int figure, int u, int v) {
   const int au = std::abs(u), av = std::abs(v), square = u * u + v * v;
   switch (figure) {
@@ -140,8 +156,10 @@ int Locate(int figure, int u, int v) {
     case kCross:
       return std::max(au, av) <= 960 && std::min(au, av) <= 280;
     case kStar: {
-      // Five-pointed: the lines through every second tip; a point of the star is beyond one of them at most.
-      constexpr int kNormals[5][2] = {{0, 1024}, {974, 316}, {602, -828}, {-602, -828}, {-974, 316}};
+      // Five-pointed: the lines through every second tip; a point of the star is beyond one of them
+      // at most.
+      constexpr int kNormals[5][2] = {
+          {0, 1024}, {974, 316}, {602, -828}, {-602, -828}, {-974, 316}};
       int beyond = 0;
       for (const auto& n : kNormals) beyond += n[0] * u + n[1] * v > 352 * 1024;
       return beyond <= 1;
@@ -166,8 +184,10 @@ void Painter::PaintFigure(int figure, const Colour& colour, const Colour& second
   // At most 28 degrees off upright, so that stripes remain horizontal rather than vertical.
   const uint32_t turn = static_cast<uint32_t>(Draw(-5, 5));
   const int cosine = Cosine(turn) * 64 / radius, sine = Sine(turn) * 64 / radius;
-  const int x0 = std::max(0, (cx - radius) / 4 - 1), x1 = std::min(kShapeSide - 1, (cx + radius) / 4 + 1);
-  const int y0 = std::max(0, (cy - radius) / 4 - 1), y1 = std::min(kShapeSide - 1, (cy + radius) / 4 + 1);
+  const int x0 = std::max(0, (cx - radius) / 4 - 1),
+            x1 = std::min(kShapeSide - 1, (cx + radius) / 4 + 1);
+  const int y0 = std::max(0, (cy - radius) / 4 - 1),
+            y1 = std::min(kShapeSide - 1, (cy + radius) / 4 + 1);
   for (int y = y0; y <= y1; ++y) {
     for (int x = x0; x <= x1; ++x) {
       int hits[3] = {0, 0, 0};
@@ -199,8 +219,8 @@ void Painter::AddNoise(int amplitude) {
 }
 
 void Painter::Paint(int figure) {
-  // Figures are brighter than what is behind them. With either sign of contrast a network spends its first epochs on
-  // learning that both mean the same.
+  // Figures are brighter than what is behind them. With either sign of contrast a network spends
+  // its first epochs on learning that both mean the same.
   const Colour background{Draw(0, 150), Draw(0, 150), Draw(0, 150)};
   const Colour colour = DrawBrighter(background, 180);
   const Colour second = DrawColourAwayFrom(colour, 200);
@@ -233,8 +253,9 @@ ImageSet MakeShapes(uint64_t seed, uint32_t first, int count) {
   set.labels.resize(static_cast<size_t>(count));
   set.pixels.resize(set.labels.size() * static_cast<size_t>(set.ImageBytes()));
   for (size_t i = 0; i < set.labels.size(); ++i) {
-    set.labels[i] = static_cast<uint8_t>(PaintShape(
-        seed, first + static_cast<uint32_t>(i), &set.pixels[i * static_cast<size_t>(set.ImageBytes())]));
+    set.labels[i] =
+        static_cast<uint8_t>(PaintShape(seed, first + static_cast<uint32_t>(i),
+                                        &set.pixels[i * static_cast<size_t>(set.ImageBytes())]));
   }
   return set;
 }

@@ -48,7 +48,8 @@ Split SplitTrain(int64_t n, double first_fraction, uint64_t seed) {
   return split;
 }
 
-std::vector<uint32_t> BalancedSubset(const std::vector<uint8_t>& labels, int64_t count, uint64_t seed) {
+std::vector<uint32_t> BalancedSubset(const std::vector<uint8_t>& labels, int64_t count,
+                                     uint64_t seed) {
   FTT_CHECK(count >= 0 && count <= static_cast<int64_t>(labels.size()),
             "cannot take {} of {} images", count, labels.size());
   std::array<std::vector<uint32_t>, 256> members;

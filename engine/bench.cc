@@ -77,7 +77,8 @@ std::vector<uint32_t> Ids(int count) {
 
 }  // namespace
 
-BenchRow BenchDeploy(Backend& backend, const Program& program, const FaultSpec& faults, const BenchOptions& o) {
+BenchRow BenchDeploy(Backend& backend, const Program& program, const FaultSpec& faults,
+                     const BenchOptions& o) {
   FTT_CHECK(o.batch >= 1 && o.repeats >= 1, "bench: batch and repeats must be at least 1");
   const ImageSet images = RandomImages(program.InputShape(), program.classes, o.batch, o.seed);
   const InputCoding coding = PlainCoding(program.InputShape());
@@ -105,8 +106,10 @@ BenchRow BenchDeploy(Backend& backend, const Program& program, const FaultSpec& 
   return row;
 }
 
-BenchRow BenchTrainStep(Backend& backend, const Program& program, const FaultSpec& faults, const BenchOptions& o) {
-  FTT_CHECK(o.batch >= 1 && o.lanes >= 1 && o.repeats >= 1, "bench: batch, lanes and repeats must be at least 1");
+BenchRow BenchTrainStep(Backend& backend, const Program& program, const FaultSpec& faults,
+                        const BenchOptions& o) {
+  FTT_CHECK(o.batch >= 1 && o.lanes >= 1 && o.repeats >= 1,
+            "bench: batch, lanes and repeats must be at least 1");
   const ImageSet images = RandomImages(program.InputShape(), program.classes, o.batch, o.seed);
   const std::vector<uint32_t> ids = Ids(o.batch);
   ParamStore params(o.seed);
@@ -124,11 +127,12 @@ BenchRow BenchTrainStep(Backend& backend, const Program& program, const FaultSpe
     OptimizerStep(optimizer, program, params, executor, 0.01f);
     ++step;
   };
-  const Pairs pairs = TimePairs(backend, o.repeats, [&] { run(clean_lanes); }, [&] { run(faulty_lanes); });
+  const Pairs pairs = TimePairs(
+      backend, o.repeats, [&] { run(clean_lanes); }, [&] { run(faulty_lanes); });
   BenchRow row = MakeRow(program, "training step", pairs, static_cast<double>(o.batch) * o.lanes);
   row.arena_mib = static_cast<double>(executor.ArenaBytes()) / (1 << 20);
-  row.arena_over_bound =
-      static_cast<double>(executor.ArenaBytes()) / static_cast<double>(std::max<int64_t>(executor.ArenaLowerBound(), 1));
+  row.arena_over_bound = static_cast<double>(executor.ArenaBytes()) /
+                         static_cast<double>(std::max<int64_t>(executor.ArenaLowerBound(), 1));
   return row;
 }
 

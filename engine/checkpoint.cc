@@ -14,24 +14,29 @@ constexpr char kUpdates[] = "optimizer.updates/";
 constexpr char kCalibration[] = "calibration.exponents";
 
 bool EndsWith(const std::string& s, const std::string& suffix) {
-  return s.size() >= suffix.size() && s.compare(s.size() - suffix.size(), suffix.size(), suffix) == 0;
+  return s.size() >= suffix.size() &&
+         s.compare(s.size() - suffix.size(), suffix.size(), suffix) == 0;
 }
 
 ParamKind KindOf(const std::string& name, size_t dimensions) {
-  if (EndsWith(name, ".weight")) return dimensions == 4 ? ParamKind::kConvWeight : ParamKind::kLinearWeight;
+  if (EndsWith(name, ".weight"))
+    return dimensions == 4 ? ParamKind::kConvWeight : ParamKind::kLinearWeight;
   if (EndsWith(name, ".bn.gamma")) return ParamKind::kGamma;
   if (EndsWith(name, ".bn.beta")) return ParamKind::kBeta;
   if (EndsWith(name, ".bn.mean")) return ParamKind::kRunningMean;
   if (EndsWith(name, ".bn.var")) return ParamKind::kRunningVar;
-  FTT_CHECK(EndsWith(name, ".bias"), "checkpoint: tensor {} is not a parameter of any network", name);
+  FTT_CHECK(EndsWith(name, ".bias"), "checkpoint: tensor {} is not a parameter of any network",
+            name);
   return ParamKind::kBias;
 }
 
-std::vector<int64_t> WideShape(const ParamInfo& info) { return {info.shape.begin(), info.shape.end()}; }
+std::vector<int64_t> WideShape(const ParamInfo& info) {
+  return {info.shape.begin(), info.shape.end()};
+}
 
 bool IsParam(const std::string& name) {
-  return name.rfind("optimizer.", 0) != 0 && name.rfind("calibration.", 0) != 0 && name.rfind("input.", 0) != 0 &&
-         name.rfind("search.", 0) != 0;
+  return name.rfind("optimizer.", 0) != 0 && name.rfind("calibration.", 0) != 0 &&
+         name.rfind("input.", 0) != 0 && name.rfind("search.", 0) != 0;
 }
 
 }  // namespace
@@ -53,7 +58,8 @@ void ReadParams(const TensorFile& file, ParamStore& params) {
   for (const std::string& name : file.Names()) {
     if (!IsParam(name)) continue;
     const NamedTensor& tensor = file.Get(name);
-    ParamInfo info{name, KindOf(name, tensor.shape.size()), {tensor.shape.begin(), tensor.shape.end()}};
+    ParamInfo info{
+        name, KindOf(name, tensor.shape.size()), {tensor.shape.begin(), tensor.shape.end()}};
     Param& p = params.Get(info);
     file.CopyTo(name, tensor.shape, std::span<float>(p.value));
     const auto optional = [&](const std::string& key, std::vector<float>& out) {
@@ -83,8 +89,10 @@ void AddDeployment(const NetworkSpec& spec, const DeployModel& model, const std:
 }
 
 std::string FindStateFile(const std::string& path) {
-  FTT_CHECK(PathExists(path), "{}: no such file or folder; give a run folder, a checkpoint folder or a "
-                              ".safetensors file", path);
+  FTT_CHECK(PathExists(path),
+            "{}: no such file or folder; give a run folder, a checkpoint folder or a "
+            ".safetensors file",
+            path);
   if (!IsDirectory(path)) return path;
   if (PathExists(path + "/" + kStateFile)) return path + "/" + kStateFile;
   const std::vector<int64_t> checkpoints = NumberedDirs(path, "checkpoint-");
@@ -96,13 +104,15 @@ TrainedNetwork LoadTrained(const std::string& path) {
   const std::string state = FindStateFile(path);
   const TensorFile file = TensorFile::Load(state);
   FTT_CHECK(file.Has(kCalibration) && file.Metadata().contains("network"),
-            "{}: not a trained network (a supernet's checkpoint, or another program's file); `ftt-cuda train` makes one",
+            "{}: not a trained network (a supernet's checkpoint, or another program's file); "
+            "`ftt-cuda train` makes one",
             state);
   TrainedNetwork trained;
   trained.spec = NetworkSpec::FromJson(file.Metadata("network"), state);
   const Program program = trained.spec.Build();
   FTT_CHECK(fmt::format("{:016x}", program.Hash()) == file.Metadata("program_hash"),
-            "{}: was written for another version of network {}; train it again", state, trained.spec.name);
+            "{}: was written for another version of network {}; train it again", state,
+            trained.spec.name);
   trained.data = file.Metadata("data");
   trained.faults = file.Metadata("faults");
   ParamStore params(0);
@@ -111,8 +121,10 @@ TrainedNetwork LoadTrained(const std::string& path) {
     FTT_CHECK(file.Has(info.name), "{}: parameter {} is missing", state, info.name);
   }
   const auto channels = static_cast<int64_t>(program.InputShape().c);
-  const auto mean = file.Find<float>("input.mean", {channels}), stddev = file.Find<float>("input.stddev", {channels});
-  const auto exponents = file.Find<int32_t>(kCalibration, {static_cast<int64_t>(program.values.size())});
+  const auto mean = file.Find<float>("input.mean", {channels}),
+             stddev = file.Find<float>("input.stddev", {channels});
+  const auto exponents =
+      file.Find<int32_t>(kCalibration, {static_cast<int64_t>(program.values.size())});
   const int bits = std::stoi(file.Metadata("bits"));
   const InputCoding coding({mean.begin(), mean.end()}, {stddev.begin(), stddev.end()}, bits);
   trained.model = Freeze(program, params, coding, {exponents.begin(), exponents.end()}, bits);

@@ -10,12 +10,14 @@
 
 namespace ftt {
 
-// Adds all parameters under their names and, when wanted, the optimizer's state under "optimizer.*/NAME".
+// Adds all parameters under their names and, when wanted, the optimizer's state under
+// "optimizer.*/NAME".
 void AddParams(const ParamStore& params, bool optimizer_state, TensorFile& file);
 // Reads every parameter (and optimizer state) of a file into the store, creating what is missing.
 void ReadParams(const TensorFile& file, ParamStore& params);
 
-// A trained network, ready to be evaluated: parameters, calibrated exponents, input coding, description.
+// A trained network, ready to be evaluated: parameters, calibrated exponents, input coding,
+// description.
 struct TrainedNetwork {
   NetworkSpec spec;
   DeployModel model;
@@ -25,8 +27,8 @@ struct TrainedNetwork {
 
 void AddDeployment(const NetworkSpec& spec, const DeployModel& model, const std::string& data,
                    const std::string& faults, TensorFile& file);
-// path: a safetensors file, a checkpoint folder, or a run folder (its latest checkpoint). Throws ftt::Error when it
-// cannot be read, is damaged, or is not a trained network.
+// path: a safetensors file, a checkpoint folder, or a run folder (its latest checkpoint). Throws
+// ftt::Error when it cannot be read, is damaged, or is not a trained network.
 TrainedNetwork LoadTrained(const std::string& path);
 
 inline constexpr char kStateFile[] = "state.safetensors";

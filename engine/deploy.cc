@@ -16,12 +16,14 @@ namespace {
 LaneNorm FoldOp(const Program& program, const Op& op, ParamStore& params, const DeployModel& model,
                 const WeightCodes& weights) {
   const auto value = [&](int index) -> const float* {
-    return index < 0 ? nullptr : params.Get(program.params[static_cast<size_t>(index)]).value.data();
+    return index < 0 ? nullptr
+                     : params.Get(program.params[static_cast<size_t>(index)]).value.data();
   };
   const Shape& in = program.values[static_cast<size_t>(op.inputs[0].value)];
   const Shape& out = program.values[static_cast<size_t>(op.output)];
   const int x_exponent = model.exponents[static_cast<size_t>(op.inputs[0].value)];
-  const float average = op.kind == OpKind::kGlobalPool ? 1.0f / static_cast<float>(in.h * in.w) : 1.0f;
+  const float average =
+      op.kind == OpKind::kGlobalPool ? 1.0f / static_cast<float>(in.h * in.w) : 1.0f;
   NormInputs inputs{out.c, op.batch_norm, value(op.gamma), value(op.batch_norm ? op.beta : op.bias),
                     average * PowerOfTwo(x_exponent + weights.exponent)};
   Moments moments;
@@ -30,7 +32,8 @@ LaneNorm FoldOp(const Program& program, const Op& op, ParamStore& params, const 
     moments.variance.assign(value(op.running_var), value(op.running_var) + out.c);
   }
   LaneNorm norm = RealNorm(inputs, op.batch_norm ? &moments : nullptr);
-  if (op.kind != OpKind::kLinear) ScaleToCodes(norm, model.exponents[static_cast<size_t>(op.output)]);
+  if (op.kind != OpKind::kLinear)
+    ScaleToCodes(norm, model.exponents[static_cast<size_t>(op.output)]);
   return norm;
 }
 
@@ -39,8 +42,8 @@ LaneNorm FoldOp(const Program& program, const Op& op, ParamStore& params, const 
 DeployModel Freeze(const Program& program, ParamStore& params, const InputCoding& coding,
                    const std::vector<int>& exponents, int bits) {
   FTT_CHECK(exponents.size() == program.values.size(),
-            "network {}: calibration has {} exponents, the network has {} values", program.network, exponents.size(),
-            program.values.size());
+            "network {}: calibration has {} exponents, the network has {} values", program.network,
+            exponents.size(), program.values.size());
   DeployModel model;
   model.program = program;
   model.bits = bits;
@@ -50,7 +53,8 @@ DeployModel Freeze(const Program& program, ParamStore& params, const InputCoding
   for (const Op& op : program.ops) {
     WeightCodes weights;
     if (op.weight >= 0) {
-      weights = QuantizeWeights(params.Get(program.params[static_cast<size_t>(op.weight)]).value, bits, false);
+      weights = QuantizeWeights(params.Get(program.params[static_cast<size_t>(op.weight)]).value,
+                                bits, false);
     }
     const bool affine = op.kind != OpKind::kAdd && op.kind != OpKind::kConcat;
     model.norms.push_back(affine ? FoldOp(program, op, params, model, weights) : LaneNorm{});
@@ -103,7 +107,8 @@ void DeployExecutor::Impl::Plan() {
   planned_lanes = dims.lanes;
   planned_images = dims.images;
   exponents.clear();
-  for (const int e : model.exponents) exponents.insert(exponents.end(), static_cast<size_t>(dims.lanes), e);
+  for (const int e : model.exponents)
+    exponents.insert(exponents.end(), static_cast<size_t>(dims.lanes), e);
 }
 
 std::vector<SumInput> DeployExecutor::Impl::SumInputs(const Op& op) {
@@ -119,8 +124,8 @@ void DeployExecutor::Impl::RunLinear(size_t i) {
   const auto in = static_cast<int>(ShapeOf(op.inputs[0].value).Elements());
   const std::vector<float> unit(static_cast<size_t>(dims.lanes), model.norms[i].unit);
   logits.resize(static_cast<size_t>(dims.lanes * dims.images * model.program.classes));
-  backend.Linear(dims, in, model.program.classes, Codes(op.inputs[0].value), weights[i], unit.data(),
-                 model.norms[i].shift.data(), nullptr, logits.data());
+  backend.Linear(dims, in, model.program.classes, Codes(op.inputs[0].value), weights[i],
+                 unit.data(), model.norms[i].shift.data(), nullptr, logits.data());
   lanes->InjectLaneLogits(op.output, dims, model.program.classes, logits.data());
 }
 
@@ -128,10 +133,11 @@ void DeployExecutor::Impl::RunGlobalPool(size_t i) {
   const Op& op = model.program.ops[i];
   const Shape& s = ShapeOf(op.output);
   sums.resize(static_cast<size_t>(dims.lanes * dims.images * s.c));
-  backend.GlobalSum(dims, ShapeOf(op.inputs[0].value), op.inputs[0].relu, Codes(op.inputs[0].value), sums.data());
+  backend.GlobalSum(dims, ShapeOf(op.inputs[0].value), op.inputs[0].relu, Codes(op.inputs[0].value),
+                    sums.data());
   const std::vector<LaneNorm> norms(static_cast<size_t>(dims.lanes), model.norms[i]);
-  backend.Quantize(dims, s, model.bits, sums.data(), norms.data(), lanes->Feature(op.output), Codes(op.output),
-                   nullptr);
+  backend.Quantize(dims, s, model.bits, sums.data(), norms.data(), lanes->Feature(op.output),
+                   Codes(op.output), nullptr);
 }
 
 DeployExecutor::DeployExecutor(Backend& backend, const DeployModel& model)
@@ -161,7 +167,8 @@ void DeployExecutor::Begin(const uint8_t* pixels, const uint32_t* image_ids, int
   const int64_t n = images * m.ShapeOf(0).Elements();
   m.model.coding.Encode(pixels, n, m.Codes(0));
   for (int lane = 1; lane < m.dims.lanes; ++lane) std::copy_n(m.Codes(0), n, m.Codes(0) + lane * n);
-  if (m.lanes->Feature(0) != nullptr) m.backend.Inject(m.dims, m.ShapeOf(0), m.lanes->Feature(0), m.Codes(0));
+  if (m.lanes->Feature(0) != nullptr)
+    m.backend.Inject(m.dims, m.ShapeOf(0), m.lanes->Feature(0), m.Codes(0));
 }
 
 void DeployExecutor::RunOp(size_t i) {
@@ -172,19 +179,20 @@ void DeployExecutor::RunOp(size_t i) {
   switch (op.kind) {
     case OpKind::kConv:
     case OpKind::kPool: {
-      const WindowShape window{m.ShapeOf(op.inputs[0].value), out, op.conv, op.kind == OpKind::kPool, op.pool,
-                               op.inputs[0].relu};
+      const WindowShape window{m.ShapeOf(op.inputs[0].value), out,     op.conv,
+                               op.kind == OpKind::kPool,      op.pool, op.inputs[0].relu};
       m.backend.AccumulateQuantize(m.dims, window, m.model.bits, m.Codes(op.inputs[0].value),
-                                   op.weight < 0 ? nullptr : &m.weights[i], m.model.norms[i], faults,
-                                   m.Codes(op.output));
+                                   op.weight < 0 ? nullptr : &m.weights[i], m.model.norms[i],
+                                   faults, m.Codes(op.output));
       break;
     }
     case OpKind::kAdd:
-      m.backend.Add(m.dims, out, m.model.bits, m.SumInputs(op), false, m.Exponent(op.output), faults,
-                    m.Codes(op.output), nullptr);
+      m.backend.Add(m.dims, out, m.model.bits, m.SumInputs(op), false, m.Exponent(op.output),
+                    faults, m.Codes(op.output), nullptr);
       break;
     case OpKind::kConcat:
-      m.backend.Concat(m.dims, out, m.model.bits, m.SumInputs(op), m.Exponent(op.output), faults, m.Codes(op.output));
+      m.backend.Concat(m.dims, out, m.model.bits, m.SumInputs(op), m.Exponent(op.output), faults,
+                       m.Codes(op.output));
       break;
     case OpKind::kGlobalPool:
       m.RunGlobalPool(i);
@@ -195,7 +203,8 @@ void DeployExecutor::RunOp(size_t i) {
   }
 }
 
-const std::vector<float>& DeployExecutor::Run(const uint8_t* pixels, const uint32_t* image_ids, int images) {
+const std::vector<float>& DeployExecutor::Run(const uint8_t* pixels, const uint32_t* image_ids,
+                                              int images) {
   Begin(pixels, image_ids, images);
   for (size_t i = 0; i < impl_->model.program.ops.size(); ++i) RunOp(i);
   return impl_->logits;

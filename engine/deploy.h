@@ -1,4 +1,5 @@
-// Deploy mode: frozen exponents, batch norm folded to one fma per channel, bit-identical on every backend.
+// Deploy mode: frozen exponents, batch norm folded to one fma per channel, bit-identical on every
+// backend.
 #pragma once
 
 #include <memory>
@@ -16,13 +17,13 @@ struct DeployModel {
   Program program;
   int bits = 8;
   InputCoding coding;
-  std::vector<int> exponents;         // by value
-  std::vector<WeightCodes> weights;   // by op, fault-free
-  std::vector<LaneNorm> norms;        // by op: windows and global pool; the classifier's bias is `shift`
+  std::vector<int> exponents;        // by value
+  std::vector<WeightCodes> weights;  // by op, fault-free
+  std::vector<LaneNorm> norms;  // by op: windows and global pool; the classifier's bias is `shift`
 };
 
-// exponents: by value, from calibration (TrainExecutor::kCalibrate on training images). Throws ftt::Error if they do not
-// belong to the program.
+// exponents: by value, from calibration (TrainExecutor::kCalibrate on training images). Throws
+// ftt::Error if they do not belong to the program.
 DeployModel Freeze(const Program& program, ParamStore& params, const InputCoding& coding,
                    const std::vector<int>& exponents, int bits);
 
@@ -43,7 +44,8 @@ class DeployExecutor {
   void Begin(const uint8_t* pixels, const uint32_t* image_ids, int images);
   void RunOp(size_t i);
   const std::vector<float>& Logits() const;
-  // Codes of a value, [lanes][images][h][w][c]; valid right after the op that wrote it, until its memory is reused.
+  // Codes of a value, [lanes][images][h][w][c]; valid right after the op that wrote it, until its
+  // memory is reused.
   const int8_t* Codes(int value) const;
   int64_t CodeCount(int value) const;  // lanes * images * elements
 

@@ -42,18 +42,21 @@ struct Batches {
   }
 };
 
-Batches MakeBatches(const ImageSet& images, const DeployModel& model, const EvaluateOptions& options) {
+Batches MakeBatches(const ImageSet& images, const DeployModel& model,
+                    const EvaluateOptions& options) {
   const Shape& input = model.program.InputShape();
   FTT_CHECK(input == (Shape{images.height, images.width, images.channels}),
-            "network {} takes {}x{}x{} images, the data set has {}x{}x{}", model.program.network, input.h, input.w,
-            input.c, images.height, images.width, images.channels);
-  FTT_CHECK(options.batch >= 1 && options.lanes >= 1, "evaluation needs a batch and a number of lanes of at least 1");
+            "network {} takes {}x{}x{} images, the data set has {}x{}x{}", model.program.network,
+            input.h, input.w, input.c, images.height, images.width, images.channels);
+  FTT_CHECK(options.batch >= 1 && options.lanes >= 1,
+            "evaluation needs a batch and a number of lanes of at least 1");
   const int64_t count = options.limit > 0 ? std::min(options.limit, images.Size()) : images.Size();
   FTT_CHECK(count > 0, "evaluation: the data set has no images");
   return {images, count, options.batch};
 }
 
-std::vector<LaneSpec> TrialLanes(const FaultSpec* faults, const EvaluateOptions& o, int first, int lanes) {
+std::vector<LaneSpec> TrialLanes(const FaultSpec* faults, const EvaluateOptions& o, int first,
+                                 int lanes) {
   std::vector<LaneSpec> specs(static_cast<size_t>(lanes));
   for (int lane = 0; lane < lanes; ++lane) {
     LaneSpec& spec = specs[static_cast<size_t>(lane)];
@@ -65,7 +68,8 @@ std::vector<LaneSpec> TrialLanes(const FaultSpec* faults, const EvaluateOptions&
   return specs;
 }
 
-void Judge(const float* logits, int classes, uint8_t label, const Golden& golden, int64_t image, TrialResult& trial) {
+void Judge(const float* logits, int classes, uint8_t label, const Golden& golden, int64_t image,
+           TrialResult& trial) {
   const int predicted = ArgMax(logits, classes);
   const int* top = golden.classes.data() + image * golden.top;
   trial.correct += predicted == label ? 1 : 0;
@@ -78,15 +82,17 @@ void AddCounts(LanePlan& lanes, EvaluateResult& result) {
   result.feature_counts.resize(values);
   result.weight_counts.resize(ops);
   for (int lane = 0; lane < lanes.Lanes(); ++lane) {
-    for (size_t v = 0; v < values; ++v) result.feature_counts[v].Merge(lanes.FeatureCounts(lane, static_cast<int>(v)));
+    for (size_t v = 0; v < values; ++v)
+      result.feature_counts[v].Merge(lanes.FeatureCounts(lane, static_cast<int>(v)));
     for (size_t i = 0; i < ops; ++i) result.weight_counts[i].Merge(lanes.WeightCounts(lane, i));
   }
 }
 
 }  // namespace
 
-EvaluateResult Evaluate(Backend& backend, const DeployModel& model, const ImageSet& images, const FaultSpec* faults,
-                        const EvaluateOptions& options, FaultRecorder* recorder,
+EvaluateResult Evaluate(Backend& backend, const DeployModel& model, const ImageSet& images,
+                        const FaultSpec* faults, const EvaluateOptions& options,
+                        FaultRecorder* recorder,
                         const std::function<void(int64_t, int64_t)>& progress) {
   const Batches batches = MakeBatches(images, model, options);
   const int classes = model.program.classes;
@@ -109,7 +115,8 @@ EvaluateResult Evaluate(Backend& backend, const DeployModel& model, const ImageS
     }
     advance(n);
   });
-  for (int trial = 0; (faults != nullptr || options.replay != nullptr) && trial < options.trials; trial += options.lanes) {
+  for (int trial = 0; (faults != nullptr || options.replay != nullptr) && trial < options.trials;
+       trial += options.lanes) {
     const int lanes = std::min(options.lanes, options.trials - trial);
     executor.SetLanes(TrialLanes(faults, options, trial, lanes), recorder);
     const size_t base = result.trials.size();
@@ -121,8 +128,9 @@ EvaluateResult Evaluate(Backend& backend, const DeployModel& model, const ImageS
       const float* logits = executor.Run(pixels, ids, n).data();
       for (int lane = 0; lane < lanes; ++lane) {
         for (int i = 0; i < n; ++i) {
-          Judge(logits + (int64_t{lane} * n + i) * classes, classes, images.labels[static_cast<size_t>(first + i)],
-                golden, first + i, result.trials[base + static_cast<size_t>(lane)]);
+          Judge(logits + (int64_t{lane} * n + i) * classes, classes,
+                images.labels[static_cast<size_t>(first + i)], golden, first + i,
+                result.trials[base + static_cast<size_t>(lane)]);
         }
       }
       advance(int64_t{n} * lanes);
@@ -142,7 +150,8 @@ int64_t CheckBackends(Backend& a, Backend& b, const DeployModel& model, const Im
   int64_t compared = 0;
   const int trials = std::max(options.trials, 1);
   for (int trial = 0; trial < trials; trial += options.lanes) {
-    const std::vector<LaneSpec> lanes = TrialLanes(faults, options, trial, std::min(options.lanes, trials - trial));
+    const std::vector<LaneSpec> lanes =
+        TrialLanes(faults, options, trial, std::min(options.lanes, trials - trial));
     first_executor.SetLanes(lanes);
     second_executor.SetLanes(lanes);
     batches.ForEach([&](int64_t first, int n, const uint8_t* pixels, const uint32_t* ids) {
@@ -153,14 +162,16 @@ int64_t CheckBackends(Backend& a, Backend& b, const DeployModel& model, const Im
         first_executor.RunOp(i);
         second_executor.RunOp(i);
         const auto where = [&](int64_t at, int64_t per_image) {
-          return fmt::format("op {} (network {}), lane {}, image {}, element {}", op.name, model.program.network,
-                             at / (per_image * n), first + at / per_image % n, at % per_image);
+          return fmt::format("op {} (network {}), lane {}, image {}, element {}", op.name,
+                             model.program.network, at / (per_image * n),
+                             first + at / per_image % n, at % per_image);
         };
         if (op.kind == OpKind::kLinear) {
           const std::vector<float>&x = first_executor.Logits(), &y = second_executor.Logits();
           for (size_t k = 0; k < x.size(); ++k, ++compared) {
-            FTT_CHECK(std::memcmp(&x[k], &y[k], sizeof(float)) == 0, "backends {} and {} differ: {}: {} against {}",
-                      a.Name(), b.Name(), where(static_cast<int64_t>(k), model.program.classes), x[k], y[k]);
+            FTT_CHECK(std::memcmp(&x[k], &y[k], sizeof(float)) == 0,
+                      "backends {} and {} differ: {}: {} against {}", a.Name(), b.Name(),
+                      where(static_cast<int64_t>(k), model.program.classes), x[k], y[k]);
           }
           continue;
         }
@@ -170,7 +181,8 @@ int64_t CheckBackends(Backend& a, Backend& b, const DeployModel& model, const Im
         if (std::memcmp(x, y, static_cast<size_t>(count)) == 0) continue;
         const int64_t at = std::mismatch(x, x + count, y).first - x;
         Fail("backends {} and {} differ: {}: {} against {}", a.Name(), b.Name(),
-             where(at, model.program.values[static_cast<size_t>(op.output)].Elements()), x[at], y[at]);
+             where(at, model.program.values[static_cast<size_t>(op.output)].Elements()), x[at],
+             y[at]);
       }
     });
   }

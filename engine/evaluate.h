@@ -10,20 +10,20 @@
 namespace ftt {
 
 struct EvaluateOptions {
-  int batch = 64;     // images per call, >= 1; results do not depend on it
-  int lanes = 1;      // trials that run side by side, >= 1; results do not depend on it
-  int trials = 0;     // fault seeds, each over all images; 0: clean run only
+  int batch = 64;  // images per call, >= 1; results do not depend on it
+  int lanes = 1;   // trials that run side by side, >= 1; results do not depend on it
+  int trials = 0;  // fault seeds, each over all images; 0: clean run only
   int first_trial = 0;
   uint64_t seed = 1;
-  int64_t limit = 0;  // first images only; 0: all
+  int64_t limit = 0;                   // first images only; 0: all
   const ReplayPlan* replay = nullptr;  // applied instead of sampled faults
 };
 
 struct TrialResult {
   int trial = 0;
-  int64_t correct = 0;        // against labels
-  int64_t changed = 0;        // SDC-1: top-1 differs from the golden run
-  int64_t outside_top5 = 0;   // SDC-5: top-1 is not among the golden run's first five
+  int64_t correct = 0;       // against labels
+  int64_t changed = 0;       // SDC-1: top-1 differs from the golden run
+  int64_t outside_top5 = 0;  // SDC-5: top-1 is not among the golden run's first five
   FaultCounts faults;
 };
 
@@ -33,16 +33,20 @@ struct EvaluateResult {
   std::vector<TrialResult> trials;
   // Audit by site, summed over trials: features by value number, then weights by op.
   std::vector<FaultCounts> feature_counts, weight_counts;
-  double CleanAccuracy() const { return static_cast<double>(golden_correct) / static_cast<double>(images); }
+  double CleanAccuracy() const {
+    return static_cast<double>(golden_correct) / static_cast<double>(images);
+  }
 };
 
-// Golden run, then trials of `faults` (null: none). progress (nullable): called with images done and images in all.
-EvaluateResult Evaluate(Backend& backend, const DeployModel& model, const ImageSet& images, const FaultSpec* faults,
-                        const EvaluateOptions& options, FaultRecorder* recorder = nullptr,
+// Golden run, then trials of `faults` (null: none). progress (nullable): called with images done
+// and images in all.
+EvaluateResult Evaluate(Backend& backend, const DeployModel& model, const ImageSet& images,
+                        const FaultSpec* faults, const EvaluateOptions& options,
+                        FaultRecorder* recorder = nullptr,
                         const std::function<void(int64_t, int64_t)>& progress = nullptr);
 
-// Runs two backends op by op over the images and throws ftt::Error at the first value, or logit, in which they differ,
-// naming op, lane, image and element. Returns the number of values compared.
+// Runs two backends op by op over the images and throws ftt::Error at the first value, or logit, in
+// which they differ, naming op, lane, image and element. Returns the number of values compared.
 int64_t CheckBackends(Backend& a, Backend& b, const DeployModel& model, const ImageSet& images,
                       const FaultSpec* faults, const EvaluateOptions& options);
 

@@ -9,12 +9,13 @@
 
 namespace ftt {
 
-// x = (pixel / 255 - mean) / stddev, quantized. The exponent covers every possible pixel value, so that it does not
-// depend on a batch.
+// x = (pixel / 255 - mean) / stddev, quantized. The exponent covers every possible pixel value, so
+// that it does not depend on a batch.
 class InputCoding {
  public:
   InputCoding() = default;
-  InputCoding(const std::vector<float>& mean, const std::vector<float>& stddev, int bits);  // one entry per channel
+  InputCoding(const std::vector<float>& mean, const std::vector<float>& stddev,
+              int bits);  // one entry per channel
   int Exponent() const { return exponent_; }
   // pixels, codes: [images][h][w][c].
   void Encode(const uint8_t* pixels, int64_t count, int8_t* codes) const;

@@ -25,7 +25,8 @@ SiteKind FeatureKind(const Op& op) {
   return SiteKind::kLogits;
 }
 
-FaultSite MakeSite(int id, std::string name, SiteKind kind, int64_t macs, const Shape& s, int64_t elements) {
+FaultSite MakeSite(int id, std::string name, SiteKind kind, int64_t macs, const Shape& s,
+                   int64_t elements) {
   FaultSite site;
   site.id = id;
   site.name = std::move(name);
@@ -41,20 +42,21 @@ FaultSite MakeSite(int id, std::string name, SiteKind kind, int64_t macs, const 
 }  // namespace
 
 ProgramSites SitesOf(const Program& program) {
-  FTT_CHECK(program.values.size() < kWeightSiteBase, "network {}: more than {} values", program.network,
-            kWeightSiteBase);
+  FTT_CHECK(program.values.size() < kWeightSiteBase, "network {}: more than {} values",
+            program.network, kWeightSiteBase);
   ProgramSites sites;
   const Shape& input = program.InputShape();
   sites.features.push_back(MakeSite(0, "input", SiteKind::kInput, 0, input, input.Elements()));
   for (size_t i = 0; i < program.ops.size(); ++i) {
     const Op& op = program.ops[i];
     const Shape& out = program.values[static_cast<size_t>(op.output)];
-    sites.features.push_back(
-        MakeSite(op.output, op.name, FeatureKind(op), program.MacsPerOutput(op), out, out.Elements()));
+    sites.features.push_back(MakeSite(op.output, op.name, FeatureKind(op),
+                                      program.MacsPerOutput(op), out, out.Elements()));
     const bool linear = op.kind == OpKind::kLinear;
     const int64_t n = op.weight < 0 ? 0 : program.params[static_cast<size_t>(op.weight)].Elements();
     sites.weights.push_back(MakeSite(kWeightSiteBase + static_cast<int>(i), op.name + ".weight",
-                                     linear ? SiteKind::kLinearWeight : SiteKind::kConvWeight, 0, out, n));
+                                     linear ? SiteKind::kLinearWeight : SiteKind::kConvWeight, 0,
+                                     out, n));
   }
   return sites;
 }
@@ -73,7 +75,8 @@ LanePlan::LanePlan(const Program& program, const std::vector<LaneSpec>& lanes, i
     const LaneSpec& spec = lanes_[static_cast<size_t>(lane)];
     if (spec.replay == nullptr && (spec.faults == nullptr || spec.faults->Empty())) continue;
     const auto plan = [&](const FaultSite& site) {
-      return spec.replay != nullptr ? spec.replay->Site(site, bits) : PlanSite(*spec.faults, site, bits, spec.seed);
+      return spec.replay != nullptr ? spec.replay->Site(site, bits)
+                                    : PlanSite(*spec.faults, site, bits, spec.seed);
     };
     for (size_t v = 0; v < values; ++v) {
       SiteFaults& faults = feature_faults_[At(lane, v, values)];
@@ -107,17 +110,20 @@ void LanePlan::InjectLaneWeights(size_t op, int lane, int8_t* codes, int64_t n, 
   std::vector<uint8_t> moved(keep == nullptr ? 0 : static_cast<size_t>(n));
   InjectWeights(weight_faults_[at], lanes_[static_cast<size_t>(lane)].moment, codes, n,
                 keep == nullptr ? nullptr : moved.data(), &weight_counts_[at], recorder_);
-  for (size_t i = 0; i < moved.size(); ++i) keep[i] = static_cast<uint8_t>(keep[i] != 0 && moved[i] == 0);
+  for (size_t i = 0; i < moved.size(); ++i)
+    keep[i] = static_cast<uint8_t>(keep[i] != 0 && moved[i] == 0);
 }
 
-void LanePlan::InjectLaneLogits(int value, const BatchDims& dims, int classes, float* logits) const {
+void LanePlan::InjectLaneLogits(int value, const BatchDims& dims, int classes,
+                                float* logits) const {
   const LaneFaults* faults = Feature(value);
   if (faults == nullptr) return;
   for (int lane = 0; lane < dims.lanes; ++lane) {
     const LaneFaults& f = faults[lane];
     for (int image = 0; f.faults != nullptr && image < dims.images; ++image) {
-      InjectLogits(*f.faults, f.moment, dims.image_ids[image], logits + (int64_t{lane} * dims.images + image) * classes,
-                   classes, f.counts, f.recorder);
+      InjectLogits(*f.faults, f.moment, dims.image_ids[image],
+                   logits + (int64_t{lane} * dims.images + image) * classes, classes, f.counts,
+                   f.recorder);
     }
   }
 }
@@ -132,7 +138,8 @@ const FaultCounts& LanePlan::WeightCounts(int lane, size_t op) const {
 
 FaultCounts LanePlan::TotalCounts(int lane) const {
   FaultCounts total;
-  for (size_t v = 0; v < sites_.features.size(); ++v) total.Merge(FeatureCounts(lane, static_cast<int>(v)));
+  for (size_t v = 0; v < sites_.features.size(); ++v)
+    total.Merge(FeatureCounts(lane, static_cast<int>(v)));
   for (size_t i = 0; i < sites_.weights.size(); ++i) total.Merge(WeightCounts(lane, i));
   return total;
 }

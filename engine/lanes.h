@@ -17,30 +17,34 @@ struct LaneSpec {
   const FaultSpec* faults = nullptr;
   const ReplayPlan* replay = nullptr;  // applied instead of sampling `faults`
   uint64_t seed = 0;
-  FaultMoment moment;       // trial, or training step
+  FaultMoment moment;        // trial, or training step
   float loss_weight = 1.0f;  // training: weight of this lane's cross-entropy
 };
 
-// The fault sites of a program. A feature site's id is its value number; a weight site's id is 0x8000 + op index.
+// The fault sites of a program. A feature site's id is its value number; a weight site's id is
+// 0x8000 + op index.
 struct ProgramSites {
   std::vector<FaultSite> features;  // by value number
   std::vector<FaultSite> weights;   // by op index; elements 0 where the op has no weight
 };
 ProgramSites SitesOf(const Program& program);
 
-// Fault plans of all sites for a set of lanes, resolved once per step (training) or per set of trials (deploy).
+// Fault plans of all sites for a set of lanes, resolved once per step (training) or per set of
+// trials (deploy).
 class LanePlan {
  public:
   LanePlan(const Program& program, const std::vector<LaneSpec>& lanes, int bits);
   LanePlan(const LanePlan&) = delete;
-  LanePlan(LanePlan&&) = default;  // internal pointers stay valid: they point into heap blocks that move along
+  LanePlan(LanePlan&&) =
+      default;  // internal pointers stay valid: they point into heap blocks that move along
   LanePlan& operator=(LanePlan&&) = default;
 
   int Lanes() const { return static_cast<int>(lanes_.size()); }
   // Per-lane faults of a value, or null when no lane has any.
   const LaneFaults* Feature(int value) const;
   bool HasWeightFaults(size_t op) const;
-  // Applies weight faults of one lane to codes in place; keep (1 byte each, 1 = gradient passes) is cleared where masked.
+  // Applies weight faults of one lane to codes in place; keep (1 byte each, 1 = gradient passes) is
+  // cleared where masked.
   void InjectLaneWeights(size_t op, int lane, int8_t* codes, int64_t n, uint8_t* keep);
 
   // Faults of the classifier's outputs of all lanes; logits: [lanes][images][classes].

@@ -10,8 +10,8 @@ int ArgMax(const float* logits, int n) {
   return best;
 }
 
-LossResult SoftmaxCrossEntropy(int images, int classes, const float* logits, const uint8_t* labels, float weight,
-                               float* grad) {
+LossResult SoftmaxCrossEntropy(int images, int classes, const float* logits, const uint8_t* labels,
+                               float weight, float* grad) {
   LossResult result;
   for (int image = 0; image < images; ++image) {
     const float* z = logits + int64_t{image} * classes;

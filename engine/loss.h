@@ -13,8 +13,9 @@ struct LossResult {
 // Index of the largest of n logits; the lowest index wins ties.
 int ArgMax(const float* logits, int n);
 
-// logits, grad: [images][classes]; grad = weight / images * (softmax - one_hot), null when not wanted.
-LossResult SoftmaxCrossEntropy(int images, int classes, const float* logits, const uint8_t* labels, float weight,
-                               float* grad);
+// logits, grad: [images][classes]; grad = weight / images * (softmax - one_hot), null when not
+// wanted.
+LossResult SoftmaxCrossEntropy(int images, int classes, const float* logits, const uint8_t* labels,
+                               float weight, float* grad);
 
 }  // namespace ftt

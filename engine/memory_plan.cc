@@ -45,8 +45,9 @@ MemoryPlan PlanMemory(const std::vector<BufferRequest>& requests) {
     }
     plan.offsets[i] = offset;
     plan.total = std::max(plan.total, offset + RoundUp(r.bytes));
-    const auto at = std::upper_bound(placed.begin(), placed.end(), i,
-                                     [&](size_t a, size_t b) { return plan.offsets[a] < plan.offsets[b]; });
+    const auto at = std::upper_bound(placed.begin(), placed.end(), i, [&](size_t a, size_t b) {
+      return plan.offsets[a] < plan.offsets[b];
+    });
     placed.insert(at, i);
   }
   return plan;

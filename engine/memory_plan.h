@@ -14,7 +14,7 @@ struct BufferRequest {
 struct MemoryPlan {
   std::vector<int64_t> offsets;  // of each request, multiples of 64
   int64_t total = 0;             // arena size in bytes
-  int64_t lower_bound = 0;       // the largest sum of live buffers at any step; total >= lower_bound
+  int64_t lower_bound = 0;  // the largest sum of live buffers at any step; total >= lower_bound
 };
 
 // Greedy by size (largest first, lowest offset that fits).

@@ -39,7 +39,8 @@ NetworkSpec NetworkSpec::FromJson(const std::string& text, const std::string& wh
   try {
     const auto j = nlohmann::json::parse(text);
     spec.name = j.at("name").get<std::string>();
-    spec.input = {j.at("input").at(0).get<int>(), j.at("input").at(1).get<int>(), j.at("input").at(2).get<int>()};
+    spec.input = {j.at("input").at(0).get<int>(), j.at("input").at(1).get<int>(),
+                  j.at("input").at(2).get<int>()};
     spec.classes = j.at("classes").get<int>();
     if (spec.name == kGenotype) {
       spec.genotype = j.at("genotype").get<std::string>();
@@ -51,14 +52,16 @@ NetworkSpec NetworkSpec::FromJson(const std::string& text, const std::string& wh
       spec.cell.dropout = j.at("dropout").get<float>();
     }
   } catch (const nlohmann::json::exception& e) {
-    Fail("{}: the description of the network is malformed ({}); the file is damaged or from another program", where,
-         e.what());
+    Fail(
+        "{}: the description of the network is malformed ({}); the file is damaged or from another "
+        "program",
+        where, e.what());
   }
   return spec;
 }
 
-NetworkSpec ResolveNetwork(const std::string& name_or_file, const CellNetOptions& cell, const Shape& input,
-                           int classes) {
+NetworkSpec ResolveNetwork(const std::string& name_or_file, const CellNetOptions& cell,
+                           const Shape& input, int classes) {
   NetworkSpec spec;
   spec.input = input;
   spec.classes = classes;

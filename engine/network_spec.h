@@ -1,4 +1,5 @@
-// What identifies a network: a registry name or a genotype with its options, the images it takes, its classes.
+// What identifies a network: a registry name or a genotype with its options, the images it takes,
+// its classes.
 #pragma once
 
 #include <string>
@@ -17,11 +18,13 @@ struct NetworkSpec {
 
   Program Build() const;  // throws ftt::Error for an unknown name or images that are too small
   std::string Json() const;
-  static NetworkSpec FromJson(const std::string& text, const std::string& where);  // throws on anything malformed
+  static NetworkSpec FromJson(const std::string& text,
+                              const std::string& where);  // throws on anything malformed
 };
 
-// name_or_file: a registry name, or a file that holds a genotype. Throws ftt::Error if it is neither.
-NetworkSpec ResolveNetwork(const std::string& name_or_file, const CellNetOptions& cell, const Shape& input,
-                           int classes);
+// name_or_file: a registry name, or a file that holds a genotype. Throws ftt::Error if it is
+// neither.
+NetworkSpec ResolveNetwork(const std::string& name_or_file, const CellNetOptions& cell,
+                           const Shape& input, int classes);
 
 }  // namespace ftt

@@ -43,7 +43,8 @@ float LargestOutput(const LaneNorm& real, const ChannelStats* stats) {
   float largest = 0;
   for (size_t c = 0; c < real.scale.size(); ++c) {
     for (const int32_t acc : {stats[c].min, stats[c].max}) {
-      largest = std::max(largest, std::fabs(std::fmaf(static_cast<float>(acc), real.scale[c], real.shift[c])));
+      largest = std::max(
+          largest, std::fabs(std::fmaf(static_cast<float>(acc), real.scale[c], real.shift[c])));
     }
   }
   return largest;

@@ -1,4 +1,5 @@
-// The affine map from accumulator to code: batch norm (or bias) and exponents in two floats per channel.
+// The affine map from accumulator to code: batch norm (or bias) and exponents in two floats per
+// channel.
 #pragma once
 
 #include <vector>

@@ -31,14 +31,16 @@ void AdamUpdate(const OptimizerOptions& o, Param& p, const float* gradient, floa
     const float g = gradient[i] + o.weight_decay * p.value[i];
     p.momentum[i] = o.beta1 * p.momentum[i] + (1.0f - o.beta1) * g;
     p.second_moment[i] = o.beta2 * p.second_moment[i] + (1.0f - o.beta2) * g * g;
-    p.value[i] -= rate * (p.momentum[i] / correction1) / (std::sqrt(p.second_moment[i] / correction2) + o.epsilon);
+    p.value[i] -= rate * (p.momentum[i] / correction1) /
+                  (std::sqrt(p.second_moment[i] / correction2) + o.epsilon);
   }
 }
 
 }  // namespace
 
 void Validate(const OptimizerOptions& o) {
-  FTT_CHECK(o.kind == "sgd" || o.kind == "adam", "optimizer '{}' is unknown; use sgd or adam", o.kind);
+  FTT_CHECK(o.kind == "sgd" || o.kind == "adam", "optimizer '{}' is unknown; use sgd or adam",
+            o.kind);
   FTT_CHECK(o.momentum >= 0 && o.momentum < 1, "momentum {} is outside [0, 1)", o.momentum);
   FTT_CHECK(o.weight_decay >= 0, "weight decay {} is negative", o.weight_decay);
   FTT_CHECK(o.clip >= 0, "gradient clip {} is negative; 0 switches it off", o.clip);
@@ -51,7 +53,8 @@ double OptimizerStep(const OptimizerOptions& options, const Program& program, Pa
   for (const float g : gradient) squares += double{g} * g;
   const double norm = std::sqrt(squares);
   FTT_CHECK(std::isfinite(norm),
-            "training diverged: the gradient is not finite; lower the learning rate or switch clipping on");
+            "training diverged: the gradient is not finite; lower the learning rate or switch "
+            "clipping on");
   if (options.clip > 0 && norm > options.clip) {
     const auto scale = static_cast<float>(options.clip / norm);
     for (float& g : gradient) g *= scale;
@@ -71,7 +74,9 @@ double OptimizerStep(const OptimizerOptions& options, const Program& program, Pa
 
 float LearningRate(const Schedule& s, int64_t step, int64_t total) {
   const double position = total > 0 ? static_cast<double>(step) / static_cast<double>(total) : 0.0;
-  if (position < s.warmup) return static_cast<float>(s.base * (position * static_cast<double>(total) + 1) / (s.warmup * static_cast<double>(total) + 1));
+  if (position < s.warmup)
+    return static_cast<float>(s.base * (position * static_cast<double>(total) + 1) /
+                              (s.warmup * static_cast<double>(total) + 1));
   if (s.kind == "constant") return s.base;
   if (s.kind == "cosine") {
     const double through = (position - s.warmup) / (1.0 - s.warmup);

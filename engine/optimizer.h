@@ -21,8 +21,9 @@ struct OptimizerOptions {
 // Throws ftt::Error where a value is out of range.
 void Validate(const OptimizerOptions& options);
 
-// One update of the program's trained parameters from the executor's gradient (which is scaled when clipped). Parameters
-// that the program does not use stay as they are. Returns the gradient's norm before clipping.
+// One update of the program's trained parameters from the executor's gradient (which is scaled when
+// clipped). Parameters that the program does not use stay as they are. Returns the gradient's norm
+// before clipping.
 double OptimizerStep(const OptimizerOptions& options, const Program& program, ParamStore& params,
                      TrainExecutor& executor, float learning_rate);
 
@@ -30,9 +31,10 @@ struct Schedule {
   std::string kind = "cosine";  // constant | cosine | step
   float base = 0.05f;           // learning rate after warm-up
   float floor = 0.0f;           // cosine ends here
-  std::vector<double> milestones = {0.4, 0.8};  // step: fractions of the run at which the rate is multiplied
-  float factor = 0.1f;                          // step: by this
-  double warmup = 0.0;                          // fraction of the run with a linear ramp from 0
+  std::vector<double> milestones = {
+      0.4, 0.8};        // step: fractions of the run at which the rate is multiplied
+  float factor = 0.1f;  // step: by this
+  double warmup = 0.0;  // fraction of the run with a linear ramp from 0
 };
 
 // Learning rate of step `step` of `total`.

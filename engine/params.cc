@@ -36,7 +36,8 @@ Param& ParamStore::Get(const ParamInfo& info) {
     Initialise(p, seed_);
   }
   FTT_CHECK(p.info.shape == info.shape && p.info.kind == info.kind,
-            "parameter {} has another shape than the network wants; is this the checkpoint of another network?",
+            "parameter {} has another shape than the network wants; is this the checkpoint of "
+            "another network?",
             info.name);
   return p;
 }

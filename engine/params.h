@@ -1,4 +1,5 @@
-// Parameters by name, with their optimizer state. A supernet's sub-networks share parameters through the names.
+// Parameters by name, with their optimizer state. A supernet's sub-networks share parameters
+// through the names.
 #pragma once
 
 #include <map>
@@ -21,9 +22,10 @@ class ParamStore {
  public:
   explicit ParamStore(uint64_t seed) : seed_(seed) {}
 
-  // The parameter of that name; created and initialised on first use. Initial values are a function of (seed, name)
-  // alone: convolutions uniform with He variance 2 / fan_in, the classifier uniform in +-1/sqrt(fan_in), batch norm 1
-  // and 0. Throws ftt::Error if a parameter of that name has another shape.
+  // The parameter of that name; created and initialised on first use. Initial values are a function
+  // of (seed, name) alone: convolutions uniform with He variance 2 / fan_in, the classifier uniform
+  // in +-1/sqrt(fan_in), batch norm 1 and 0. Throws ftt::Error if a parameter of that name has
+  // another shape.
   Param& Get(const ParamInfo& info);
   const std::map<std::string, Param>& All() const { return params_; }
   std::map<std::string, Param>& All() { return params_; }

@@ -49,7 +49,8 @@ int64_t Program::MacsPerOutput(const Op& op) const {
 
 int64_t Program::MultiplyAdds() const {
   int64_t n = 0;
-  for (const Op& op : ops) n += MacsPerOutput(op) * values[static_cast<size_t>(op.output)].Elements();
+  for (const Op& op : ops)
+    n += MacsPerOutput(op) * values[static_cast<size_t>(op.output)].Elements();
   return n;
 }
 
@@ -66,9 +67,10 @@ uint64_t Program::Hash() const {
   for (const Op& op : ops) {
     hash.Add(op.name);
     for (const OpInput& in : op.inputs) hash.Add(in.value * 2 + (in.relu ? 1 : 0));
-    for (const int v : {static_cast<int>(op.kind), op.output, op.conv.kernel, op.conv.stride, op.conv.pad,
-                        op.conv.dilation, op.conv.groups, op.conv.offset, static_cast<int>(op.pool),
-                        op.batch_norm ? 1 : 0, op.weight, op.bias, op.gamma, op.beta}) {
+    for (const int v :
+         {static_cast<int>(op.kind), op.output, op.conv.kernel, op.conv.stride, op.conv.pad,
+          op.conv.dilation, op.conv.groups, op.conv.offset, static_cast<int>(op.pool),
+          op.batch_norm ? 1 : 0, op.weight, op.bias, op.gamma, op.beta}) {
       hash.Add(v);
     }
   }
@@ -85,7 +87,8 @@ ProgramBuilder::ProgramBuilder(std::string network, Shape input, int classes) {
 
 Op& ProgramBuilder::Append(OpKind kind, const std::string& name, Shape output) {
   FTT_CHECK(output.h > 0 && output.w > 0 && output.c > 0,
-            "network {}: op {} would have an empty output; the input images are too small", program_.network, name);
+            "network {}: op {} would have an empty output; the input images are too small",
+            program_.network, name);
   Op op;
   op.kind = kind;
   op.name = name;
@@ -114,12 +117,17 @@ void ProgramBuilder::BatchNorm(Op& op, int channels, bool affine) {
 int ProgramBuilder::Conv(const std::string& name, int input, int out_c, const ConvOptions& o) {
   const Shape in = ShapeOf(input);
   const int channels = o.depthwise ? in.c : out_c;
-  ConvParams p{o.kernel, o.stride, o.pad < 0 ? o.dilation * (o.kernel - 1) / 2 : o.pad,
-               o.dilation, o.depthwise ? in.c : 1, o.offset};
+  ConvParams p{o.kernel,
+               o.stride,
+               o.pad < 0 ? o.dilation * (o.kernel - 1) / 2 : o.pad,
+               o.dilation,
+               o.depthwise ? in.c : 1,
+               o.offset};
   Op& op = Append(OpKind::kConv, name, {OutputSize(in.h, p), OutputSize(in.w, p), channels});
   op.inputs = {{input, o.relu}};
   op.conv = p;
-  op.weight = Param(name + ".weight", ParamKind::kConvWeight, {channels, o.kernel, o.kernel, in.c / p.groups});
+  op.weight = Param(name + ".weight", ParamKind::kConvWeight,
+                    {channels, o.kernel, o.kernel, in.c / p.groups});
   if (o.bias) op.bias = Param(name + ".bias", ParamKind::kBias, {channels});
   if (o.batch_norm) BatchNorm(op, channels, o.affine);
   return op.output;
@@ -136,12 +144,14 @@ int ProgramBuilder::Pool(const std::string& name, PoolKind kind, int input, cons
   return op.output;
 }
 
-int ProgramBuilder::Add(const std::string& name, const std::vector<OpInput>& inputs, Shape shape_if_empty) {
-  FTT_CHECK(inputs.size() <= 2, "network {}: op {} adds {} maps; at most 2 are supported", program_.network, name,
-            inputs.size());
+int ProgramBuilder::Add(const std::string& name, const std::vector<OpInput>& inputs,
+                        Shape shape_if_empty) {
+  FTT_CHECK(inputs.size() <= 2, "network {}: op {} adds {} maps; at most 2 are supported",
+            program_.network, name, inputs.size());
   const Shape shape = inputs.empty() ? shape_if_empty : ShapeOf(inputs[0].value);
   for (const OpInput& in : inputs) {
-    FTT_CHECK(ShapeOf(in.value) == shape, "network {}: op {} adds maps of different shapes", program_.network, name);
+    FTT_CHECK(ShapeOf(in.value) == shape, "network {}: op {} adds maps of different shapes",
+              program_.network, name);
   }
   Op& op = Append(OpKind::kAdd, name, shape);
   op.inputs = inputs;
@@ -154,8 +164,8 @@ int ProgramBuilder::Concat(const std::string& name, const std::vector<OpInput>& 
   shape.c = 0;
   for (const OpInput& in : inputs) {
     const Shape& part = ShapeOf(in.value);
-    FTT_CHECK(part.h == shape.h && part.w == shape.w, "network {}: op {} concatenates maps of different sizes",
-              program_.network, name);
+    FTT_CHECK(part.h == shape.h && part.w == shape.w,
+              "network {}: op {} concatenates maps of different sizes", program_.network, name);
     shape.c += part.c;
   }
   Op& op = Append(OpKind::kConcat, name, shape);

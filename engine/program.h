@@ -1,9 +1,11 @@
-// A network as a flat list of ops over numbered values: the only description of topology in the project.
+// A network as a flat list of ops over numbered values: the only description of topology in the
+// project.
 //
-// A value is a feature map in the feature buffer: 8-bit codes in NHWC order (no padding) and one exponent per lane. Ops
-// are in execution order; op i writes exactly one new value, so values are numbered in the order in which they appear.
-// Value 0 is the network's input image. Values are stored before any ReLU; a consumer that wants max(x, 0) says so on
-// its input, because ReLU costs nothing when it is applied on load.
+// A value is a feature map in the feature buffer: 8-bit codes in NHWC order (no padding) and one
+// exponent per lane. Ops are in execution order; op i writes exactly one new value, so values are
+// numbered in the order in which they appear. Value 0 is the network's input image. Values are
+// stored before any ReLU; a consumer that wants max(x, 0) says so on its input, because ReLU costs
+// nothing when it is applied on load.
 #pragma once
 
 #include <cstdint>
@@ -54,14 +56,15 @@ struct OpInput {
 
 struct ConvParams {
   int kernel = 1, stride = 1, pad = 0, dilation = 1, groups = 1;
-  int offset = 0;  // first output pixel reads input pixel (offset - pad); only factorized reduce uses 1
+  int offset =
+      0;  // first output pixel reads input pixel (offset - pad); only factorized reduce uses 1
 };
 
 struct Op {
   OpKind kind = OpKind::kConv;
   std::string name;  // unique in the program, e.g. "cell3.n4.e1.dw1"
   std::vector<OpInput> inputs;
-  int output = 0;  // value number
+  int output = 0;   // value number
   ConvParams conv;  // kConv; for kPool: kernel, stride, pad
   PoolKind pool = PoolKind::kMax;
   bool batch_norm = false;
@@ -78,17 +81,18 @@ struct Program {
   std::vector<Op> ops;
 
   const Shape& InputShape() const { return values[0]; }
-  int64_t ParamCount() const;   // trained parameters
+  int64_t ParamCount() const;    // trained parameters
   int64_t MultiplyAdds() const;  // convolutions and the classifier, per image
-  // Multiply-adds that feed one output of op (a mibb site's M): k * k * in_c / groups; the input count for kLinear;
-  // 0 for other ops.
+  // Multiply-adds that feed one output of op (a mibb site's M): k * k * in_c / groups; the input
+  // count for kLinear; 0 for other ops.
   int64_t MacsPerOutput(const Op& op) const;
-  uint64_t Hash() const;  // FNV-1a over everything above; two programs with one hash take the same checkpoints
+  uint64_t Hash()
+      const;  // FNV-1a over everything above; two programs with one hash take the same checkpoints
 };
 
-// Builds programs: each call appends an op (and its parameters) and returns the number of its output value. Parameter
-// names are `name + ".weight"`, ".bias", ".bn.gamma", ".bn.beta", ".bn.mean", ".bn.var". Throws ftt::Error on shapes
-// that do not fit.
+// Builds programs: each call appends an op (and its parameters) and returns the number of its
+// output value. Parameter names are `name + ".weight"`, ".bias", ".bn.gamma", ".bn.beta",
+// ".bn.mean", ".bn.var". Throws ftt::Error on shapes that do not fit.
 class ProgramBuilder {
  public:
   ProgramBuilder(std::string network, Shape input, int classes);

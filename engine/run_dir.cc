@@ -21,7 +21,8 @@ std::vector<std::string> Lines(const std::string& text) {
   std::vector<std::string> lines;
   std::istringstream in(text);
   for (std::string line; std::getline(in, line);) {
-    if (line.rfind("threads =", 0) != 0 && line.rfind("checkpoint-minutes =", 0) != 0) lines.push_back(line);
+    if (line.rfind("threads =", 0) != 0 && line.rfind("checkpoint-minutes =", 0) != 0)
+      lines.push_back(line);
   }
   return lines;
 }
@@ -32,15 +33,18 @@ void CheckSameConfig(const std::string& path, const std::string& have, const std
     const std::string before = i < old_lines.size() ? old_lines[i] : "(nothing)";
     const std::string now = i < new_lines.size() ? new_lines[i] : "(nothing)";
     FTT_CHECK(before == now,
-              "{}: cannot resume with a different configuration: the run has `{}`, the command line asks for `{}`; use "
+              "{}: cannot resume with a different configuration: the run has `{}`, the command "
+              "line asks for `{}`; use "
               "the run's options, or another --out",
               path, before, now);
   }
 }
 
+// Whether nothing lies there but what a run leaves that was killed before its configuration was written.
 bool IsEmptyDir(const std::string& path) {
   for (const auto& entry : std::filesystem::directory_iterator(path)) {
-    if (entry.path().filename() != ".lock") return false;
+    const std::string name = entry.path().filename();
+    if (name != ".lock" && name != std::string(kConfig) + ".tmp") return false;
   }
   return true;
 }
@@ -49,15 +53,20 @@ bool IsEmptyDir(const std::string& path) {
 
 RunDir::RunDir(std::string path, DirLock lock) : path_(std::move(path)), lock_(std::move(lock)) {}
 
-RunDir RunDir::Create(const std::string& path, const std::string& config) { return Open(path, config, false); }
-RunDir RunDir::Resume(const std::string& path, const std::string& config) { return Open(path, config, true); }
+RunDir RunDir::Create(const std::string& path, const std::string& config) {
+  return Open(path, config, false);
+}
+RunDir RunDir::Resume(const std::string& path, const std::string& config) {
+  return Open(path, config, true);
+}
 
 RunDir RunDir::Open(const std::string& path, const std::string& config, bool resume) {
   const std::string config_path = path + "/" + kConfig;
   if (PathExists(path)) {
     FTT_CHECK(IsDirectory(path), "{}: is a file; --out wants a folder", path);
     if (PathExists(config_path)) {
-      FTT_CHECK(resume, "{}: holds another run; continue it with --resume, or choose another --out", path);
+      FTT_CHECK(resume, "{}: holds another run; continue it with --resume, or choose another --out",
+                path);
       CheckSameConfig(path, ReadFile(config_path), config);
     } else {
       FTT_CHECK(IsEmptyDir(path), "{}: is not empty and holds no run; choose another --out", path);
@@ -80,7 +89,9 @@ std::optional<int64_t> RunDir::LatestCheckpoint() const {
   return numbers.back();
 }
 
-std::string RunDir::CheckpointPath(int64_t number) const { return fmt::format("{}/{}{}", path_, kCheckpoint, number); }
+std::string RunDir::CheckpointPath(int64_t number) const {
+  return fmt::format("{}/{}{}", path_, kCheckpoint, number);
+}
 
 void RunDir::SaveCheckpoint(int64_t number, const std::map<std::string, std::string>& files) {
   events_->Sync();

@@ -1,4 +1,5 @@
-// The folder of one run: configuration, event log, checkpoints, results. A killed run continues from its last checkpoint.
+// The folder of one run: configuration, event log, checkpoints, results. A killed run continues
+// from its last checkpoint.
 #pragma once
 
 #include <map>
@@ -13,11 +14,12 @@ namespace ftt {
 
 class RunDir {
  public:
-  // A new run. config: resolved options as TOML, one `key = value` a line. Throws ftt::Error, and changes nothing, when
-  // the folder cannot be written, is in use, or holds another run or foreign files.
+  // A new run. config: resolved options as TOML, one `key = value` a line. Throws ftt::Error, and
+  // changes nothing, when the folder cannot be written, is in use, or holds another run or foreign
+  // files.
   static RunDir Create(const std::string& path, const std::string& config);
-  // Continues the run in `path`; one that is not there yet is created. Throws ftt::Error when its configuration differs,
-  // naming the first option that does.
+  // Continues the run in `path`; one that is not there yet is created. Throws ftt::Error when its
+  // configuration differs, naming the first option that does.
   static RunDir Resume(const std::string& path, const std::string& config);
 
   const std::string& Path() const { return path_; }

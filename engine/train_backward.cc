@@ -21,8 +21,8 @@ void TrainExecutor::Impl::BackwardSum(const Op& op) {
     bool accumulate = false;
     float* target = GradTarget(op.inputs[k].value, &accumulate);
     if (target != nullptr) {
-      backend.SumBackward(dims, ShapeOf(op.output), inputs[k], concat ? offset : 0, Mask(op.output), Grad(op.output),
-                          target, accumulate);
+      backend.SumBackward(dims, ShapeOf(op.output), inputs[k], concat ? offset : 0, Mask(op.output),
+                          Grad(op.output), target, accumulate);
     }
     offset += inputs[k].channels;
   }
@@ -34,13 +34,15 @@ void TrainExecutor::Impl::BackwardOp(size_t i) {
   switch (op.kind) {
     case OpKind::kConv:
     case OpKind::kPool: {
-      backend.NormBackward(dims, ShapeOf(op.output), Acc(op.output), norms[i].data(), ParamValue(op.gamma),
-                           Mask(op.output), Grad(op.output), ParamGradient(op.gamma),
+      backend.NormBackward(dims, ShapeOf(op.output), Acc(op.output), norms[i].data(),
+                           ParamValue(op.gamma), Mask(op.output), Grad(op.output),
+                           ParamGradient(op.gamma),
                            ParamGradient(op.batch_norm ? op.beta : op.bias));
       const int input = op.inputs[0].value;
       float* target = GradTarget(input, &accumulate);
-      backend.WindowBackward(dims, Window(op), Codes(input), Exponent(input), op.weight < 0 ? nullptr : &weights[i],
-                             Grad(op.output), target, accumulate, ParamGradient(op.weight));
+      backend.WindowBackward(dims, Window(op), Codes(input), Exponent(input),
+                             op.weight < 0 ? nullptr : &weights[i], Grad(op.output), target,
+                             accumulate, ParamGradient(op.weight));
       break;
     }
     case OpKind::kAdd:
@@ -51,20 +53,22 @@ void TrainExecutor::Impl::BackwardOp(size_t i) {
       const OpInput& in = op.inputs[0];
       float* target = GradTarget(in.value, &accumulate);
       if (target == nullptr) break;
-      backend.GlobalSumBackward(dims, ShapeOf(in.value), in.relu, Codes(in.value), Mask(op.output), Grad(op.output),
-                                target, accumulate);
+      backend.GlobalSumBackward(dims, ShapeOf(in.value), in.relu, Codes(in.value), Mask(op.output),
+                                Grad(op.output), target, accumulate);
       break;
     }
     case OpKind::kLinear: {
       const int input = op.inputs[0].value;
       const auto features = static_cast<int>(ShapeOf(input).Elements());
       std::vector<float> x_unit;
-      for (int lane = 0; lane < dims.lanes; ++lane) x_unit.push_back(PowerOfTwo(Exponent(input)[lane]));
+      for (int lane = 0; lane < dims.lanes; ++lane)
+        x_unit.push_back(PowerOfTwo(Exponent(input)[lane]));
       float* target = GradTarget(input, &accumulate);
       const float keep_scale = keep.empty() ? 1.0f : 1.0f / (1.0f - program->dropout);
-      backend.LinearBackward(dims, features, program->classes, Codes(input), x_unit.data(), weights[i],
-                             keep.empty() ? nullptr : keep.data(), keep_scale, grad_logits.data(), target,
-                             ParamGradient(op.weight), ParamGradient(op.bias));
+      backend.LinearBackward(dims, features, program->classes, Codes(input), x_unit.data(),
+                             weights[i], keep.empty() ? nullptr : keep.data(), keep_scale,
+                             grad_logits.data(), target, ParamGradient(op.weight),
+                             ParamGradient(op.bias));
       break;
     }
   }

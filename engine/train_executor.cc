@@ -11,7 +11,11 @@
 namespace ftt {
 
 WindowShape TrainExecutor::Impl::Window(const Op& op) const {
-  return {ShapeOf(op.inputs[0].value), ShapeOf(op.output), op.conv, op.kind == OpKind::kPool, op.pool,
+  return {ShapeOf(op.inputs[0].value),
+          ShapeOf(op.output),
+          op.conv,
+          op.kind == OpKind::kPool,
+          op.pool,
           op.inputs[0].relu};
 }
 
@@ -30,7 +34,8 @@ float TrainExecutor::Impl::LaneUnit(const Op& op, int lane, float scale) {
   return scale * PowerOfTwo(Exponent(op.inputs[0].value)[lane] + weight_exponent);
 }
 
-void TrainExecutor::Impl::UpdateRunningStats(const Op& op, const std::vector<Moments>& moments, double count) {
+void TrainExecutor::Impl::UpdateRunningStats(const Op& op, const std::vector<Moments>& moments,
+                                             double count) {
   float* mean = ParamValue(op.running_mean);
   float* variance = ParamValue(op.running_var);
   const float share = options.bn_momentum / static_cast<float>(moments.size());
@@ -54,11 +59,12 @@ void TrainExecutor::Impl::Quantize(size_t i, const Shape& s) {
   norms[i].clear();
   for (int lane = 0; lane < dims.lanes; ++lane) {
     const ChannelStats* lane_stats = stats.data() + lane * s.c;
-    const float average = op.kind == OpKind::kGlobalPool ? 1.0f / static_cast<float>(ShapeOf(op.inputs[0].value).h *
-                                                                                      ShapeOf(op.inputs[0].value).w)
-                                                         : 1.0f;
-    NormInputs in{s.c, op.batch_norm, ParamValue(op.gamma), ParamValue(op.batch_norm ? op.beta : op.bias),
-                  LaneUnit(op, lane, average)};
+    const float average = op.kind == OpKind::kGlobalPool
+                              ? 1.0f / static_cast<float>(ShapeOf(op.inputs[0].value).h *
+                                                          ShapeOf(op.inputs[0].value).w)
+                              : 1.0f;
+    NormInputs in{s.c, op.batch_norm, ParamValue(op.gamma),
+                  ParamValue(op.batch_norm ? op.beta : op.bias), LaneUnit(op, lane, average)};
     if (op.batch_norm && mode == Mode::kCalibrate) {
       const float* mean = ParamValue(op.running_mean);
       const float* variance = ParamValue(op.running_var);
@@ -71,8 +77,8 @@ void TrainExecutor::Impl::Quantize(size_t i, const Shape& s) {
     ScaleToCodes(norm, Exponent(op.output)[lane]);
     norms[i].push_back(std::move(norm));
   }
-  backend.Quantize(dims, s, options.bits, Acc(op.output), norms[i].data(), lanes->Feature(op.output),
-                   Codes(op.output), Mask(op.output));
+  backend.Quantize(dims, s, options.bits, Acc(op.output), norms[i].data(),
+                   lanes->Feature(op.output), Codes(op.output), Mask(op.output));
   if (op.batch_norm && Training()) UpdateRunningStats(op, moments, count);
 }
 
@@ -80,19 +86,21 @@ void TrainExecutor::Impl::ForwardWindow(size_t i) {
   const Op& op = OpAt(i);
   const Shape& s = ShapeOf(op.output);
   if (op.weight >= 0) {
-    weights[i] = QuantizeWeights(bound[static_cast<size_t>(op.weight)]->value, options.bits, Training());
+    weights[i] =
+        QuantizeWeights(bound[static_cast<size_t>(op.weight)]->value, options.bits, Training());
     ApplyWeightFaults(weights[i], *lanes, i, Training());
   }
   stats.assign(static_cast<size_t>(dims.lanes * s.c), {});
-  backend.Accumulate(dims, Window(op), Codes(op.inputs[0].value), op.weight < 0 ? nullptr : &weights[i],
-                     Acc(op.output), stats.data());
+  backend.Accumulate(dims, Window(op), Codes(op.inputs[0].value),
+                     op.weight < 0 ? nullptr : &weights[i], Acc(op.output), stats.data());
   Quantize(i, s);
 }
 
 void TrainExecutor::Impl::ForwardGlobalPool(size_t i) {
   const Op& op = OpAt(i);
   const Shape& s = ShapeOf(op.output);
-  backend.GlobalSum(dims, ShapeOf(op.inputs[0].value), op.inputs[0].relu, Codes(op.inputs[0].value), Acc(op.output));
+  backend.GlobalSum(dims, ShapeOf(op.inputs[0].value), op.inputs[0].relu, Codes(op.inputs[0].value),
+                    Acc(op.output));
   stats.assign(static_cast<size_t>(dims.lanes * s.c), {});
   const int32_t* acc = Acc(op.output);
   for (int lane = 0; lane < dims.lanes; ++lane) {
@@ -110,22 +118,24 @@ void TrainExecutor::Impl::ForwardGlobalPool(size_t i) {
 void TrainExecutor::Impl::ForwardLinear(size_t i) {
   const Op& op = OpAt(i);
   const auto in = static_cast<int>(ShapeOf(op.inputs[0].value).Elements());
-  weights[i] = QuantizeWeights(bound[static_cast<size_t>(op.weight)]->value, options.bits, Training());
+  weights[i] =
+      QuantizeWeights(bound[static_cast<size_t>(op.weight)]->value, options.bits, Training());
   ApplyWeightFaults(weights[i], *lanes, i, Training());
   const bool drop = Training() && program->dropout > 0;
   keep.assign(drop ? static_cast<size_t>(dims.images * in) : 0, 1);
   for (int image = 0; drop && image < dims.images; ++image) {
     PhiloxSequence draws(options.seed, Stream::kDropout, batch->step, batch->image_ids[image]);
     for (int k = 0; k < in; ++k) {
-      keep[static_cast<size_t>(image * in + k)] = static_cast<uint8_t>(draws.Uniform() >= program->dropout);
+      keep[static_cast<size_t>(image * in + k)] =
+          static_cast<uint8_t>(draws.Uniform() >= program->dropout);
     }
   }
   std::vector<float> unit;
   const float keep_scale = drop ? 1.0f / (1.0f - program->dropout) : 1.0f;
   for (int lane = 0; lane < dims.lanes; ++lane) unit.push_back(LaneUnit(op, lane, keep_scale));
   logits.resize(static_cast<size_t>(dims.lanes * dims.images * program->classes));
-  backend.Linear(dims, in, program->classes, Codes(op.inputs[0].value), weights[i], unit.data(), ParamValue(op.bias),
-                 drop ? keep.data() : nullptr, logits.data());
+  backend.Linear(dims, in, program->classes, Codes(op.inputs[0].value), weights[i], unit.data(),
+                 ParamValue(op.bias), drop ? keep.data() : nullptr, logits.data());
   lanes->InjectLaneLogits(op.output, dims, program->classes, logits.data());
 }
 
@@ -144,8 +154,9 @@ void TrainExecutor::Impl::Forward() {
         ForwardWindow(i);
         break;
       case OpKind::kAdd:
-        backend.Add(dims, ShapeOf(op.output), options.bits, SumInputs(op), true, Exponent(op.output),
-                    lanes->Feature(op.output), Codes(op.output), Mask(op.output));
+        backend.Add(dims, ShapeOf(op.output), options.bits, SumInputs(op), true,
+                    Exponent(op.output), lanes->Feature(op.output), Codes(op.output),
+                    Mask(op.output));
         break;
       case OpKind::kConcat: {
         const std::vector<SumInput> inputs = SumInputs(op);
@@ -154,8 +165,8 @@ void TrainExecutor::Impl::Forward() {
           for (const SumInput& in : inputs) largest = std::max(largest, in.exponent[lane]);
           Exponent(op.output)[lane] = largest;
         }
-        backend.Concat(dims, ShapeOf(op.output), options.bits, inputs, Exponent(op.output), lanes->Feature(op.output),
-                       Codes(op.output));
+        backend.Concat(dims, ShapeOf(op.output), options.bits, inputs, Exponent(op.output),
+                       lanes->Feature(op.output), Codes(op.output));
         break;
       }
       case OpKind::kGlobalPool:
@@ -174,9 +185,9 @@ std::vector<LaneResult> TrainExecutor::Impl::Loss() {
   const int64_t per_lane = int64_t{dims.images} * program->classes;
   for (int lane = 0; lane < dims.lanes; ++lane) {
     LaneResult& r = results[static_cast<size_t>(lane)];
-    const LossResult loss =
-        SoftmaxCrossEntropy(dims.images, program->classes, logits.data() + lane * per_lane, batch->labels,
-                            (*lane_specs)[static_cast<size_t>(lane)].loss_weight, grad_logits.data() + lane * per_lane);
+    const LossResult loss = SoftmaxCrossEntropy(
+        dims.images, program->classes, logits.data() + lane * per_lane, batch->labels,
+        (*lane_specs)[static_cast<size_t>(lane)].loss_weight, grad_logits.data() + lane * per_lane);
     r.loss = loss.mean;
     r.correct = loss.correct;
     r.faults = lanes->TotalCounts(lane);
@@ -186,7 +197,8 @@ std::vector<LaneResult> TrainExecutor::Impl::Loss() {
 
 std::vector<LaneResult> TrainExecutor::Impl::Run() {
   dims = {static_cast<int>(lane_specs->size()), batch->images, batch->image_ids};
-  FTT_CHECK(dims.lanes > 0 && dims.images > 0, "training step: needs at least one lane and one image");
+  FTT_CHECK(dims.lanes > 0 && dims.images > 0,
+            "training step: needs at least one lane and one image");
   lanes = std::make_unique<LanePlan>(*program, *lane_specs, options.bits);
   Bind();
   PlanBuffers();
@@ -198,7 +210,8 @@ std::vector<LaneResult> TrainExecutor::Impl::Run() {
   if (Training()) Backward();
   if (mode == Mode::kCalibrate) {
     calibrated.resize(program->values.size(), -1000);
-    for (size_t v = 0; v < program->values.size(); ++v) calibrated[v] = std::max(calibrated[v], *Exponent(static_cast<int>(v)));
+    for (size_t v = 0; v < program->values.size(); ++v)
+      calibrated[v] = std::max(calibrated[v], *Exponent(static_cast<int>(v)));
   }
   return results;
 }
@@ -218,7 +231,9 @@ std::vector<LaneResult> TrainExecutor::Run(const Program& program, const TrainBa
 }
 
 std::vector<float>& TrainExecutor::Gradient() { return impl_->gradient; }
-int64_t TrainExecutor::GradientOffset(int param) const { return impl_->gradient_offset[static_cast<size_t>(param)]; }
+int64_t TrainExecutor::GradientOffset(int param) const {
+  return impl_->gradient_offset[static_cast<size_t>(param)];
+}
 const std::vector<int>& TrainExecutor::CalibratedExponents() const { return impl_->calibrated; }
 void TrainExecutor::ResetCalibration() { impl_->calibrated.clear(); }
 int64_t TrainExecutor::ArenaBytes() const { return impl_->plan.total; }

@@ -1,4 +1,5 @@
-// Runs a program in train mode: batch statistics per lane, exponents from the batch, gradients of active parameters.
+// Runs a program in train mode: batch statistics per lane, exponents from the batch, gradients of
+// active parameters.
 #pragma once
 
 #include <memory>
@@ -13,10 +14,10 @@ namespace ftt {
 
 struct TrainBatch {
   int images = 0;
-  const uint8_t* pixels = nullptr;  // [images][h][w][c]
-  const uint8_t* labels = nullptr;  // [images]
+  const uint8_t* pixels = nullptr;      // [images][h][w][c]
+  const uint8_t* labels = nullptr;      // [images]
   const uint32_t* image_ids = nullptr;  // [images], index in the data set
-  uint32_t step = 0;                // key of dropout
+  uint32_t step = 0;                    // key of dropout
 };
 
 struct LaneResult {
@@ -39,14 +40,16 @@ class TrainExecutor {
     kCalibrate,  // forward only, running statistics; largest exponent per value remembered
   };
 
-  TrainExecutor(Backend& backend, ParamStore& params, InputCoding coding, const TrainExecutorOptions& options);
+  TrainExecutor(Backend& backend, ParamStore& params, InputCoding coding,
+                const TrainExecutorOptions& options);
   ~TrainExecutor();
 
-  std::vector<LaneResult> Run(const Program& program, const TrainBatch& batch, const std::vector<LaneSpec>& lanes,
-                              Mode mode);
+  std::vector<LaneResult> Run(const Program& program, const TrainBatch& batch,
+                              const std::vector<LaneSpec>& lanes, Mode mode);
 
-  // After kTrain: gradient of sum over lanes of loss_weight * loss for all trained parameters of the program that ran, in
-  // program order; parameter p starts at GradientOffset(p) (-1 for running statistics).
+  // After kTrain: gradient of sum over lanes of loss_weight * loss for all trained parameters of
+  // the program that ran, in program order; parameter p starts at GradientOffset(p) (-1 for running
+  // statistics).
   std::vector<float>& Gradient();
   int64_t GradientOffset(int param) const;
   // After kCalibrate runs of one program: exponent per value. Cleared by ResetCalibration.

@@ -32,8 +32,10 @@ void TrainExecutor::Impl::PlanBuffers() {
     const bool live = op.kind == OpKind::kLinear || has_grad[out] != 0;
     const int end = Training() && live ? backward(i) : i + 1;
     const bool window = op.kind == OpKind::kConv || op.kind == OpKind::kPool;
-    codes[out] = {op.kind == OpKind::kLinear ? 0 : copies * n, i + 1, std::max(codes[out].last, i + 1)};
-    if (window || op.kind == OpKind::kGlobalPool) acc[out] = {copies * n * 4, i + 1, op.batch_norm ? end : i + 1};
+    codes[out] = {op.kind == OpKind::kLinear ? 0 : copies * n, i + 1,
+                  std::max(codes[out].last, i + 1)};
+    if (window || op.kind == OpKind::kGlobalPool)
+      acc[out] = {copies * n * 4, i + 1, op.batch_norm ? end : i + 1};
     if (Training() && op.kind != OpKind::kLinear && op.kind != OpKind::kConcat) {
       mask[out] = {copies * MaskBytes(n), i + 1, end};
     }
@@ -45,14 +47,17 @@ void TrainExecutor::Impl::PlanBuffers() {
       const bool needs_codes = window || op.kind == OpKind::kLinear || in.relu;
       codes[v].last = std::max({codes[v].last, i + 1, needs_codes ? end : 0});
       if (!Training() || !live) continue;
-      if (has_grad[v] == 0) grad[v].first = backward(i);  // the first consumer seen is the first to write
+      if (has_grad[v] == 0)
+        grad[v].first = backward(i);  // the first consumer seen is the first to write
       has_grad[v] = 1;
     }
   }
   has_grad[0] = 0;
   grad[0] = {};
   std::vector<BufferRequest> all;
-  const auto append = [&](const std::vector<BufferRequest>& part) { all.insert(all.end(), part.begin(), part.end()); };
+  const auto append = [&](const std::vector<BufferRequest>& part) {
+    all.insert(all.end(), part.begin(), part.end());
+  };
   append(codes);
   append(acc);
   append(mask);

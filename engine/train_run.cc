@@ -16,7 +16,8 @@ namespace {
 
 class TrainRun {
  public:
-  TrainRun(Backend& backend, const Dataset& data, const TrainRunConfig& config, const TrainObserver& observer)
+  TrainRun(Backend& backend, const Dataset& data, const TrainRunConfig& config,
+           const TrainObserver& observer)
       : backend_(backend),
         data_(data),
         config_(config),
@@ -51,8 +52,11 @@ class TrainRun {
     const int epoch = static_cast<int>(first / trainer_.StepsPerEpoch()) + 1;
     EpochStats stats;
     const bool whole = trainer_.RunEpoch(&stats, [&](int64_t done, const EpochSums& sums) {
-      if (observer_.step) observer_.step(epoch, done, trainer_.StepsPerEpoch(), sums, MonotonicSeconds() - start);
-      if (done < trainer_.StepsPerEpoch() && MonotonicSeconds() - saved_at_ > 60 * config_.checkpoint_minutes) Save(nullptr);
+      if (observer_.step)
+        observer_.step(epoch, done, trainer_.StepsPerEpoch(), sums, MonotonicSeconds() - start);
+      if (done < trainer_.StepsPerEpoch() &&
+          MonotonicSeconds() - saved_at_ > 60 * config_.checkpoint_minutes)
+        Save(nullptr);
       return !StopRequested();
     });
     result_.seconds += MonotonicSeconds() - start;
@@ -80,7 +84,8 @@ class TrainRun {
     AddParams(params_, true, file);
     const EpochSums& s = trainer_.Sums();
     file.Add("optimizer.epoch_sums", {EpochSums::kCount},
-             std::vector<double>{s.loss, s.fault_loss, s.correct, s.fault_correct, s.exposed, s.delivered});
+             std::vector<double>{s.loss, s.fault_loss, s.correct, s.fault_correct, s.exposed,
+                                 s.delivered});
     file.SetMetadata("step", std::to_string(trainer_.Step()));
     file.SetMetadata("seed", std::to_string(config_.train.seed));
     if (model != nullptr) {
@@ -95,12 +100,14 @@ class TrainRun {
   void Load(int64_t number) {
     const std::string path = dir_.CheckpointPath(number) + "/" + kStateFile;
     const TensorFile file = TensorFile::Load(path);
-    const std::string key = file.Metadata().contains("program_hash") ? "program_hash" : "training_hash";
+    const std::string key =
+        file.Metadata().contains("program_hash") ? "program_hash" : "training_hash";
     FTT_CHECK(file.Metadata(key) == fmt::format("{:016x}", program_.Hash()),
               "{}: is a checkpoint of another network than {}", path, program_.network);
     ReadParams(file, params_);
     const auto sums = file.Find<double>("optimizer.epoch_sums", {EpochSums::kCount});
-    trainer_.Restore(std::stoll(file.Metadata("step")), {sums[0], sums[1], sums[2], sums[3], sums[4], sums[5]});
+    trainer_.Restore(std::stoll(file.Metadata("step")),
+                     {sums[0], sums[1], sums[2], sums[3], sums[4], sums[5]});
   }
 
   void Finish() {
@@ -116,7 +123,8 @@ class TrainRun {
                                 {"clean_accuracy", result_.evaluation.CleanAccuracy()},
                                 {"faults", config_.eval_faults.Text()}};
     for (const TrialResult& t : result_.evaluation.trials) {
-      j["trials"].push_back(static_cast<double>(t.correct) / static_cast<double>(result_.evaluation.images));
+      j["trials"].push_back(static_cast<double>(t.correct) /
+                            static_cast<double>(result_.evaluation.images));
     }
     dir_.WriteText("result.json", j.dump(2) + "\n");
   }
@@ -137,7 +145,8 @@ class TrainRun {
 
 TrainRunResult RunTraining(Backend& backend, const Dataset& data, const TrainRunConfig& config,
                            const TrainObserver& observer) {
-  FTT_CHECK(config.checkpoint_minutes > 0, "checkpoint-minutes: {} is not positive", config.checkpoint_minutes);
+  FTT_CHECK(config.checkpoint_minutes > 0, "checkpoint-minutes: {} is not positive",
+            config.checkpoint_minutes);
   InstallSignalHandlers();
   return TrainRun(backend, data, config, observer).Run();
 }

@@ -11,12 +11,13 @@
 namespace ftt {
 
 struct TrainRunConfig {
-  std::string out;             // run folder
+  std::string out;  // run folder
   bool resume = false;
-  std::string config_text;     // resolved options as TOML, for config.toml and the comparison on resume
+  std::string
+      config_text;  // resolved options as TOML, for config.toml and the comparison on resume
   NetworkSpec network;
   TrainConfig train;
-  FaultSpec eval_faults;       // at the end, on the test images; empty: clean only
+  FaultSpec eval_faults;  // at the end, on the test images; empty: clean only
   EvaluateOptions evaluate;
   double checkpoint_minutes = 5;  // between checkpoints within an epoch; > 0
 };
@@ -31,8 +32,8 @@ struct TrainRunResult {
 };
 
 struct TrainObserver {
-  // After each step: epoch (1-based), steps done in it, steps in all, sums, seconds since the epoch (or the process)
-  // began.
+  // After each step: epoch (1-based), steps done in it, steps in all, sums, seconds since the epoch
+  // (or the process) began.
   std::function<void(int, int64_t, int64_t, const EpochSums&, double)> step;
   std::function<void(const EpochStats&)> epoch;
 };

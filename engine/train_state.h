@@ -26,13 +26,13 @@ struct TrainExecutor::Impl {
   Mode mode = Mode::kTrain;
   BatchDims dims;
   std::unique_ptr<LanePlan> lanes;
-  std::vector<Param*> bound;              // by program parameter
-  std::vector<int> exponents;             // [value][lane]
-  std::vector<WeightCodes> weights;       // by op
+  std::vector<Param*> bound;                 // by program parameter
+  std::vector<int> exponents;                // [value][lane]
+  std::vector<WeightCodes> weights;          // by op
   std::vector<std::vector<LaneNorm>> norms;  // by op, [lane]
   std::vector<ChannelStats> stats;
-  std::vector<char> has_grad;             // by value
-  std::vector<uint8_t> keep;              // dropout, [images][features]
+  std::vector<char> has_grad;  // by value
+  std::vector<uint8_t> keep;   // dropout, [images][features]
   std::vector<float> logits, grad_logits;
 
   // --- memory ---
@@ -53,7 +53,9 @@ struct TrainExecutor::Impl {
   const Op& OpAt(size_t i) const { return program->ops[i]; }
   const Shape& ShapeOf(int value) const { return program->values[static_cast<size_t>(value)]; }
   bool Training() const { return mode == Mode::kTrain; }
-  float* ParamValue(int index) { return index < 0 ? nullptr : bound[static_cast<size_t>(index)]->value.data(); }
+  float* ParamValue(int index) {
+    return index < 0 ? nullptr : bound[static_cast<size_t>(index)]->value.data();
+  }
   float* ParamGradient(int index) {
     return index < 0 ? nullptr : gradient.data() + gradient_offset[static_cast<size_t>(index)];
   }
@@ -86,7 +88,8 @@ struct TrainExecutor::Impl {
   void Backward();
   void BackwardOp(size_t i);
   void BackwardSum(const Op& op);
-  // Where to write the gradient of an input, and whether it already holds something; null for the image.
+  // Where to write the gradient of an input, and whether it already holds something; null for the
+  // image.
   float* GradTarget(int value, bool* accumulate);
 };
 

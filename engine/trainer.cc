@@ -18,15 +18,17 @@ constexpr uint64_t kTrainingFaults = 0x7472'6169'6E00'0000ull;  // apart from ev
 void Validate(const TrainConfig& c) {
   FTT_CHECK(c.epochs >= 1, "epochs: {} is below 1", c.epochs);
   FTT_CHECK(c.batch >= 1, "batch: {} is below 1", c.batch);
-  FTT_CHECK(c.fault_loss_coeff >= 0 && c.fault_loss_coeff <= 1, "fault-loss-coeff: {} is outside [0, 1]",
-            c.fault_loss_coeff);
+  FTT_CHECK(c.fault_loss_coeff >= 0 && c.fault_loss_coeff <= 1,
+            "fault-loss-coeff: {} is outside [0, 1]", c.fault_loss_coeff);
   FTT_CHECK(c.bits >= 4 && c.bits <= 8, "bits: {} is outside 4..8", c.bits);
-  FTT_CHECK(c.bn_momentum > 0 && c.bn_momentum <= 1, "bn-momentum: {} is outside (0, 1]", c.bn_momentum);
+  FTT_CHECK(c.bn_momentum > 0 && c.bn_momentum <= 1, "bn-momentum: {} is outside (0, 1]",
+            c.bn_momentum);
   FTT_CHECK(c.schedule.base > 0, "lr: {} is not positive", c.schedule.base);
   Validate(c.optimizer);
 }
 
-std::vector<LaneSpec> TrainingLanes(const FaultSpec& faults, double coeff, uint64_t seed, uint32_t step) {
+std::vector<LaneSpec> TrainingLanes(const FaultSpec& faults, double coeff, uint64_t seed,
+                                    uint32_t step) {
   std::vector<LaneSpec> lanes;
   const bool faulty = !faults.terms.empty() && coeff > 0;
   if (!faulty || coeff < 1) {
@@ -56,16 +58,18 @@ Trainer::Trainer(Backend& backend, const Program& program, const Dataset& data, 
   Validate(config);
   Validate(config.augment, data.train.channels);
   const Shape& input = program.InputShape();
-  FTT_CHECK(input == (Shape{data.train.height, data.train.width, data.train.channels}) &&
-                program.classes == data.classes,
-            "network {} is built for {}x{}x{} images and {} classes, the data set {} has {}x{}x{} and {}",
-            program.network, input.h, input.w, input.c, program.classes, data.name, data.train.height,
-            data.train.width, data.train.channels, data.classes);
+  FTT_CHECK(
+      input == (Shape{data.train.height, data.train.width, data.train.channels}) &&
+          program.classes == data.classes,
+      "network {} is built for {}x{}x{} images and {} classes, the data set {} has {}x{}x{} and {}",
+      program.network, input.h, input.w, input.c, program.classes, data.name, data.train.height,
+      data.train.width, data.train.channels, data.classes);
   const int64_t all = data.train.Size();
   const int64_t used = config.limit > 0 ? std::min(config.limit, all) : all;
   subset_ = BalancedSubset(data.train.labels, used, config.seed);
   steps_per_epoch_ = used / config.batch;
-  FTT_CHECK(steps_per_epoch_ >= 1, "training: {} images do not fill one batch of {}", used, config.batch);
+  FTT_CHECK(steps_per_epoch_ >= 1, "training: {} images do not fill one batch of {}", used,
+            config.batch);
 }
 
 void EpochSums::Add(const std::vector<LaneResult>& results, bool faulty) {
@@ -95,13 +99,16 @@ void Trainer::Restore(int64_t step, const EpochSums& sums) {
   sums_ = sums;
 }
 
-bool Trainer::RunEpoch(EpochStats* stats, const std::function<bool(int64_t, const EpochSums&)>& progress) {
+bool Trainer::RunEpoch(EpochStats* stats,
+                       const std::function<bool(int64_t, const EpochSums&)>& progress) {
   const double start = MonotonicSeconds();
   const auto epoch = static_cast<uint32_t>(step_ / steps_per_epoch_);
-  const std::vector<uint32_t> order = EpochOrder(static_cast<int64_t>(subset_.size()), config_.seed, epoch);
+  const std::vector<uint32_t> order =
+      EpochOrder(static_cast<int64_t>(subset_.size()), config_.seed, epoch);
   const int64_t total = steps_per_epoch_ * config_.epochs;
   const int64_t end = steps_per_epoch_ * (epoch + 1);
-  std::vector<uint8_t> pixels(static_cast<size_t>(config_.batch * program_.InputShape().Elements()));
+  std::vector<uint8_t> pixels(
+      static_cast<size_t>(config_.batch * program_.InputShape().Elements()));
   std::vector<uint8_t> labels(static_cast<size_t>(config_.batch));
   std::vector<uint32_t> ids(labels.size());
   float rate = 0;
@@ -111,12 +118,14 @@ bool Trainer::RunEpoch(EpochStats* stats, const std::function<bool(int64_t, cons
       ids[k] = subset_[order[static_cast<size_t>(position) * ids.size() + k]];
       labels[k] = data_.train.labels[ids[k]];
     }
-    MakeBatch(data_.train, ids.data(), config_.batch, config_.use_augment ? &config_.augment : nullptr, config_.seed,
-              epoch, pixels.data());
+    MakeBatch(data_.train, ids.data(), config_.batch,
+              config_.use_augment ? &config_.augment : nullptr, config_.seed, epoch, pixels.data());
     const auto key = static_cast<uint32_t>(step_);
-    const std::vector<LaneSpec> lanes = TrainingLanes(config_.faults, config_.fault_loss_coeff, config_.seed, key);
+    const std::vector<LaneSpec> lanes =
+        TrainingLanes(config_.faults, config_.fault_loss_coeff, config_.seed, key);
     const TrainBatch batch{config_.batch, pixels.data(), labels.data(), ids.data(), key};
-    const std::vector<LaneResult> results = executor_.Run(program_, batch, lanes, TrainExecutor::Mode::kTrain);
+    const std::vector<LaneResult> results =
+        executor_.Run(program_, batch, lanes, TrainExecutor::Mode::kTrain);
     rate = LearningRate(config_.schedule, step_, total);
     OptimizerStep(config_.optimizer, program_, params_, executor_, rate);
     sums_.Add(results, lanes.back().faults != nullptr);
@@ -132,20 +141,22 @@ bool Trainer::RunEpoch(EpochStats* stats, const std::function<bool(int64_t, cons
 }
 
 DeployModel Trainer::Deploy() {
-  const std::vector<int> exponents = Calibrate(executor_, program_, data_.train, config_.calibration_images,
-                                               config_.batch);
-  return Freeze(program_, params_, InputCoding(data_.mean, data_.stddev, config_.bits), exponents, config_.bits);
+  const std::vector<int> exponents =
+      Calibrate(executor_, program_, data_.train, config_.calibration_images, config_.batch);
+  return Freeze(program_, params_, InputCoding(data_.mean, data_.stddev, config_.bits), exponents,
+                config_.bits);
 }
 
-std::vector<int> Calibrate(TrainExecutor& executor, const Program& program, const ImageSet& images, int64_t count,
-                           int batch) {
+std::vector<int> Calibrate(TrainExecutor& executor, const Program& program, const ImageSet& images,
+                           int64_t count, int batch) {
   executor.ResetCalibration();
   const int64_t n = std::min(count, images.Size());
   std::vector<uint32_t> ids(static_cast<size_t>(n));
   std::iota(ids.begin(), ids.end(), 0u);
   for (int64_t first = 0; first < n; first += batch) {
     const auto size = static_cast<int>(std::min<int64_t>(batch, n - first));
-    const TrainBatch b{size, images.Image(first), images.labels.data() + first, ids.data() + first, 0};
+    const TrainBatch b{size, images.Image(first), images.labels.data() + first, ids.data() + first,
+                       0};
     executor.Run(program, b, {LaneSpec{}}, TrainExecutor::Mode::kCalibrate);
   }
   return executor.CalibratedExponents();

@@ -22,19 +22,22 @@ struct TrainConfig {
   Schedule schedule;
   AugmentOptions augment;
   bool use_augment = true;
-  int bits = 8;          // 4..8
+  int bits = 8;  // 4..8
   float bn_momentum = 0.1f;
   uint64_t seed = 1;
-  int64_t limit = 0;     // training images; 0: all
+  int64_t limit = 0;  // training images; 0: all
   int64_t calibration_images = 1024;
 };
 void Validate(const TrainConfig& config);
 
-// The lanes of a training step: one clean lane, one faulty lane, or both, by fault_loss_coeff. Every step is a new trial
-// (a fresh chip for permanent faults); the fault seed differs from that of every evaluation.
-std::vector<LaneSpec> TrainingLanes(const FaultSpec& faults, double fault_loss_coeff, uint64_t seed, uint32_t step);
+// The lanes of a training step: one clean lane, one faulty lane, or both, by fault_loss_coeff.
+// Every step is a new trial (a fresh chip for permanent faults); the fault seed differs from that
+// of every evaluation.
+std::vector<LaneSpec> TrainingLanes(const FaultSpec& faults, double fault_loss_coeff, uint64_t seed,
+                                    uint32_t step);
 
-// Sums over the steps of the epoch in progress; part of a checkpoint, so that a resumed epoch reports the same.
+// Sums over the steps of the epoch in progress; part of a checkpoint, so that a resumed epoch
+// reports the same.
 struct EpochSums {
   double loss = 0, fault_loss = 0;  // of the first lane, and of the faulty lane where there is one
   double correct = 0, fault_correct = 0;
@@ -65,9 +68,11 @@ class Trainer {
   const EpochSums& Sums() const { return sums_; }
   void Restore(int64_t step, const EpochSums& sums);  // resume
   bool Done() const { return step_ >= steps_per_epoch_ * config_.epochs; }
-  // Runs the rest of the current epoch. progress (nullable): called after each step with the steps done in this epoch
-  // and its sums; returns false to stop there. Returns false if stopped before the epoch's end.
-  bool RunEpoch(EpochStats* stats, const std::function<bool(int64_t, const EpochSums&)>& progress = nullptr);
+  // Runs the rest of the current epoch. progress (nullable): called after each step with the steps
+  // done in this epoch and its sums; returns false to stop there. Returns false if stopped before
+  // the epoch's end.
+  bool RunEpoch(EpochStats* stats,
+                const std::function<bool(int64_t, const EpochSums&)>& progress = nullptr);
   // Freezes the network: exponents from config.calibration_images training images.
   DeployModel Deploy();
 
@@ -85,7 +90,7 @@ class Trainer {
 };
 
 // Exponents for deploy mode from `count` training images (not augmented), in batches of `batch`.
-std::vector<int> Calibrate(TrainExecutor& executor, const Program& program, const ImageSet& images, int64_t count,
-                           int batch);
+std::vector<int> Calibrate(TrainExecutor& executor, const Program& program, const ImageSet& images,
+                           int64_t count, int batch);
 
 }  // namespace ftt

@@ -34,8 +34,9 @@ WeightCodes QuantizeWeights(const std::vector<float>& weights, int bits, bool wa
 void ApplyWeightFaults(WeightCodes& weights, LanePlan& lanes, size_t op, bool want_keep) {
   if (!lanes.HasWeightFaults(op)) return;
   const std::vector<int8_t> clean = std::move(weights.codes);
-  const std::vector<uint8_t> keep =
-      want_keep && weights.keep.empty() ? std::vector<uint8_t>(clean.size(), 1) : std::move(weights.keep);
+  const std::vector<uint8_t> keep = want_keep && weights.keep.empty()
+                                        ? std::vector<uint8_t>(clean.size(), 1)
+                                        : std::move(weights.keep);
   weights.copies = lanes.Lanes();
   weights.codes.clear();
   weights.keep.clear();

@@ -1,9 +1,10 @@
 // The whole contract of a backend: the op set over raw buffers, for all lanes in one call.
 //
-// Layouts. Codes, accumulators and gradients of a feature map are [lanes][images][h][w][c], dense. Weights are
-// [out_c][k][k][in_c / groups] per lane. Straight-through masks are one bit per element, [lanes][images] rows of
-// MaskBytes(elements) bytes; 1 lets the gradient pass. Exponents are one int per lane. Gradients are with respect to
-// real values (code * 2^exponent). Every call is complete when it returns.
+// Layouts. Codes, accumulators and gradients of a feature map are [lanes][images][h][w][c], dense.
+// Weights are [out_c][k][k][in_c / groups] per lane. Straight-through masks are one bit per
+// element, [lanes][images] rows of MaskBytes(elements) bytes; 1 lets the gradient pass. Exponents
+// are one int per lane. Gradients are with respect to real values (code * 2^exponent). Every call
+// is complete when it returns.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +23,8 @@ inline int64_t MaskBytes(int64_t elements) { return (elements + 7) / 8; }
 struct BatchDims {
   int lanes = 1;
   int images = 0;
-  const uint32_t* image_ids = nullptr;  // [images], index in the data set: the key of a fault, not a place in memory
+  const uint32_t* image_ids =
+      nullptr;  // [images], index in the data set: the key of a fault, not a place in memory
 };
 
 // Feature faults of one site on one lane.
@@ -42,8 +44,8 @@ struct WindowShape {
   bool relu = false;  // on load
 };
 
-// A weight tensor as codes, one copy for all lanes or one per lane. Backends may keep a packed form in `packed`; who
-// changes the codes clears it.
+// A weight tensor as codes, one copy for all lanes or one per lane. Backends may keep a packed form
+// in `packed`; who changes the codes clears it.
 struct WeightCodes {
   std::vector<int8_t> codes;  // [lanes or 1][n]
   std::vector<uint8_t> keep;  // same shape, or empty: 1 where the gradient passes
@@ -64,8 +66,8 @@ struct ChannelStats {
   int32_t min = 0, max = 0;
 };
 
-// The affine map from accumulator to code on one lane, and what its backward pass needs. Arrays of c floats:
-// code = saturate(rint(fma(acc, scale, shift))).
+// The affine map from accumulator to code on one lane, and what its backward pass needs. Arrays of
+// c floats: code = saturate(rint(fma(acc, scale, shift))).
 struct LaneNorm {
   std::vector<float> scale, shift;
   std::vector<float> mean, inv_std;  // of the real value; empty without batch norm
@@ -84,55 +86,67 @@ class Backend {
   virtual ~Backend() = default;
   virtual std::string_view Name() const = 0;
   virtual int Threads() const { return 1; }
-  // Seconds that all threads together have spent inside convolution kernels alone, for benchmarks; 0 where not measured.
+  // Seconds that all threads together have spent inside convolution kernels alone, for benchmarks;
+  // 0 where not measured.
   virtual double ConvolutionSeconds() const { return 0; }
 
   // Exact int32 convolution or pool (averages: rounded to nearest even over the valid taps).
   // x: codes; weights: null for pools; acc: out; stats: [lanes][c] or null.
-  virtual void Accumulate(const BatchDims&, const WindowShape&, const int8_t* x, WeightCodes* weights, int32_t* acc,
-                          ChannelStats* stats) = 0;
-  // acc -> codes with faults; mask (nullable) gets the straight-through bits. norms, faults: [lanes]; faults may be null.
-  virtual void Quantize(const BatchDims&, const Shape&, int bits, const int32_t* acc, const LaneNorm* norms,
-                        const LaneFaults* faults, int8_t* codes, uint8_t* mask) = 0;
+  virtual void Accumulate(const BatchDims&, const WindowShape&, const int8_t* x,
+                          WeightCodes* weights, int32_t* acc, ChannelStats* stats) = 0;
+  // acc -> codes with faults; mask (nullable) gets the straight-through bits. norms, faults:
+  // [lanes]; faults may be null.
+  virtual void Quantize(const BatchDims&, const Shape&, int bits, const int32_t* acc,
+                        const LaneNorm* norms, const LaneFaults* faults, int8_t* codes,
+                        uint8_t* mask) = 0;
   // Faults alone, for values that no other op writes (the input image).
   virtual void Inject(const BatchDims&, const Shape&, const LaneFaults* faults, int8_t* codes) = 0;
   // Accumulate and Quantize in one pass with one affine map for all lanes (deploy mode).
   virtual void AccumulateQuantize(const BatchDims&, const WindowShape&, int bits, const int8_t* x,
-                                  WeightCodes* weights, const LaneNorm& norm, const LaneFaults* faults,
-                                  int8_t* codes) = 0;
+                                  WeightCodes* weights, const LaneNorm& norm,
+                                  const LaneFaults* faults, int8_t* codes) = 0;
   // Sum of inputs. exponent: [lanes]; computed from this batch when `derive_exponent`, else given.
-  virtual void Add(const BatchDims&, const Shape&, int bits, const std::vector<SumInput>&, bool derive_exponent,
-                   int* exponent, const LaneFaults* faults, int8_t* codes, uint8_t* mask) = 0;
+  virtual void Add(const BatchDims&, const Shape&, int bits, const std::vector<SumInput>&,
+                   bool derive_exponent, int* exponent, const LaneFaults* faults, int8_t* codes,
+                   uint8_t* mask) = 0;
   // Concatenation along channels, requantized to the given exponents [lanes].
-  virtual void Concat(const BatchDims&, const Shape&, int bits, const std::vector<SumInput>&, const int* exponent,
-                      const LaneFaults* faults, int8_t* codes) = 0;
-  // Mean over the map: acc[lane][image][c] = sum of codes; the caller turns it into codes with Quantize.
-  virtual void GlobalSum(const BatchDims&, const Shape& in, bool relu, const int8_t* x, int32_t* acc) = 0;
-  // logits[lane][image][o] = fma(float(sum_i w[o][i] * x[i]), unit[lane], bias[o]). keep: dropout mask [images][in]
-  // (1 keeps), null without dropout.
-  virtual void Linear(const BatchDims&, int in, int out, const int8_t* x, const WeightCodes& weights, const float* unit,
-                      const float* bias, const uint8_t* keep, float* logits) = 0;
+  virtual void Concat(const BatchDims&, const Shape&, int bits, const std::vector<SumInput>&,
+                      const int* exponent, const LaneFaults* faults, int8_t* codes) = 0;
+  // Mean over the map: acc[lane][image][c] = sum of codes; the caller turns it into codes with
+  // Quantize.
+  virtual void GlobalSum(const BatchDims&, const Shape& in, bool relu, const int8_t* x,
+                         int32_t* acc) = 0;
+  // logits[lane][image][o] = fma(float(sum_i w[o][i] * x[i]), unit[lane], bias[o]). keep: dropout
+  // mask [images][in] (1 keeps), null without dropout.
+  virtual void Linear(const BatchDims&, int in, int out, const int8_t* x,
+                      const WeightCodes& weights, const float* unit, const float* bias,
+                      const uint8_t* keep, float* logits) = 0;
 
   // --- backward ---
-  // In place: grad of the quantized output -> grad of the real convolution output. grad_gamma, grad_beta: [c], added to
-  // (null where the parameter does not exist; without batch norm grad_beta is the bias gradient). gamma: null means 1.
-  virtual void NormBackward(const BatchDims&, const Shape&, const int32_t* acc, const LaneNorm* norms,
-                            const float* gamma, const uint8_t* mask, float* grad, float* grad_gamma,
-                            float* grad_beta) = 0;
-  // grad_x: written, or added to when `accumulate`; null when not wanted. grad_w: added to, [n]; null for pools.
-  // x_exponent: [lanes].
-  virtual void WindowBackward(const BatchDims&, const WindowShape&, const int8_t* x, const int* x_exponent,
-                              WeightCodes* weights, const float* grad_y, float* grad_x, bool accumulate,
-                              float* grad_w) = 0;
-  // grad_x (+)= mask * relu'(x) * grad_y for one input of an Add; for Concat: the input's channel slice.
-  virtual void SumBackward(const BatchDims&, const Shape&, const SumInput&, int channel_offset, const uint8_t* mask,
-                           const float* grad_y, float* grad_x, bool accumulate) = 0;
+  // In place: grad of the quantized output -> grad of the real convolution output. grad_gamma,
+  // grad_beta: [c], added to (null where the parameter does not exist; without batch norm grad_beta
+  // is the bias gradient). gamma: null means 1.
+  virtual void NormBackward(const BatchDims&, const Shape&, const int32_t* acc,
+                            const LaneNorm* norms, const float* gamma, const uint8_t* mask,
+                            float* grad, float* grad_gamma, float* grad_beta) = 0;
+  // grad_x: written, or added to when `accumulate`; null when not wanted. grad_w: added to, [n];
+  // null for pools. x_exponent: [lanes].
+  virtual void WindowBackward(const BatchDims&, const WindowShape&, const int8_t* x,
+                              const int* x_exponent, WeightCodes* weights, const float* grad_y,
+                              float* grad_x, bool accumulate, float* grad_w) = 0;
+  // grad_x (+)= mask * relu'(x) * grad_y for one input of an Add; for Concat: the input's channel
+  // slice.
+  virtual void SumBackward(const BatchDims&, const Shape&, const SumInput&, int channel_offset,
+                           const uint8_t* mask, const float* grad_y, float* grad_x,
+                           bool accumulate) = 0;
   // grad_y: [lanes][images][c].
-  virtual void GlobalSumBackward(const BatchDims&, const Shape& in, bool relu, const int8_t* x, const uint8_t* mask,
-                                 const float* grad_y, float* grad_x, bool accumulate) = 0;
-  virtual void LinearBackward(const BatchDims&, int in, int out, const int8_t* x, const float* x_unit,
-                              const WeightCodes& weights, const uint8_t* keep, float keep_scale, const float* grad_logits,
-                              float* grad_x, float* grad_w, float* grad_bias) = 0;
+  virtual void GlobalSumBackward(const BatchDims&, const Shape& in, bool relu, const int8_t* x,
+                                 const uint8_t* mask, const float* grad_y, float* grad_x,
+                                 bool accumulate) = 0;
+  virtual void LinearBackward(const BatchDims&, int in, int out, const int8_t* x,
+                              const float* x_unit, const WeightCodes& weights, const uint8_t* keep,
+                              float keep_scale, const float* grad_logits, float* grad_x,
+                              float* grad_w, float* grad_bias) = 0;
 };
 
 // Plain loops, the oracle; always built.

@@ -1,6 +1,8 @@
-// Fixed-point arithmetic shared by all backends, host and device: exponents, rounding, requantization.
+// Fixed-point arithmetic shared by all backends, host and device: exponents, rounding,
+// requantization.
 //
-// A tensor is int8 codes q and one exponent e: x = q * 2^e. Codes of b bits lie in [-2^(b-1), 2^(b-1) - 1].
+// A tensor is int8 codes q and one exponent e: x = q * 2^e. Codes of b bits lie in [-2^(b-1),
+// 2^(b-1) - 1].
 #pragma once
 
 #include <cstdint>
@@ -11,7 +13,8 @@
 namespace ftt {
 
 inline constexpr int kDefaultBits = 8;
-// Additions align to the smaller exponent, but no part is shifted further left than this (8-bit codes stay below 2^28).
+// Additions align to the smaller exponent, but no part is shifted further left than this (8-bit
+// codes stay below 2^28).
 inline constexpr int kMaxAlignShift = 20;
 
 FTT_HD inline int CodeMax(int bits) { return (1 << (bits - 1)) - 1; }
@@ -31,7 +34,8 @@ FTT_HD inline float PowerOfTwo(int e) {
   return value;
 }
 
-// e = ceil(log2(max(max_abs, 1e-5))) - (bits - 1), from the float's bits so that every platform agrees.
+// e = ceil(log2(max(max_abs, 1e-5))) - (bits - 1), from the float's bits so that every platform
+// agrees.
 FTT_HD inline int ExponentFor(float max_abs, int bits) {
   const float floor = 1e-5f;
   const float m = max_abs > floor ? max_abs : floor;
@@ -42,9 +46,9 @@ FTT_HD inline int ExponentFor(float max_abs, int bits) {
   return ceil_log2 - (bits - 1);
 }
 
-// v * 2^-shift rounded to nearest, ties to even; a negative shift multiplies. |v| < 2^28; right shifts of 31 and more
-// give 0, left shifts saturate the caller's range long before they could overflow (they are limited to 30 - 28 bits of
-// headroom by going through 64 bits).
+// v * 2^-shift rounded to nearest, ties to even; a negative shift multiplies. |v| < 2^28; right
+// shifts of 31 and more give 0, left shifts saturate the caller's range long before they could
+// overflow (they are limited to 30 - 28 bits of headroom by going through 64 bits).
 FTT_HD inline int64_t RoundShift(int32_t v, int shift) {
   if (shift <= 0) return static_cast<int64_t>(v) * (int64_t{1} << (-shift > 32 ? 32 : -shift));
   if (shift > 30) return 0;
@@ -58,7 +62,8 @@ FTT_HD inline int SaturateCode64(int64_t v, int bits) {
   return v > high ? high : (v < low ? low : static_cast<int>(v));
 }
 
-// The exponent to which the parts of a sum are aligned: the smallest, unless another part would be shifted too far.
+// The exponent to which the parts of a sum are aligned: the smallest, unless another part would be
+// shifted too far.
 FTT_HD inline int AlignedExponent(int smallest, int largest) {
   return largest - smallest > kMaxAlignShift ? largest - kMaxAlignShift : smallest;
 }

@@ -1,4 +1,5 @@
-// The reference backend: plain loops, written to be read. Slow, always built, the oracle for every other backend.
+// The reference backend: plain loops, written to be read. Slow, always built, the oracle for every
+// other backend.
 #pragma once
 
 #include <algorithm>
@@ -26,32 +27,39 @@ inline int AlignedExponentOf(const std::vector<SumInput>& inputs, int lane) {
 class RefBackend : public Backend {
  public:
   std::string_view Name() const override { return "ref"; }
-  void Accumulate(const BatchDims&, const WindowShape&, const int8_t* x, WeightCodes* weights, int32_t* acc,
-                  ChannelStats* stats) override;
+  void Accumulate(const BatchDims&, const WindowShape&, const int8_t* x, WeightCodes* weights,
+                  int32_t* acc, ChannelStats* stats) override;
   void Quantize(const BatchDims&, const Shape&, int bits, const int32_t* acc, const LaneNorm* norms,
                 const LaneFaults* faults, int8_t* codes, uint8_t* mask) override;
   void Inject(const BatchDims&, const Shape&, const LaneFaults* faults, int8_t* codes) override;
-  void AccumulateQuantize(const BatchDims&, const WindowShape&, int bits, const int8_t* x, WeightCodes* weights,
-                          const LaneNorm& norm, const LaneFaults* faults, int8_t* codes) override;
-  void Add(const BatchDims&, const Shape&, int bits, const std::vector<SumInput>&, bool derive_exponent,
-           int* exponent, const LaneFaults* faults, int8_t* codes, uint8_t* mask) override;
-  void Concat(const BatchDims&, const Shape&, int bits, const std::vector<SumInput>&, const int* exponent,
-              const LaneFaults* faults, int8_t* codes) override;
-  void GlobalSum(const BatchDims&, const Shape& in, bool relu, const int8_t* x, int32_t* acc) override;
-  void Linear(const BatchDims&, int in, int out, const int8_t* x, const WeightCodes& weights, const float* unit,
-              const float* bias, const uint8_t* keep, float* logits) override;
-  void NormBackward(const BatchDims&, const Shape&, const int32_t* acc, const LaneNorm* norms, const float* gamma,
-                    const uint8_t* mask, float* grad, float* grad_gamma, float* grad_beta) override;
+  void AccumulateQuantize(const BatchDims&, const WindowShape&, int bits, const int8_t* x,
+                          WeightCodes* weights, const LaneNorm& norm, const LaneFaults* faults,
+                          int8_t* codes) override;
+  void Add(const BatchDims&, const Shape&, int bits, const std::vector<SumInput>&,
+           bool derive_exponent, int* exponent, const LaneFaults* faults, int8_t* codes,
+           uint8_t* mask) override;
+  void Concat(const BatchDims&, const Shape&, int bits, const std::vector<SumInput>&,
+              const int* exponent, const LaneFaults* faults, int8_t* codes) override;
+  void GlobalSum(const BatchDims&, const Shape& in, bool relu, const int8_t* x,
+                 int32_t* acc) override;
+  void Linear(const BatchDims&, int in, int out, const int8_t* x, const WeightCodes& weights,
+              const float* unit, const float* bias, const uint8_t* keep, float* logits) override;
+  void NormBackward(const BatchDims&, const Shape&, const int32_t* acc, const LaneNorm* norms,
+                    const float* gamma, const uint8_t* mask, float* grad, float* grad_gamma,
+                    float* grad_beta) override;
   void WindowBackward(const BatchDims&, const WindowShape&, const int8_t* x, const int* x_exponent,
                       WeightCodes* weights, const float* grad_y, float* grad_x, bool accumulate,
                       float* grad_w) override;
-  void SumBackward(const BatchDims&, const Shape&, const SumInput&, int channel_offset, const uint8_t* mask,
-                   const float* grad_y, float* grad_x, bool accumulate) override;
-  void GlobalSumBackward(const BatchDims&, const Shape& in, bool relu, const int8_t* x, const uint8_t* mask,
-                         const float* grad_y, float* grad_x, bool accumulate) override;
+  void SumBackward(const BatchDims&, const Shape&, const SumInput&, int channel_offset,
+                   const uint8_t* mask, const float* grad_y, float* grad_x,
+                   bool accumulate) override;
+  void GlobalSumBackward(const BatchDims&, const Shape& in, bool relu, const int8_t* x,
+                         const uint8_t* mask, const float* grad_y, float* grad_x,
+                         bool accumulate) override;
   void LinearBackward(const BatchDims&, int in, int out, const int8_t* x, const float* x_unit,
-                      const WeightCodes& weights, const uint8_t* keep, float keep_scale, const float* grad_logits,
-                      float* grad_x, float* grad_w, float* grad_bias) override;
+                      const WeightCodes& weights, const uint8_t* keep, float keep_scale,
+                      const float* grad_logits, float* grad_x, float* grad_w,
+                      float* grad_bias) override;
 };
 
 }  // namespace ftt

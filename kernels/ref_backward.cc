@@ -1,5 +1,5 @@
-// Backward ops of the reference backend. Gradients are straight-through: 1 inside the representable range, 0 where a
-// value saturated.
+// Backward ops of the reference backend. Gradients are straight-through: 1 inside the representable
+// range, 0 where a value saturated.
 #include <cstring>
 
 #include "kernels/ref_backend.h"
@@ -7,16 +7,19 @@
 namespace ftt {
 namespace {
 
-bool MaskBit(const uint8_t* mask, int64_t i) { return mask == nullptr || ((mask[i / 8] >> (i % 8)) & 1) != 0; }
+bool MaskBit(const uint8_t* mask, int64_t i) {
+  return mask == nullptr || ((mask[i / 8] >> (i % 8)) & 1) != 0;
+}
 
 struct ChannelSums {
   std::vector<double> grad, grad_xhat;
 };
 
 // Sum of g and of g * xhat per channel of one lane; grad is masked in place.
-ChannelSums MaskAndSum(const BatchDims& b, const Shape& s, int lane, const int32_t* acc, const LaneNorm& norm,
-                       const uint8_t* mask, float* grad) {
-  ChannelSums sums{std::vector<double>(static_cast<size_t>(s.c)), std::vector<double>(static_cast<size_t>(s.c))};
+ChannelSums MaskAndSum(const BatchDims& b, const Shape& s, int lane, const int32_t* acc,
+                       const LaneNorm& norm, const uint8_t* mask, float* grad) {
+  ChannelSums sums{std::vector<double>(static_cast<size_t>(s.c)),
+                   std::vector<double>(static_cast<size_t>(s.c))};
   const int64_t n = s.Elements();
   for (int image = 0; image < b.images; ++image) {
     const int64_t at = int64_t{lane} * b.images + image;
@@ -26,15 +29,17 @@ ChannelSums MaskAndSum(const BatchDims& b, const Shape& s, int lane, const int32
       const auto c = static_cast<size_t>(i % s.c);
       sums.grad[c] += g;
       if (norm.mean.empty()) continue;
-      const float xhat = (static_cast<float>(acc[at * n + i]) * norm.unit - norm.mean[c]) * norm.inv_std[c];
+      const float xhat =
+          (static_cast<float>(acc[at * n + i]) * norm.unit - norm.mean[c]) * norm.inv_std[c];
       sums.grad_xhat[c] += double{g} * xhat;
     }
   }
   return sums;
 }
 
-void ConvBackwardImage(const WindowShape& s, const int8_t* x, float x_unit, const int8_t* w, const uint8_t* keep,
-                       float w_unit, const float* grad_y, float* grad_x, float* grad_w) {
+void ConvBackwardImage(const WindowShape& s, const int8_t* x, float x_unit, const int8_t* w,
+                       const uint8_t* keep, float w_unit, const float* grad_y, float* grad_x,
+                       float* grad_w) {
   const int in_per_group = s.in.c / s.conv.groups;
   for (int oy = 0; oy < s.out.h; ++oy) {
     for (int ox = 0; ox < s.out.w; ++ox) {
@@ -61,7 +66,8 @@ void ConvBackwardImage(const WindowShape& s, const int8_t* x, float x_unit, cons
   }
 }
 
-void PoolBackwardAt(const WindowShape& s, const int8_t* x, int oy, int ox, int c, float g, float* grad_x) {
+void PoolBackwardAt(const WindowShape& s, const int8_t* x, int oy, int ox, int c, float g,
+                    float* grad_x) {
   int64_t best_at = -1;
   int best = -129, taps = 0;
   for (int pass = 0; pass < 2; ++pass) {
@@ -86,9 +92,9 @@ void PoolBackwardAt(const WindowShape& s, const int8_t* x, int oy, int ox, int c
 
 }  // namespace
 
-void RefBackend::NormBackward(const BatchDims& b, const Shape& s, const int32_t* acc, const LaneNorm* norms,
-                              const float* gamma, const uint8_t* mask, float* grad, float* grad_gamma,
-                              float* grad_beta) {
+void RefBackend::NormBackward(const BatchDims& b, const Shape& s, const int32_t* acc,
+                              const LaneNorm* norms, const float* gamma, const uint8_t* mask,
+                              float* grad, float* grad_gamma, float* grad_beta) {
   const int64_t n = s.Elements();
   const double count = static_cast<double>(b.images) * s.h * s.w;
   for (int lane = 0; lane < b.lanes; ++lane) {
@@ -110,9 +116,9 @@ void RefBackend::NormBackward(const BatchDims& b, const Shape& s, const int32_t*
   }
 }
 
-void RefBackend::WindowBackward(const BatchDims& b, const WindowShape& s, const int8_t* x, const int* x_exponent,
-                                WeightCodes* weights, const float* grad_y, float* grad_x, bool accumulate,
-                                float* grad_w) {
+void RefBackend::WindowBackward(const BatchDims& b, const WindowShape& s, const int8_t* x,
+                                const int* x_exponent, WeightCodes* weights, const float* grad_y,
+                                float* grad_x, bool accumulate, float* grad_w) {
   const int64_t in = s.in.Elements(), out = s.out.Elements();
   if (grad_x != nullptr && !accumulate) {
     std::memset(grad_x, 0, sizeof(float) * static_cast<size_t>(b.lanes * b.images * in));
@@ -122,21 +128,23 @@ void RefBackend::WindowBackward(const BatchDims& b, const WindowShape& s, const 
       const int64_t at = int64_t{lane} * b.images + image;
       float* gx = grad_x == nullptr ? nullptr : grad_x + at * in;
       if (!s.pool) {
-        ConvBackwardImage(s, x + at * in, PowerOfTwo(x_exponent[lane]), weights->Lane(lane), weights->Keep(lane),
-                          PowerOfTwo(weights->exponent), grad_y + at * out, gx, grad_w);
+        ConvBackwardImage(s, x + at * in, PowerOfTwo(x_exponent[lane]), weights->Lane(lane),
+                          weights->Keep(lane), PowerOfTwo(weights->exponent), grad_y + at * out, gx,
+                          grad_w);
         continue;
       }
       for (int64_t i = 0; gx != nullptr && i < out; ++i) {
         const auto pixel = static_cast<int>(i / s.out.c);
-        PoolBackwardAt(s, x + at * in, pixel / s.out.w, pixel % s.out.w, static_cast<int>(i % s.out.c),
-                       grad_y[at * out + i], gx);
+        PoolBackwardAt(s, x + at * in, pixel / s.out.w, pixel % s.out.w,
+                       static_cast<int>(i % s.out.c), grad_y[at * out + i], gx);
       }
     }
   }
 }
 
-void RefBackend::SumBackward(const BatchDims& b, const Shape& s, const SumInput& input, int channel_offset,
-                             const uint8_t* mask, const float* grad_y, float* grad_x, bool accumulate) {
+void RefBackend::SumBackward(const BatchDims& b, const Shape& s, const SumInput& input,
+                             int channel_offset, const uint8_t* mask, const float* grad_y,
+                             float* grad_x, bool accumulate) {
   const int64_t n = s.Elements();
   const int64_t pixels = int64_t{s.h} * s.w;
   for (int64_t at = 0; at < int64_t{b.lanes} * b.images; ++at) {
@@ -154,22 +162,25 @@ void RefBackend::SumBackward(const BatchDims& b, const Shape& s, const SumInput&
 }
 
 void RefBackend::GlobalSumBackward(const BatchDims& b, const Shape& in, bool relu, const int8_t* x,
-                                   const uint8_t* mask, const float* grad_y, float* grad_x, bool accumulate) {
+                                   const uint8_t* mask, const float* grad_y, float* grad_x,
+                                   bool accumulate) {
   const float share = 1.0f / static_cast<float>(in.h * in.w);
   for (int64_t at = 0; at < int64_t{b.lanes} * b.images; ++at) {
     for (int64_t i = 0; i < in.Elements(); ++i) {
       const int64_t c = i % in.c;
       const int64_t to = at * in.Elements() + i;
-      const bool pass = MaskBit(mask == nullptr ? nullptr : mask + at * MaskBytes(in.c), c) && (!relu || x[to] > 0);
+      const bool pass = MaskBit(mask == nullptr ? nullptr : mask + at * MaskBytes(in.c), c) &&
+                        (!relu || x[to] > 0);
       const float g = pass ? grad_y[at * in.c + c] * share : 0.0f;
       grad_x[to] = accumulate ? grad_x[to] + g : g;
     }
   }
 }
 
-void RefBackend::LinearBackward(const BatchDims& b, int in, int out, const int8_t* x, const float* x_unit,
-                                const WeightCodes& weights, const uint8_t* keep, float keep_scale,
-                                const float* grad_logits, float* grad_x, float* grad_w, float* grad_bias) {
+void RefBackend::LinearBackward(const BatchDims& b, int in, int out, const int8_t* x,
+                                const float* x_unit, const WeightCodes& weights,
+                                const uint8_t* keep, float keep_scale, const float* grad_logits,
+                                float* grad_x, float* grad_w, float* grad_bias) {
   const float w_unit = PowerOfTwo(weights.exponent);
   for (int lane = 0; lane < b.lanes; ++lane) {
     for (int image = 0; image < b.images; ++image) {

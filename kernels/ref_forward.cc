@@ -22,7 +22,8 @@ int32_t ConvAt(const WindowShape& s, const int8_t* x, const int8_t* w, int oy, i
       const int ix = InputIndex(s, ox, kx);
       if (ix < 0 || ix >= s.in.w) continue;
       const int8_t* pixel = x + (int64_t{iy} * s.in.w + ix) * s.in.c + first;
-      const int8_t* tap = w + ((int64_t{oc} * s.conv.kernel + ky) * s.conv.kernel + kx) * in_per_group;
+      const int8_t* tap =
+          w + ((int64_t{oc} * s.conv.kernel + ky) * s.conv.kernel + kx) * in_per_group;
       for (int c = 0; c < in_per_group; ++c) acc += ReluCode(pixel[c], s.relu) * tap[c];
     }
   }
@@ -63,10 +64,12 @@ void AddStats(ChannelStats& s, int32_t v, bool first) {
   s.max = first || v > s.max ? v : s.max;
 }
 
-void InjectLane(const LaneFaults* faults, int lane, uint32_t image, const Shape& s, int8_t* codes, uint8_t* mask) {
+void InjectLane(const LaneFaults* faults, int lane, uint32_t image, const Shape& s, int8_t* codes,
+                uint8_t* mask) {
   if (faults == nullptr || faults[lane].faults == nullptr || faults[lane].faults->Empty()) return;
   const LaneFaults& f = faults[lane];
-  InjectFeatureRef(*f.faults, f.moment, image, codes, s.Elements(), s.c, mask, f.counts, f.recorder);
+  InjectFeatureRef(*f.faults, f.moment, image, codes, s.Elements(), s.c, mask, f.counts,
+                   f.recorder);
 }
 
 void SetMaskBit(uint8_t* mask, int64_t i, bool pass) {
@@ -80,8 +83,8 @@ int InputIndex(const WindowShape& s, int out, int tap) {
   return out * s.conv.stride - s.conv.pad + s.conv.offset + tap * s.conv.dilation;
 }
 
-void RefBackend::Accumulate(const BatchDims& b, const WindowShape& s, const int8_t* x, WeightCodes* weights,
-                            int32_t* acc, ChannelStats* stats) {
+void RefBackend::Accumulate(const BatchDims& b, const WindowShape& s, const int8_t* x,
+                            WeightCodes* weights, int32_t* acc, ChannelStats* stats) {
   for (int lane = 0; lane < b.lanes; ++lane) {
     for (int image = 0; image < b.images; ++image) {
       const int64_t at = int64_t{lane} * b.images + image;
@@ -90,7 +93,8 @@ void RefBackend::Accumulate(const BatchDims& b, const WindowShape& s, const int8
       for (int oy = 0; oy < s.out.h; ++oy) {
         for (int ox = 0; ox < s.out.w; ++ox) {
           for (int c = 0; c < s.out.c; ++c) {
-            const int32_t v = s.pool ? PoolAt(s, map, oy, ox, c) : ConvAt(s, map, weights->Lane(lane), oy, ox, c);
+            const int32_t v =
+                s.pool ? PoolAt(s, map, oy, ox, c) : ConvAt(s, map, weights->Lane(lane), oy, ox, c);
             *out++ = v;
             if (stats != nullptr) AddStats(stats[lane * s.out.c + c], v, image + oy + ox == 0);
           }
@@ -100,8 +104,9 @@ void RefBackend::Accumulate(const BatchDims& b, const WindowShape& s, const int8
   }
 }
 
-void RefBackend::Quantize(const BatchDims& b, const Shape& s, int bits, const int32_t* acc, const LaneNorm* norms,
-                          const LaneFaults* faults, int8_t* codes, uint8_t* mask) {
+void RefBackend::Quantize(const BatchDims& b, const Shape& s, int bits, const int32_t* acc,
+                          const LaneNorm* norms, const LaneFaults* faults, int8_t* codes,
+                          uint8_t* mask) {
   const int64_t n = s.Elements();
   for (int lane = 0; lane < b.lanes; ++lane) {
     const LaneNorm& norm = norms[lane];
@@ -110,8 +115,10 @@ void RefBackend::Quantize(const BatchDims& b, const Shape& s, int bits, const in
       uint8_t* image_mask = mask == nullptr ? nullptr : mask + at * MaskBytes(n);
       for (int64_t i = 0; i < n; ++i) {
         const auto c = static_cast<size_t>(i % s.c);
-        const float y = std::rint(std::fmaf(static_cast<float>(acc[at * n + i]), norm.scale[c], norm.shift[c]));
-        const bool inside = y >= static_cast<float>(CodeMin(bits)) && y <= static_cast<float>(CodeMax(bits));
+        const float y =
+            std::rint(std::fmaf(static_cast<float>(acc[at * n + i]), norm.scale[c], norm.shift[c]));
+        const bool inside =
+            y >= static_cast<float>(CodeMin(bits)) && y <= static_cast<float>(CodeMax(bits));
         const int saturated = y > 0 ? CodeMax(bits) : CodeMin(bits);
         codes[at * n + i] = static_cast<int8_t>(inside ? static_cast<int>(y) : saturated);
         if (image_mask != nullptr) SetMaskBit(image_mask, i, inside);
@@ -121,26 +128,28 @@ void RefBackend::Quantize(const BatchDims& b, const Shape& s, int bits, const in
   }
 }
 
-void RefBackend::Inject(const BatchDims& b, const Shape& s, const LaneFaults* faults, int8_t* codes) {
+void RefBackend::Inject(const BatchDims& b, const Shape& s, const LaneFaults* faults,
+                        int8_t* codes) {
   for (int lane = 0; lane < b.lanes; ++lane) {
     for (int image = 0; image < b.images; ++image) {
-      InjectLane(faults, lane, b.image_ids[image], s, codes + (int64_t{lane} * b.images + image) * s.Elements(),
-                 nullptr);
+      InjectLane(faults, lane, b.image_ids[image], s,
+                 codes + (int64_t{lane} * b.images + image) * s.Elements(), nullptr);
     }
   }
 }
 
-void RefBackend::AccumulateQuantize(const BatchDims& b, const WindowShape& s, int bits, const int8_t* x,
-                                    WeightCodes* weights, const LaneNorm& norm, const LaneFaults* faults,
-                                    int8_t* codes) {
+void RefBackend::AccumulateQuantize(const BatchDims& b, const WindowShape& s, int bits,
+                                    const int8_t* x, WeightCodes* weights, const LaneNorm& norm,
+                                    const LaneFaults* faults, int8_t* codes) {
   std::vector<int32_t> acc(static_cast<size_t>(b.lanes * b.images * s.out.Elements()));
   Accumulate(b, s, x, weights, acc.data(), nullptr);
   const std::vector<LaneNorm> norms(static_cast<size_t>(b.lanes), norm);
   Quantize(b, s.out, bits, acc.data(), norms.data(), faults, codes, nullptr);
 }
 
-void RefBackend::Add(const BatchDims& b, const Shape& s, int bits, const std::vector<SumInput>& inputs,
-                     bool derive_exponent, int* exponent, const LaneFaults* faults, int8_t* codes, uint8_t* mask) {
+void RefBackend::Add(const BatchDims& b, const Shape& s, int bits,
+                     const std::vector<SumInput>& inputs, bool derive_exponent, int* exponent,
+                     const LaneFaults* faults, int8_t* codes, uint8_t* mask) {
   const int64_t n = s.Elements() * b.images;
   std::vector<int64_t> sum(static_cast<size_t>(n));
   for (int lane = 0; lane < b.lanes; ++lane) {
@@ -154,7 +163,8 @@ void RefBackend::Add(const BatchDims& b, const Shape& s, int bits, const std::ve
       sum[static_cast<size_t>(i)] = total;
       largest = std::max(largest, std::abs(total));
     }
-    if (derive_exponent) exponent[lane] = ExponentFor(static_cast<float>(largest) * PowerOfTwo(aligned), bits);
+    if (derive_exponent)
+      exponent[lane] = ExponentFor(static_cast<float>(largest) * PowerOfTwo(aligned), bits);
     for (int image = 0; image < b.images; ++image) {
       const int64_t at = int64_t{lane} * b.images + image;
       uint8_t* image_mask = mask == nullptr ? nullptr : mask + at * MaskBytes(s.Elements());
@@ -170,8 +180,9 @@ void RefBackend::Add(const BatchDims& b, const Shape& s, int bits, const std::ve
   }
 }
 
-void RefBackend::Concat(const BatchDims& b, const Shape& s, int bits, const std::vector<SumInput>& inputs,
-                        const int* exponent, const LaneFaults* faults, int8_t* codes) {
+void RefBackend::Concat(const BatchDims& b, const Shape& s, int bits,
+                        const std::vector<SumInput>& inputs, const int* exponent,
+                        const LaneFaults* faults, int8_t* codes) {
   const int64_t pixels = int64_t{s.h} * s.w;
   for (int lane = 0; lane < b.lanes; ++lane) {
     for (int image = 0; image < b.images; ++image) {
@@ -183,8 +194,8 @@ void RefBackend::Concat(const BatchDims& b, const Shape& s, int bits, const std:
         for (int64_t p = 0; p < pixels; ++p) {
           for (int c = 0; c < in.channels; ++c) {
             const int code = ReluCode(part[p * in.channels + c], in.relu);
-            out[p * s.c + offset + c] =
-                static_cast<int8_t>(SaturateCode64(RoundShift(code, exponent[lane] - in.exponent[lane]), bits));
+            out[p * s.c + offset + c] = static_cast<int8_t>(
+                SaturateCode64(RoundShift(code, exponent[lane] - in.exponent[lane]), bits));
           }
         }
         offset += in.channels;
@@ -194,7 +205,8 @@ void RefBackend::Concat(const BatchDims& b, const Shape& s, int bits, const std:
   }
 }
 
-void RefBackend::GlobalSum(const BatchDims& b, const Shape& in, bool relu, const int8_t* x, int32_t* acc) {
+void RefBackend::GlobalSum(const BatchDims& b, const Shape& in, bool relu, const int8_t* x,
+                           int32_t* acc) {
   for (int64_t at = 0; at < int64_t{b.lanes} * b.images; ++at) {
     int32_t* out = acc + at * in.c;
     std::memset(out, 0, sizeof(int32_t) * static_cast<size_t>(in.c));
@@ -203,8 +215,9 @@ void RefBackend::GlobalSum(const BatchDims& b, const Shape& in, bool relu, const
   }
 }
 
-void RefBackend::Linear(const BatchDims& b, int in, int out, const int8_t* x, const WeightCodes& weights,
-                        const float* unit, const float* bias, const uint8_t* keep, float* logits) {
+void RefBackend::Linear(const BatchDims& b, int in, int out, const int8_t* x,
+                        const WeightCodes& weights, const float* unit, const float* bias,
+                        const uint8_t* keep, float* logits) {
   for (int lane = 0; lane < b.lanes; ++lane) {
     for (int image = 0; image < b.images; ++image) {
       const int64_t at = int64_t{lane} * b.images + image;

@@ -24,7 +24,8 @@ class BatchWalk {
   std::vector<uint32_t> At(int64_t at) {
     const int64_t pass = at / PerPass();
     if (pass != pass_) {
-      order_ = EpochOrder(static_cast<int64_t>(indices_.size()), seed_, static_cast<uint32_t>(pass));
+      order_ =
+          EpochOrder(static_cast<int64_t>(indices_.size()), seed_, static_cast<uint32_t>(pass));
       pass_ = pass;
     }
     std::vector<uint32_t> out(static_cast<size_t>(batch_));
@@ -45,18 +46,20 @@ class BatchWalk {
 
 void Validate(const SearchConfig& c) {
   FTT_CHECK(c.epochs >= 1, "epochs: {} is below 1", c.epochs);
-  FTT_CHECK(c.warmup_epochs >= 0 && c.warmup_epochs <= c.epochs, "warmup-epochs: {} is outside 0..{}",
-            c.warmup_epochs, c.epochs);
+  FTT_CHECK(c.warmup_epochs >= 0 && c.warmup_epochs <= c.epochs,
+            "warmup-epochs: {} is outside 0..{}", c.warmup_epochs, c.epochs);
   FTT_CHECK(c.batch >= 1, "batch: {} is below 1", c.batch);
-  FTT_CHECK(c.fault_loss_coeff >= 0 && c.fault_loss_coeff <= 1, "fault-loss-coeff: {} is outside [0, 1]",
-            c.fault_loss_coeff);
-  FTT_CHECK(c.fault_reward_coeff >= 0 && c.fault_reward_coeff <= 1, "fault-reward-coeff: {} is outside [0, 1]",
-            c.fault_reward_coeff);
+  FTT_CHECK(c.fault_loss_coeff >= 0 && c.fault_loss_coeff <= 1,
+            "fault-loss-coeff: {} is outside [0, 1]", c.fault_loss_coeff);
+  FTT_CHECK(c.fault_reward_coeff >= 0 && c.fault_reward_coeff <= 1,
+            "fault-reward-coeff: {} is outside [0, 1]", c.fault_reward_coeff);
   FTT_CHECK(c.weight_fraction > 0 && c.weight_fraction < 1, "weight-fraction: {} is outside (0, 1)",
             c.weight_fraction);
   FTT_CHECK(c.controller_every >= 1, "controller-every: {} is below 1", c.controller_every);
-  FTT_CHECK(c.derive_samples >= 1 && c.derive_batches >= 1, "derivation needs at least one sample and one batch");
-  FTT_CHECK(c.flops_bound >= 0 && c.flops_penalty >= 0, "flops-bound and flops-penalty must not be negative");
+  FTT_CHECK(c.derive_samples >= 1 && c.derive_batches >= 1,
+            "derivation needs at least one sample and one batch");
+  FTT_CHECK(c.flops_bound >= 0 && c.flops_penalty >= 0,
+            "flops-bound and flops-penalty must not be negative");
   FTT_CHECK(c.bits >= 4 && c.bits <= 8, "bits: {} is outside 4..8", c.bits);
   Validate(c.optimizer);
 }
@@ -91,8 +94,8 @@ struct SearchLoop::Impl {
     weight_walk = std::make_unique<BatchWalk>(split.first, c.batch, c.seed);
     reward_walk = std::make_unique<BatchWalk>(split.second, c.batch, c.seed ^ kRewardFaults);
     FTT_CHECK(weight_walk->PerPass() > 0 && reward_walk->PerPass() > 0,
-              "search: {} images, split {:.0f}:{:.0f}, do not fill one batch of {} on both sides", used,
-              100 * c.weight_fraction, 100 * (1 - c.weight_fraction), c.batch);
+              "search: {} images, split {:.0f}:{:.0f}, do not fill one batch of {} on both sides",
+              used, 100 * c.weight_fraction, 100 * (1 - c.weight_fraction), c.batch);
     ControllerOptions controller;
     controller.learning_rate = c.controller_lr;
     strategy = c.strategy == "reinforce" ? MakeReinforceStrategy(c.space, c.seed, controller)
@@ -104,7 +107,8 @@ struct SearchLoop::Impl {
   Program Build(const Genotype& genotype) const {
     return BuildCellNetwork(genotype, config.network, input, data.classes);
   }
-  TrainBatch Load(std::vector<uint32_t> indices, const AugmentOptions* augment, uint32_t pass, uint32_t step);
+  TrainBatch Load(std::vector<uint32_t> indices, const AugmentOptions* augment, uint32_t pass,
+                  uint32_t step);
   Reward Measure(const Program& program, int64_t reward_batch, uint64_t fault_seed, uint32_t trial);
   Candidate MeasureCandidate(const Genotype& genotype, int batches);
   std::vector<LaneResult> SupernetStep();
@@ -112,18 +116,20 @@ struct SearchLoop::Impl {
   Reward MeanReward(size_t count) const;
 };
 
-TrainBatch SearchLoop::Impl::Load(std::vector<uint32_t> indices, const AugmentOptions* augment, uint32_t pass,
-                                  uint32_t step) {
+TrainBatch SearchLoop::Impl::Load(std::vector<uint32_t> indices, const AugmentOptions* augment,
+                                  uint32_t pass, uint32_t step) {
   ids = std::move(indices);
   pixels.resize(ids.size() * static_cast<size_t>(input.Elements()));
   labels.resize(ids.size());
   for (size_t i = 0; i < ids.size(); ++i) labels[i] = data.train.labels[ids[i]];
-  MakeBatch(data.train, ids.data(), static_cast<int>(ids.size()), augment, config.seed, pass, pixels.data());
+  MakeBatch(data.train, ids.data(), static_cast<int>(ids.size()), augment, config.seed, pass,
+            pixels.data());
   return {static_cast<int>(ids.size()), pixels.data(), labels.data(), ids.data(), step};
 }
 
 // One reward batch on the shared weights, in train mode (batch statistics), without gradients.
-Reward SearchLoop::Impl::Measure(const Program& program, int64_t reward_batch, uint64_t fault_seed, uint32_t trial) {
+Reward SearchLoop::Impl::Measure(const Program& program, int64_t reward_batch, uint64_t fault_seed,
+                                 uint32_t trial) {
   const TrainBatch batch = Load(reward_walk->At(reward_batch), nullptr, 0, trial);
   std::vector<LaneSpec> lanes(1);
   if (!config.faults.terms.empty()) {
@@ -133,13 +139,16 @@ Reward SearchLoop::Impl::Measure(const Program& program, int64_t reward_batch, u
     faulty.moment = {trial, true};
     lanes.push_back(faulty);
   }
-  const std::vector<LaneResult> results = executor.Run(program, batch, lanes, TrainExecutor::Mode::kForward);
+  const std::vector<LaneResult> results =
+      executor.Run(program, batch, lanes, TrainExecutor::Mode::kForward);
   Reward r;
   r.clean = static_cast<double>(results.front().correct) / batch.images;
   r.fault = static_cast<double>(results.back().correct) / batch.images;
   const double mflops = 2e-6 * static_cast<double>(program.MultiplyAdds());
-  if (config.flops_bound > 0) r.penalty = config.flops_penalty * std::max(0.0, mflops / config.flops_bound - 1.0);
-  r.value = (1.0 - config.fault_reward_coeff) * r.clean + config.fault_reward_coeff * r.fault - r.penalty;
+  if (config.flops_bound > 0)
+    r.penalty = config.flops_penalty * std::max(0.0, mflops / config.flops_bound - 1.0);
+  r.value =
+      (1.0 - config.fault_reward_coeff) * r.clean + config.fault_reward_coeff * r.fault - r.penalty;
   return r;
 }
 
@@ -147,7 +156,8 @@ Candidate SearchLoop::Impl::MeasureCandidate(const Genotype& genotype, int batch
   const Program program = Build(genotype);
   Candidate candidate{genotype, {}};
   for (int i = 0; i < batches; ++i) {
-    const Reward r = Measure(program, i, config.seed ^ kRewardFaults, kDeriveDraw + static_cast<uint32_t>(i));
+    const Reward r =
+        Measure(program, i, config.seed ^ kRewardFaults, kDeriveDraw + static_cast<uint32_t>(i));
     candidate.reward.clean += r.clean / batches;
     candidate.reward.fault += r.fault / batches;
     candidate.reward.penalty = r.penalty;
@@ -159,12 +169,15 @@ Candidate SearchLoop::Impl::MeasureCandidate(const Genotype& genotype, int batch
 std::vector<LaneResult> SearchLoop::Impl::SupernetStep() {
   const auto number = static_cast<uint32_t>(step);
   PhiloxSequence draws(config.seed, Stream::kSearch, number, 1);
-  const Genotype genotype = Warming() ? RandomGenotype(config.space, draws) : strategy->Propose(number);
+  const Genotype genotype =
+      Warming() ? RandomGenotype(config.space, draws) : strategy->Propose(number);
   const Program program = Build(genotype);
   const auto pass = static_cast<uint32_t>(step / StepsPerEpoch());
   const TrainBatch batch = Load(weight_walk->At(step), &config.augment, pass, number);
-  const std::vector<LaneSpec> lanes = TrainingLanes(config.faults, config.fault_loss_coeff, config.seed, number);
-  std::vector<LaneResult> results = executor.Run(program, batch, lanes, TrainExecutor::Mode::kTrain);
+  const std::vector<LaneSpec> lanes =
+      TrainingLanes(config.faults, config.fault_loss_coeff, config.seed, number);
+  std::vector<LaneResult> results =
+      executor.Run(program, batch, lanes, TrainExecutor::Mode::kTrain);
   const float rate = LearningRate(config.schedule, step, StepsPerEpoch() * config.epochs);
   OptimizerStep(config.optimizer, program, params, executor, rate);
   return results;
@@ -174,19 +187,22 @@ void SearchLoop::Impl::Propose() {
   const auto number = static_cast<uint32_t>(trace.size());
   // proposals for rewards and for supernet steps are different draws
   const Genotype genotype = strategy->Propose(kRewardDraw + number);
-  const Reward r = Measure(Build(genotype), static_cast<int64_t>(number), config.seed ^ kRewardFaults,
-                           static_cast<uint32_t>(step));
+  const Reward r = Measure(Build(genotype), static_cast<int64_t>(number),
+                           config.seed ^ kRewardFaults, static_cast<uint32_t>(step));
   strategy->Tell(genotype, r.value);
   trace.push_back(r);
 }
 
-SearchLoop::SearchLoop(Backend& backend, const Dataset& data, ParamStore& params, const SearchConfig& config)
+SearchLoop::SearchLoop(Backend& backend, const Dataset& data, ParamStore& params,
+                       const SearchConfig& config)
     : impl_(std::make_unique<Impl>(backend, data, params, config)) {}
 SearchLoop::~SearchLoop() = default;
 
 int64_t SearchLoop::Step() const { return impl_->step; }
 int64_t SearchLoop::StepsPerEpoch() const { return impl_->StepsPerEpoch(); }
-bool SearchLoop::Done() const { return impl_->step >= impl_->StepsPerEpoch() * impl_->config.epochs; }
+bool SearchLoop::Done() const {
+  return impl_->step >= impl_->StepsPerEpoch() * impl_->config.epochs;
+}
 const EpochSums& SearchLoop::Sums() const { return impl_->sums; }
 const std::vector<Reward>& SearchLoop::Trace() const { return impl_->trace; }
 Strategy& SearchLoop::GetStrategy() { return *impl_->strategy; }
@@ -204,7 +220,8 @@ Reward SearchLoop::Impl::MeanReward(size_t count) const {
   return mean;
 }
 
-bool SearchLoop::RunEpoch(SearchEpoch* stats, const std::function<bool(int64_t, const EpochSums&)>& progress) {
+bool SearchLoop::RunEpoch(SearchEpoch* stats,
+                          const std::function<bool(int64_t, const EpochSums&)>& progress) {
   Impl& m = *impl_;
   const double start = MonotonicSeconds();
   const int64_t steps = m.StepsPerEpoch();
@@ -235,12 +252,15 @@ bool SearchLoop::RunEpoch(SearchEpoch* stats, const std::function<bool(int64_t, 
 SearchOutcome SearchLoop::Finish() {
   Impl& m = *impl_;
   SearchOutcome outcome;
-  const auto better = [](const Candidate& a, const Candidate& b) { return a.reward.value < b.reward.value; };
+  const auto better = [](const Candidate& a, const Candidate& b) {
+    return a.reward.value < b.reward.value;
+  };
   for (const Genotype& g : m.strategy->Candidates(m.config.derive_samples, kDeriveDraw)) {
     outcome.derived.push_back(m.MeasureCandidate(g, m.config.derive_batches));
   }
   outcome.best = *std::max_element(outcome.derived.begin(), outcome.derived.end(), better);
-  // Random baseline with the same budget: as many proposals on one batch each, the best of them derived alike.
+  // Random baseline with the same budget: as many proposals on one batch each, the best of them
+  // derived alike.
   std::vector<Candidate> random;
   const size_t screened = std::max(m.trace.size(), outcome.derived.size());
   for (size_t i = 0; i < screened; ++i) {
@@ -261,7 +281,8 @@ SearchOutcome SearchLoop::Finish() {
   return outcome;
 }
 
-void SearchLoop::Restore(int64_t step, const EpochSums& sums, std::vector<Reward> trace, const StateDict& strategy) {
+void SearchLoop::Restore(int64_t step, const EpochSums& sums, std::vector<Reward> trace,
+                         const StateDict& strategy) {
   impl_->step = step;
   impl_->sums = sums;
   impl_->trace = std::move(trace);

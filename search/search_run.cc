@@ -20,11 +20,14 @@ Json ToJson(const Reward& r) {
   return {{"clean", r.clean}, {"fault", r.fault}, {"penalty", r.penalty}, {"value", r.value}};
 }
 
-Json ToJson(const Candidate& c) { return {{"genotype", FormatGenotype(c.genotype)}, {"reward", ToJson(c.reward)}}; }
+Json ToJson(const Candidate& c) {
+  return {{"genotype", FormatGenotype(c.genotype)}, {"reward", ToJson(c.reward)}};
+}
 
 class SearchRun {
  public:
-  SearchRun(Backend& backend, const Dataset& data, const SearchRunConfig& config, const SearchObserver& observer)
+  SearchRun(Backend& backend, const Dataset& data, const SearchRunConfig& config,
+            const SearchObserver& observer)
       : data_(data),
         config_(config),
         observer_(observer),
@@ -84,13 +87,16 @@ class SearchRun {
   void Save() {
     TensorFile file;
     AddParams(params_, true, file);
-    for (const StateTensor& t : loop_.GetStrategy().Export()) file.Add("search.strategy/" + t.name, t.shape, t.values);
+    for (const StateTensor& t : loop_.GetStrategy().Export())
+      file.Add("search.strategy/" + t.name, t.shape, t.values);
     std::vector<double> trace;
-    for (const Reward& r : loop_.Trace()) trace.insert(trace.end(), {r.clean, r.fault, r.penalty, r.value});
+    for (const Reward& r : loop_.Trace())
+      trace.insert(trace.end(), {r.clean, r.fault, r.penalty, r.value});
     file.Add("search.trace", {static_cast<int64_t>(loop_.Trace().size()), 4}, trace);
     const EpochSums& s = loop_.Sums();
     file.Add("search.epoch_sums", {EpochSums::kCount},
-             std::vector<double>{s.loss, s.fault_loss, s.correct, s.fault_correct, s.exposed, s.delivered});
+             std::vector<double>{s.loss, s.fault_loss, s.correct, s.fault_correct, s.exposed,
+                                 s.delivered});
     file.SetMetadata("step", std::to_string(loop_.Step()));
     file.SetMetadata("strategy", config_.search.strategy);
     file.SetMetadata("seed", std::to_string(config_.search.seed));
@@ -118,8 +124,8 @@ class SearchRun {
       strategy.push_back({name.substr(prefix.size()), t.shape, {data.begin(), data.end()}});
     }
     const auto s = file.Find<double>("search.epoch_sums", {EpochSums::kCount});
-    loop_.Restore(std::stoll(file.Metadata("step")), {s[0], s[1], s[2], s[3], s[4], s[5]}, std::move(rewards),
-                  strategy);
+    loop_.Restore(std::stoll(file.Metadata("step")), {s[0], s[1], s[2], s[3], s[4], s[5]},
+                  std::move(rewards), strategy);
   }
 
   void Finish() {
@@ -128,9 +134,9 @@ class SearchRun {
     CellNetOptions options = config_.search.network;
     options.affine = true;
     options.shared = false;
-    const Program program =
-        BuildCellNetwork(o.best.genotype, options, {data_.train.height, data_.train.width, data_.train.channels},
-                         data_.classes);
+    const Program program = BuildCellNetwork(
+        o.best.genotype, options, {data_.train.height, data_.train.width, data_.train.channels},
+        data_.classes);
     result_.mflops = 1e-6 * static_cast<double>(Flops(program));
     result_.parameters = static_cast<double>(program.ParamCount());
     Json report = {{"best", ToJson(o.best)},
@@ -162,7 +168,8 @@ class SearchRun {
 
 SearchRunResult RunSearch(Backend& backend, const Dataset& data, const SearchRunConfig& config,
                           const SearchObserver& observer) {
-  FTT_CHECK(config.checkpoint_minutes > 0, "checkpoint-minutes: {} is not positive", config.checkpoint_minutes);
+  FTT_CHECK(config.checkpoint_minutes > 0, "checkpoint-minutes: {} is not positive",
+            config.checkpoint_minutes);
   InstallSignalHandlers();
   return SearchRun(backend, data, config, observer).Run();
 }

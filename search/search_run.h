@@ -27,7 +27,8 @@ struct SearchRunResult {
 };
 
 struct SearchObserver {
-  // Epoch (1-based), steps done in it, steps in all, sums, seconds since this process began the epoch.
+  // Epoch (1-based), steps done in it, steps in all, sums, seconds since this process began the
+  // epoch.
   std::function<void(int, int64_t, int64_t, const EpochSums&, double)> step;
   std::function<void(const SearchEpoch&)> epoch;
   std::function<void()> deriving;  // the epochs are over

@@ -1,5 +1,5 @@
-// The CPU backend. Work is cut into tasks of one lane and a few images (a shard); how it is cut depends on shapes alone,
-// never on the number of threads, so neither do results.
+// The CPU backend. Work is cut into tasks of one lane and a few images (a shard); how it is cut
+// depends on shapes alone, never on the number of threads, so neither do results.
 #pragma once
 
 #include <chrono>
@@ -22,32 +22,39 @@ class CpuBackend : public Backend {
   std::string_view Name() const override { return "cpu"; }
   int Threads() const override { return pool_.Threads(); }
   double ConvolutionSeconds() const override;
-  void Accumulate(const BatchDims&, const WindowShape&, const int8_t* x, WeightCodes* weights, int32_t* acc,
-                  ChannelStats* stats) override;
+  void Accumulate(const BatchDims&, const WindowShape&, const int8_t* x, WeightCodes* weights,
+                  int32_t* acc, ChannelStats* stats) override;
   void Quantize(const BatchDims&, const Shape&, int bits, const int32_t* acc, const LaneNorm* norms,
                 const LaneFaults* faults, int8_t* codes, uint8_t* mask) override;
   void Inject(const BatchDims&, const Shape&, const LaneFaults* faults, int8_t* codes) override;
-  void AccumulateQuantize(const BatchDims&, const WindowShape&, int bits, const int8_t* x, WeightCodes* weights,
-                          const LaneNorm& norm, const LaneFaults* faults, int8_t* codes) override;
-  void Add(const BatchDims&, const Shape&, int bits, const std::vector<SumInput>&, bool derive_exponent,
-           int* exponent, const LaneFaults* faults, int8_t* codes, uint8_t* mask) override;
-  void Concat(const BatchDims&, const Shape&, int bits, const std::vector<SumInput>&, const int* exponent,
-              const LaneFaults* faults, int8_t* codes) override;
-  void GlobalSum(const BatchDims&, const Shape& in, bool relu, const int8_t* x, int32_t* acc) override;
-  void Linear(const BatchDims&, int in, int out, const int8_t* x, const WeightCodes& weights, const float* unit,
-              const float* bias, const uint8_t* keep, float* logits) override;
-  void NormBackward(const BatchDims&, const Shape&, const int32_t* acc, const LaneNorm* norms, const float* gamma,
-                    const uint8_t* mask, float* grad, float* grad_gamma, float* grad_beta) override;
+  void AccumulateQuantize(const BatchDims&, const WindowShape&, int bits, const int8_t* x,
+                          WeightCodes* weights, const LaneNorm& norm, const LaneFaults* faults,
+                          int8_t* codes) override;
+  void Add(const BatchDims&, const Shape&, int bits, const std::vector<SumInput>&,
+           bool derive_exponent, int* exponent, const LaneFaults* faults, int8_t* codes,
+           uint8_t* mask) override;
+  void Concat(const BatchDims&, const Shape&, int bits, const std::vector<SumInput>&,
+              const int* exponent, const LaneFaults* faults, int8_t* codes) override;
+  void GlobalSum(const BatchDims&, const Shape& in, bool relu, const int8_t* x,
+                 int32_t* acc) override;
+  void Linear(const BatchDims&, int in, int out, const int8_t* x, const WeightCodes& weights,
+              const float* unit, const float* bias, const uint8_t* keep, float* logits) override;
+  void NormBackward(const BatchDims&, const Shape&, const int32_t* acc, const LaneNorm* norms,
+                    const float* gamma, const uint8_t* mask, float* grad, float* grad_gamma,
+                    float* grad_beta) override;
   void WindowBackward(const BatchDims&, const WindowShape&, const int8_t* x, const int* x_exponent,
                       WeightCodes* weights, const float* grad_y, float* grad_x, bool accumulate,
                       float* grad_w) override;
-  void SumBackward(const BatchDims&, const Shape&, const SumInput&, int channel_offset, const uint8_t* mask,
-                   const float* grad_y, float* grad_x, bool accumulate) override;
-  void GlobalSumBackward(const BatchDims&, const Shape& in, bool relu, const int8_t* x, const uint8_t* mask,
-                         const float* grad_y, float* grad_x, bool accumulate) override;
+  void SumBackward(const BatchDims&, const Shape&, const SumInput&, int channel_offset,
+                   const uint8_t* mask, const float* grad_y, float* grad_x,
+                   bool accumulate) override;
+  void GlobalSumBackward(const BatchDims&, const Shape& in, bool relu, const int8_t* x,
+                         const uint8_t* mask, const float* grad_y, float* grad_x,
+                         bool accumulate) override;
   void LinearBackward(const BatchDims&, int in, int out, const int8_t* x, const float* x_unit,
-                      const WeightCodes& weights, const uint8_t* keep, float keep_scale, const float* grad_logits,
-                      float* grad_x, float* grad_w, float* grad_bias) override;
+                      const WeightCodes& weights, const uint8_t* keep, float keep_scale,
+                      const float* grad_logits, float* grad_x, float* grad_w,
+                      float* grad_bias) override;
 
  private:
   // One lane and images [first, first + images) of it.
@@ -69,7 +76,8 @@ class CpuBackend : public Backend {
   // Adds the time until its destruction to the worker's convolution seconds.
   class KernelTimer {
    public:
-    explicit KernelTimer(Worker& worker) : worker_(worker), start_(std::chrono::steady_clock::now()) {}
+    explicit KernelTimer(Worker& worker)
+        : worker_(worker), start_(std::chrono::steady_clock::now()) {}
     ~KernelTimer() {
       worker_.convolution_seconds +=
           std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
@@ -94,21 +102,25 @@ class CpuBackend : public Backend {
   ConvShape DenseShape(const WindowShape& s, int images) const;
   // The convolution's input for a task: codes after ReLU, gathered for strided 1x1 convolutions.
   const void* PrepareInput(const WindowShape& s, const int8_t* x, int images, Worker& w) const;
-  void ConvTask(const WindowShape& s, const int8_t* x, const WeightCodes& weights, int lane, int images, int32_t* acc,
-                Worker& w);
+  void ConvTask(const WindowShape& s, const int8_t* x, const WeightCodes& weights, int lane,
+                int images, int32_t* acc, Worker& w);
   void PackForward(const WindowShape& s, WeightCodes& weights);
   void PackBackward(const WindowShape& s, WeightCodes& weights);
   void QuantizeTask(const BatchDims& b, const Task& t, const Shape& s, int bits, const int32_t* acc,
                     const PeriodNorm& norm, const LaneFaults* faults, int8_t* codes, uint8_t* mask,
                     FaultCounts* counts) const;
-  AlignedPart Align(const SumInput* in, int lane, int aligned, int64_t at, int64_t n, AlignedBytes& scratch) const;
-  void ConvBackwardTask(const WindowShape& s, const Task& t, const int8_t* x, const WeightCodes& weights,
-                        const float* grad_y, float* grad_x, bool accumulate, float* partial_w, Worker& w);
-  void PassInputGradient(const WindowShape& s, const Task& t, const int8_t* x, float unit, bool accumulate,
-                         const Worker& w, float* grad_x) const;
-  void ReduceWeightGradient(const WindowShape& s, const std::vector<Task>& tasks, int lane, float unit,
-                            const uint8_t* keep, float* partial, int64_t stride, float* grad_w);
-  void MaskBias(const BatchDims& b, const Shape& s, const uint8_t* mask, float* grad, float* grad_bias);
+  AlignedPart Align(const SumInput* in, int lane, int aligned, int64_t at, int64_t n,
+                    AlignedBytes& scratch) const;
+  void ConvBackwardTask(const WindowShape& s, const Task& t, const int8_t* x,
+                        const WeightCodes& weights, const float* grad_y, float* grad_x,
+                        bool accumulate, float* partial_w, Worker& w);
+  void PassInputGradient(const WindowShape& s, const Task& t, const int8_t* x, float unit,
+                         bool accumulate, const Worker& w, float* grad_x) const;
+  void ReduceWeightGradient(const WindowShape& s, const std::vector<Task>& tasks, int lane,
+                            float unit, const uint8_t* keep, float* partial, int64_t stride,
+                            float* grad_w);
+  void MaskBias(const BatchDims& b, const Shape& s, const uint8_t* mask, float* grad,
+                float* grad_bias);
 
   const Elementwise& ops_;
   ThreadPool pool_;
@@ -120,8 +132,8 @@ class CpuBackend : public Backend {
 };
 
 // Faults of one image at one site; a no-op without faults.
-void InjectImage(const LaneFaults* faults, int lane, uint32_t image, const Shape& s, int8_t* codes, uint8_t* mask,
-                 FaultCounts* counts);
+void InjectImage(const LaneFaults* faults, int lane, uint32_t image, const Shape& s, int8_t* codes,
+                 uint8_t* mask, FaultCounts* counts);
 
 // Pools of one image (kernels/cpu/pool.cc): int8 codes to int32, and gradients added to gx.
 void PoolForward(const WindowShape& s, const int8_t* x, int32_t* acc);

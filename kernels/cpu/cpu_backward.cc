@@ -23,9 +23,9 @@ struct ApplyCoefficients {
 
 }  // namespace
 
-void CpuBackend::NormBackward(const BatchDims& b, const Shape& s, const int32_t* acc, const LaneNorm* norms,
-                              const float* gamma, const uint8_t* mask, float* grad, float* grad_gamma,
-                              float* grad_beta) {
+void CpuBackend::NormBackward(const BatchDims& b, const Shape& s, const int32_t* acc,
+                              const LaneNorm* norms, const float* gamma, const uint8_t* mask,
+                              float* grad, float* grad_gamma, float* grad_beta) {
   const int64_t n = s.Elements();
   const int period = ChannelPeriod(s.c);
   const bool batch_norm = !norms[0].mean.empty();
@@ -52,8 +52,8 @@ void CpuBackend::NormBackward(const BatchDims& b, const Shape& s, const int32_t*
     for (int i = 0; i < t.images; ++i) {
       const int64_t image = t.at + i;
       ops_.norm_backward_sums(acc + image * n, n, period, xscale[lane].data(), xshift[lane].data(),
-                              mask == nullptr ? nullptr : mask + image * MaskBytes(n), grad + image * n,
-                              partial[at].g.data(), partial[at].gx.data());
+                              mask == nullptr ? nullptr : mask + image * MaskBytes(n),
+                              grad + image * n, partial[at].g.data(), partial[at].gx.data());
     }
   });
   const auto channels = static_cast<size_t>(s.c);
@@ -84,21 +84,24 @@ void CpuBackend::NormBackward(const BatchDims& b, const Shape& s, const int32_t*
   }
   ForTasks(tasks, nullptr, [&](size_t, const Task& t, Worker&, FaultCounts*) {
     const ApplyCoefficients& k = apply[static_cast<size_t>(t.lane)];
-    ops_.norm_backward_apply(acc + t.at * n, t.images * n, period, k.p.data(), k.q.data(), k.r.data(),
-                             grad + t.at * n);
+    ops_.norm_backward_apply(acc + t.at * n, t.images * n, period, k.p.data(), k.q.data(),
+                             k.r.data(), grad + t.at * n);
   });
 }
 
 // Without batch norm: masks the gradient in place and sums it into the bias gradient (nullable).
-void CpuBackend::MaskBias(const BatchDims& b, const Shape& s, const uint8_t* mask, float* grad, float* grad_bias) {
+void CpuBackend::MaskBias(const BatchDims& b, const Shape& s, const uint8_t* mask, float* grad,
+                          float* grad_bias) {
   const int64_t n = s.Elements();
   const std::vector<Task> tasks = Cut(b, n);
   const auto channels = static_cast<size_t>(s.c);
-  std::vector<std::vector<double>> partial(grad_bias == nullptr ? 0 : tasks.size(), std::vector<double>(channels));
+  std::vector<std::vector<double>> partial(grad_bias == nullptr ? 0 : tasks.size(),
+                                           std::vector<double>(channels));
   ForTasks(tasks, nullptr, [&](size_t at, const Task& t, Worker&, FaultCounts*) {
     for (int64_t image = t.at; image < t.at + t.images; ++image) {
       float* g = grad + image * n;
-      if (mask != nullptr) ops_.pass_grad(g, 1.0f, nullptr, false, mask + image * MaskBytes(n), n, false, g);
+      if (mask != nullptr)
+        ops_.pass_grad(g, 1.0f, nullptr, false, mask + image * MaskBytes(n), n, false, g);
       if (grad_bias == nullptr) continue;
       for (int64_t i = 0; i < n; i += s.c) {
         for (size_t c = 0; c < channels; ++c) partial[at][c] += g[i + static_cast<int64_t>(c)];
@@ -123,18 +126,20 @@ void CpuBackend::PackBackward(const WindowShape& s, WeightCodes& weights) {
   }
   if (!packed.backward.empty()) return;
   for (int copy = 0; copy < weights.copies; ++copy) {
-    packed.backward.push_back(
-        engine_.PackBackwardData(DenseShape(s, 1), weights.Lane(copy), precision_, workers_[0].conv));
+    packed.backward.push_back(engine_.PackBackwardData(DenseShape(s, 1), weights.Lane(copy),
+                                                       precision_, workers_[0].conv));
   }
 }
 
-// Gradient of the task's images with respect to the input, from that of the dense (gathered) input in w.grad_x.
-void CpuBackend::PassInputGradient(const WindowShape& s, const Task& t, const int8_t* x, float unit, bool accumulate,
-                                   const Worker& w, float* grad_x) const {
+// Gradient of the task's images with respect to the input, from that of the dense (gathered) input
+// in w.grad_x.
+void CpuBackend::PassInputGradient(const WindowShape& s, const Task& t, const int8_t* x, float unit,
+                                   bool accumulate, const Worker& w, float* grad_x) const {
   const int64_t n = s.in.Elements();
   const auto* dense = w.grad_x.As<float>();
   if (!Gathers(s)) {
-    ops_.pass_grad(dense, unit, x + t.at * n, s.relu, nullptr, t.images * n, accumulate, grad_x + t.at * n);
+    ops_.pass_grad(dense, unit, x + t.at * n, s.relu, nullptr, t.images * n, accumulate,
+                   grad_x + t.at * n);
     return;
   }
   const int64_t dense_n = int64_t{s.out.h} * s.out.w * s.in.c;
@@ -144,14 +149,15 @@ void CpuBackend::PassInputGradient(const WindowShape& s, const Task& t, const in
     if (!accumulate) std::memset(gx, 0, static_cast<size_t>(n) * sizeof(float));
     ForGatheredPixels(s, [&](int64_t from, int64_t to) {
       if (from < 0) return;
-      ops_.pass_grad(dense + i * dense_n + to * s.in.c, unit, codes + from * s.in.c, s.relu, nullptr, s.in.c, true,
-                     gx + from * s.in.c);
+      ops_.pass_grad(dense + i * dense_n + to * s.in.c, unit, codes + from * s.in.c, s.relu,
+                     nullptr, s.in.c, true, gx + from * s.in.c);
     });
   }
 }
 
-void CpuBackend::ConvBackwardTask(const WindowShape& s, const Task& t, const int8_t* x, const WeightCodes& weights,
-                                  const float* grad_y, float* grad_x, bool accumulate, float* partial_w, Worker& w) {
+void CpuBackend::ConvBackwardTask(const WindowShape& s, const Task& t, const int8_t* x,
+                                  const WeightCodes& weights, const float* grad_y, float* grad_x,
+                                  bool accumulate, float* partial_w, Worker& w) {
   const ConvShape shape = DenseShape(s, t.images);
   const auto& packed = *static_cast<const PackedLanes*>(weights.packed.get());
   if (IsDepthwise(s)) {
@@ -159,7 +165,8 @@ void CpuBackend::ConvBackwardTask(const WindowShape& s, const Task& t, const int
     const float* gy = grad_y + t.at * s.out.Elements();
     if (partial_w != nullptr) {
       const KernelTimer timer(w);
-      depthwise_.BackwardWeights(depthwise, x + t.at * s.in.Elements(), s.relu, gy, partial_w, w.conv.Scratch());
+      depthwise_.BackwardWeights(depthwise, x + t.at * s.in.Elements(), s.relu, gy, partial_w,
+                                 w.conv.Scratch());
     }
     if (grad_x == nullptr) return;
     w.grad_x.Resize(t.images * s.in.Elements() * 4);
@@ -195,14 +202,16 @@ void CpuBackend::ConvBackwardTask(const WindowShape& s, const Task& t, const int
   w.grad_x.Resize(static_cast<int64_t>(shape.InElements()) * 4);
   {
     const KernelTimer timer(w);
-    engine_.BackwardData(shape, gy, PackedLanes::OfLane(packed.backward, t.lane), w.grad_x.As<float>(), w.conv);
+    engine_.BackwardData(shape, gy, PackedLanes::OfLane(packed.backward, t.lane),
+                         w.grad_x.As<float>(), w.conv);
   }
   PassInputGradient(s, t, x, PowerOfTwo(weights.exponent), accumulate, w, grad_x);
 }
 
 // Sums the partial weight gradients of one lane in task order and adds them to grad_w.
-void CpuBackend::ReduceWeightGradient(const WindowShape& s, const std::vector<Task>& tasks, int lane, float unit,
-                                      const uint8_t* keep, float* partial, int64_t stride, float* grad_w) {
+void CpuBackend::ReduceWeightGradient(const WindowShape& s, const std::vector<Task>& tasks,
+                                      int lane, float unit, const uint8_t* keep, float* partial,
+                                      int64_t stride, float* grad_w) {
   float* total = nullptr;
   for (size_t i = 0; i < tasks.size(); ++i) {
     if (tasks[i].lane != lane) continue;
@@ -225,9 +234,9 @@ void CpuBackend::ReduceWeightGradient(const WindowShape& s, const std::vector<Ta
   }
 }
 
-void CpuBackend::WindowBackward(const BatchDims& b, const WindowShape& s, const int8_t* x, const int* x_exponent,
-                                WeightCodes* weights, const float* grad_y, float* grad_x, bool accumulate,
-                                float* grad_w) {
+void CpuBackend::WindowBackward(const BatchDims& b, const WindowShape& s, const int8_t* x,
+                                const int* x_exponent, WeightCodes* weights, const float* grad_y,
+                                float* grad_x, bool accumulate, float* grad_w) {
   const std::vector<Task> tasks = Cut(b, std::max(s.in.Elements(), s.out.Elements()));
   if (s.pool) {
     if (grad_x == nullptr) return;
@@ -243,8 +252,8 @@ void CpuBackend::WindowBackward(const BatchDims& b, const WindowShape& s, const 
   PackedLanes::Of(*weights);
   if (grad_x != nullptr) PackBackward(s, *weights);
   const ConvShape dense = DenseShape(s, 1);
-  const auto stride = static_cast<int64_t>(IsDepthwise(s) ? dense.WeightElements()
-                                                          : engine_.DiffWeightElements(dense, precision_));
+  const auto stride = static_cast<int64_t>(
+      IsDepthwise(s) ? dense.WeightElements() : engine_.DiffWeightElements(dense, precision_));
   const int64_t padded = (stride + 15) / 16 * 16;
   if (grad_w != nullptr) partial_.Resize(padded * static_cast<int64_t>(tasks.size()) * 4);
   auto* partial = partial_.As<float>();
@@ -253,12 +262,14 @@ void CpuBackend::WindowBackward(const BatchDims& b, const WindowShape& s, const 
                      grad_w == nullptr ? nullptr : partial + static_cast<int64_t>(i) * padded, w);
   });
   for (int lane = 0; grad_w != nullptr && lane < b.lanes; ++lane) {
-    ReduceWeightGradient(s, tasks, lane, PowerOfTwo(x_exponent[lane]), weights->Keep(lane), partial, padded, grad_w);
+    ReduceWeightGradient(s, tasks, lane, PowerOfTwo(x_exponent[lane]), weights->Keep(lane), partial,
+                         padded, grad_w);
   }
 }
 
-void CpuBackend::SumBackward(const BatchDims& b, const Shape& s, const SumInput& in, int channel_offset,
-                             const uint8_t* mask, const float* grad_y, float* grad_x, bool accumulate) {
+void CpuBackend::SumBackward(const BatchDims& b, const Shape& s, const SumInput& in,
+                             int channel_offset, const uint8_t* mask, const float* grad_y,
+                             float* grad_x, bool accumulate) {
   const int64_t n = s.Elements();
   const int64_t pixels = int64_t{s.h} * s.w;
   ForTasks(Cut(b, n), nullptr, [&](size_t, const Task& t, Worker&, FaultCounts*) {
@@ -267,37 +278,42 @@ void CpuBackend::SumBackward(const BatchDims& b, const Shape& s, const SumInput&
       const int8_t* codes = in.codes + image * pixels * in.channels;
       float* gx = grad_x + image * pixels * in.channels;
       if (in.channels == s.c) {
-        ops_.pass_grad(g, 1.0f, codes, in.relu, mask == nullptr ? nullptr : mask + image * MaskBytes(n), n, accumulate,
-                       gx);
+        ops_.pass_grad(g, 1.0f, codes, in.relu,
+                       mask == nullptr ? nullptr : mask + image * MaskBytes(n), n, accumulate, gx);
         continue;
       }
       for (int64_t p = 0; p < pixels; ++p) {  // concatenations carry no mask
-        ops_.pass_grad(g + p * s.c + channel_offset, 1.0f, codes + p * in.channels, in.relu, nullptr, in.channels,
-                       accumulate, gx + p * in.channels);
+        ops_.pass_grad(g + p * s.c + channel_offset, 1.0f, codes + p * in.channels, in.relu,
+                       nullptr, in.channels, accumulate, gx + p * in.channels);
       }
     }
   });
 }
 
 void CpuBackend::GlobalSumBackward(const BatchDims& b, const Shape& in, bool relu, const int8_t* x,
-                                   const uint8_t* mask, const float* grad_y, float* grad_x, bool accumulate) {
+                                   const uint8_t* mask, const float* grad_y, float* grad_x,
+                                   bool accumulate) {
   const float share = 1.0f / static_cast<float>(in.h * in.w);
   ForTasks(Cut(b, in.Elements()), nullptr, [&](size_t, const Task& t, Worker&, FaultCounts*) {
     for (int64_t image = t.at; image < t.at + t.images; ++image) {
       for (int64_t p = 0; p < int64_t{in.h} * in.w; ++p) {
         const int64_t at = image * in.Elements() + p * in.c;
         ops_.pass_grad(grad_y + image * in.c, share, x + at, relu,
-                       mask == nullptr ? nullptr : mask + image * MaskBytes(in.c), in.c, accumulate, grad_x + at);
+                       mask == nullptr ? nullptr : mask + image * MaskBytes(in.c), in.c, accumulate,
+                       grad_x + at);
       }
     }
   });
 }
 
-void CpuBackend::LinearBackward(const BatchDims& b, int in, int out, const int8_t* x, const float* x_unit,
-                                const WeightCodes& weights, const uint8_t* keep, float keep_scale,
-                                const float* grad_logits, float* grad_x, float* grad_w, float* grad_bias) {
+void CpuBackend::LinearBackward(const BatchDims& b, int in, int out, const int8_t* x,
+                                const float* x_unit, const WeightCodes& weights,
+                                const uint8_t* keep, float keep_scale, const float* grad_logits,
+                                float* grad_x, float* grad_w, float* grad_bias) {
   const float w_unit = PowerOfTwo(weights.exponent) * keep_scale;
-  const auto kept = [&](int image) { return keep == nullptr ? nullptr : keep + int64_t{image} * in; };
+  const auto kept = [&](int image) {
+    return keep == nullptr ? nullptr : keep + int64_t{image} * in;
+  };
   ForTasks(Cut(b, int64_t{in} * out), nullptr, [&](size_t, const Task& t, Worker&, FaultCounts*) {
     for (int i = 0; i < t.images; ++i) {
       float* gx = grad_x + (t.at + i) * in;

@@ -48,28 +48,33 @@ double CpuBackend::ConvolutionSeconds() const {
 }
 
 // Shards of about 128 Ki elements: an int32 copy fills a quarter of a typical L2 cache.
-std::vector<CpuBackend::Task> CpuBackend::Cut(const BatchDims& b, int64_t elements_per_image) const {
+std::vector<CpuBackend::Task> CpuBackend::Cut(const BatchDims& b,
+                                              int64_t elements_per_image) const {
   const int64_t wanted = (int64_t{1} << 17) / std::max<int64_t>(elements_per_image, 1);
   const int shard = static_cast<int>(std::clamp<int64_t>(wanted, 1, 16));
   std::vector<Task> tasks;
   for (int lane = 0; lane < b.lanes; ++lane) {
     for (int first = 0; first < b.images; first += shard) {
-      tasks.push_back({lane, first, std::min(shard, b.images - first), int64_t{lane} * b.images + first});
+      tasks.push_back(
+          {lane, first, std::min(shard, b.images - first), int64_t{lane} * b.images + first});
     }
   }
   return tasks;
 }
 
-void CpuBackend::ForTasks(const std::vector<Task>& tasks, const LaneFaults* faults,
-                          const std::function<void(size_t, const Task&, Worker&, FaultCounts*)>& body) {
+void CpuBackend::ForTasks(
+    const std::vector<Task>& tasks, const LaneFaults* faults,
+    const std::function<void(size_t, const Task&, Worker&, FaultCounts*)>& body) {
   std::vector<FaultCounts> counts(faults == nullptr ? 0 : tasks.size());
   const auto run = [&](int i, int worker) {
     const auto at = static_cast<size_t>(i);
-    body(at, tasks[at], workers_[static_cast<size_t>(worker)], faults == nullptr ? nullptr : &counts[at]);
+    body(at, tasks[at], workers_[static_cast<size_t>(worker)],
+         faults == nullptr ? nullptr : &counts[at]);
   };
-  const bool recording = faults != nullptr && std::any_of(tasks.begin(), tasks.end(), [&](const Task& t) {
-                           return faults[t.lane].recorder != nullptr;
-                         });
+  const bool recording =
+      faults != nullptr && std::any_of(tasks.begin(), tasks.end(), [&](const Task& t) {
+        return faults[t.lane].recorder != nullptr;
+      });
   if (recording) {  // rows of a fault list come in a fixed order
     for (int i = 0; i < static_cast<int>(tasks.size()); ++i) run(i, 0);
   } else {
@@ -80,8 +85,8 @@ void CpuBackend::ForTasks(const std::vector<Task>& tasks, const LaneFaults* faul
   }
 }
 
-void InjectImage(const LaneFaults* faults, int lane, uint32_t image, const Shape& s, int8_t* codes, uint8_t* mask,
-                 FaultCounts* counts) {
+void InjectImage(const LaneFaults* faults, int lane, uint32_t image, const Shape& s, int8_t* codes,
+                 uint8_t* mask, FaultCounts* counts) {
   if (faults == nullptr || faults[lane].faults == nullptr || faults[lane].faults->Empty()) return;
   const LaneFaults& f = faults[lane];
   InjectFeature(*f.faults, f.moment, image, codes, s.Elements(), s.c, mask, counts, f.recorder);
@@ -89,8 +94,8 @@ void InjectImage(const LaneFaults* faults, int lane, uint32_t image, const Shape
 
 // oneDNN sees strided 1x1 convolutions as dense ones over the gathered pixels.
 ConvShape CpuBackend::DenseShape(const WindowShape& s, int images) const {
-  ConvShape c{images, s.in.h, s.in.w, s.in.c, s.out.h, s.out.w, s.out.c, s.conv.kernel, s.conv.stride, s.conv.pad,
-              s.conv.dilation, s.conv.groups};
+  ConvShape c{images,  s.in.h,        s.in.w,        s.in.c,     s.out.h,         s.out.w,
+              s.out.c, s.conv.kernel, s.conv.stride, s.conv.pad, s.conv.dilation, s.conv.groups};
   if (Gathers(s)) {
     c.in_h = s.out.h;
     c.in_w = s.out.w;
@@ -100,7 +105,8 @@ ConvShape CpuBackend::DenseShape(const WindowShape& s, int images) const {
   return c;
 }
 
-const void* CpuBackend::PrepareInput(const WindowShape& s, const int8_t* x, int images, Worker& w) const {
+const void* CpuBackend::PrepareInput(const WindowShape& s, const int8_t* x, int images,
+                                     Worker& w) const {
   if (Gathers(s)) {
     const Shape dense{s.out.h, s.out.w, s.in.c};
     w.x.Resize(images * dense.Elements());
@@ -135,27 +141,28 @@ void CpuBackend::PackForward(const WindowShape& s, WeightCodes& weights) {
   }
 }
 
-void CpuBackend::ConvTask(const WindowShape& s, const int8_t* x, const WeightCodes& weights, int lane, int images,
-                          int32_t* acc, Worker& w) {
+void CpuBackend::ConvTask(const WindowShape& s, const int8_t* x, const WeightCodes& weights,
+                          int lane, int images, int32_t* acc, Worker& w) {
   if (s.pool) {
-    for (int i = 0; i < images; ++i) PoolForward(s, x + i * s.in.Elements(), acc + i * s.out.Elements());
+    for (int i = 0; i < images; ++i)
+      PoolForward(s, x + i * s.in.Elements(), acc + i * s.out.Elements());
     return;
   }
   const auto& packed = *static_cast<const PackedLanes*>(weights.packed.get());
   if (IsDepthwise(s)) {
     const KernelTimer timer(w);
-    depthwise_.Forward(ToDepthwise(s, images), x, s.relu, PackedLanes::OfLane(packed.depthwise_forward, lane), acc,
-                       w.conv.Scratch());
+    depthwise_.Forward(ToDepthwise(s, images), x, s.relu,
+                       PackedLanes::OfLane(packed.depthwise_forward, lane), acc, w.conv.Scratch());
     return;
   }
   const void* input = PrepareInput(s, x, images, w);
   const KernelTimer timer(w);
-  engine_.ConvInt8(DenseShape(s, images), input, s.relu,
-                   PackedLanes::OfLane(packed.forward, lane), acc, w.conv);
+  engine_.ConvInt8(DenseShape(s, images), input, s.relu, PackedLanes::OfLane(packed.forward, lane),
+                   acc, w.conv);
 }
 
-void CpuBackend::Accumulate(const BatchDims& b, const WindowShape& s, const int8_t* x, WeightCodes* weights,
-                            int32_t* acc, ChannelStats* stats) {
+void CpuBackend::Accumulate(const BatchDims& b, const WindowShape& s, const int8_t* x,
+                            WeightCodes* weights, int32_t* acc, ChannelStats* stats) {
   static WeightCodes none;
   if (!s.pool) PackForward(s, *weights);
   const std::vector<Task> tasks = Cut(b, std::max(s.in.Elements(), s.out.Elements()));
@@ -166,8 +173,8 @@ void CpuBackend::Accumulate(const BatchDims& b, const WindowShape& s, const int8
     ConvTask(s, x + t.at * s.in.Elements(), s.pool ? none : *weights, t.lane, t.images, out, w);
     if (stats == nullptr) return;
     PeriodStats& p = partial[i];
-    ops_.stats(out, t.images * s.out.Elements(), static_cast<int>(period), p.sum.data(), p.sum_squares.data(),
-               p.min.data(), p.max.data());
+    ops_.stats(out, t.images * s.out.Elements(), static_cast<int>(period), p.sum.data(),
+               p.sum_squares.data(), p.min.data(), p.max.data());
   });
   if (stats == nullptr) return;
   for (int i = 0; i < b.lanes * s.out.c; ++i) stats[i] = {0, 0, INT32_MAX, INT32_MIN};
@@ -177,43 +184,46 @@ void CpuBackend::Accumulate(const BatchDims& b, const WindowShape& s, const int8
 }
 
 // acc: of the task's images only; codes, mask: of the whole batch.
-void CpuBackend::QuantizeTask(const BatchDims& b, const Task& t, const Shape& s, int bits, const int32_t* acc,
-                              const PeriodNorm& norm, const LaneFaults* faults, int8_t* codes, uint8_t* mask,
-                              FaultCounts* counts) const {
+void CpuBackend::QuantizeTask(const BatchDims& b, const Task& t, const Shape& s, int bits,
+                              const int32_t* acc, const PeriodNorm& norm, const LaneFaults* faults,
+                              int8_t* codes, uint8_t* mask, FaultCounts* counts) const {
   const int64_t n = s.Elements();
   for (int i = 0; i < t.images; ++i) {
     int8_t* image_codes = codes + (t.at + i) * n;
     uint8_t* image_mask = mask == nullptr ? nullptr : mask + (t.at + i) * MaskBytes(n);
-    ops_.quantize(acc + i * n, n, static_cast<int>(norm.scale.size()), norm.scale.data(), norm.shift.data(),
-                  CodeMin(bits), CodeMax(bits), image_codes, image_mask);
+    ops_.quantize(acc + i * n, n, static_cast<int>(norm.scale.size()), norm.scale.data(),
+                  norm.shift.data(), CodeMin(bits), CodeMax(bits), image_codes, image_mask);
     InjectImage(faults, t.lane, b.image_ids[t.first + i], s, image_codes, image_mask, counts);
   }
 }
 
-void CpuBackend::Quantize(const BatchDims& b, const Shape& s, int bits, const int32_t* acc, const LaneNorm* norms,
-                          const LaneFaults* faults, int8_t* codes, uint8_t* mask) {
+void CpuBackend::Quantize(const BatchDims& b, const Shape& s, int bits, const int32_t* acc,
+                          const LaneNorm* norms, const LaneFaults* faults, int8_t* codes,
+                          uint8_t* mask) {
   const int period = ChannelPeriod(s.c);
   std::vector<PeriodNorm> expanded;
   for (int lane = 0; lane < b.lanes; ++lane) {
     expanded.push_back({Expand(norms[lane].scale, period), Expand(norms[lane].shift, period)});
   }
   ForTasks(Cut(b, s.Elements()), faults, [&](size_t, const Task& t, Worker&, FaultCounts* counts) {
-    QuantizeTask(b, t, s, bits, acc + t.at * s.Elements(), expanded[static_cast<size_t>(t.lane)], faults, codes, mask,
-                 counts);
+    QuantizeTask(b, t, s, bits, acc + t.at * s.Elements(), expanded[static_cast<size_t>(t.lane)],
+                 faults, codes, mask, counts);
   });
 }
 
-void CpuBackend::Inject(const BatchDims& b, const Shape& s, const LaneFaults* faults, int8_t* codes) {
+void CpuBackend::Inject(const BatchDims& b, const Shape& s, const LaneFaults* faults,
+                        int8_t* codes) {
   ForTasks(Cut(b, s.Elements()), faults, [&](size_t, const Task& t, Worker&, FaultCounts* counts) {
     for (int i = 0; i < t.images; ++i) {
-      InjectImage(faults, t.lane, b.image_ids[t.first + i], s, codes + (t.at + i) * s.Elements(), nullptr, counts);
+      InjectImage(faults, t.lane, b.image_ids[t.first + i], s, codes + (t.at + i) * s.Elements(),
+                  nullptr, counts);
     }
   });
 }
 
-void CpuBackend::AccumulateQuantize(const BatchDims& b, const WindowShape& s, int bits, const int8_t* x,
-                                    WeightCodes* weights, const LaneNorm& norm, const LaneFaults* faults,
-                                    int8_t* codes) {
+void CpuBackend::AccumulateQuantize(const BatchDims& b, const WindowShape& s, int bits,
+                                    const int8_t* x, WeightCodes* weights, const LaneNorm& norm,
+                                    const LaneFaults* faults, int8_t* codes) {
   static WeightCodes none;
   if (!s.pool) PackForward(s, *weights);
   const int period = ChannelPeriod(s.out.c);
@@ -222,25 +232,28 @@ void CpuBackend::AccumulateQuantize(const BatchDims& b, const WindowShape& s, in
            [&](size_t, const Task& t, Worker& w, FaultCounts* counts) {
              w.acc.Resize(t.images * s.out.Elements() * 4);
              auto* acc = w.acc.As<int32_t>();
-             ConvTask(s, x + t.at * s.in.Elements(), s.pool ? none : *weights, t.lane, t.images, acc, w);
+             ConvTask(s, x + t.at * s.in.Elements(), s.pool ? none : *weights, t.lane, t.images,
+                      acc, w);
              QuantizeTask(b, t, s.out, bits, acc, expanded, faults, codes, nullptr, counts);
            });
 }
 
-// One part of a sum over n elements: codes, left shift, ReLU on load. A part that lies more than kMaxAlignShift below the
-// largest is shifted right instead, into scratch.
-CpuBackend::AlignedPart CpuBackend::Align(const SumInput* in, int lane, int aligned, int64_t at, int64_t n,
-                                          AlignedBytes& scratch) const {
+// One part of a sum over n elements: codes, left shift, ReLU on load. A part that lies more than
+// kMaxAlignShift below the largest is shifted right instead, into scratch.
+CpuBackend::AlignedPart CpuBackend::Align(const SumInput* in, int lane, int aligned, int64_t at,
+                                          int64_t n, AlignedBytes& scratch) const {
   if (in == nullptr) return {};
   const int shift = in->exponent[lane] - aligned;
   if (shift >= 0) return {in->codes + at, shift, in->relu};
   scratch.Resize(n);
-  ops_.sum_codes(in->codes + at, 0, in->relu, nullptr, 0, false, n, -shift, -128, 127, scratch.As<int8_t>(), nullptr);
+  ops_.sum_codes(in->codes + at, 0, in->relu, nullptr, 0, false, n, -shift, -128, 127,
+                 scratch.As<int8_t>(), nullptr);
   return {scratch.As<int8_t>(), 0, false};
 }
 
-void CpuBackend::Add(const BatchDims& b, const Shape& s, int bits, const std::vector<SumInput>& inputs,
-                     bool derive_exponent, int* exponent, const LaneFaults* faults, int8_t* codes, uint8_t* mask) {
+void CpuBackend::Add(const BatchDims& b, const Shape& s, int bits,
+                     const std::vector<SumInput>& inputs, bool derive_exponent, int* exponent,
+                     const LaneFaults* faults, int8_t* codes, uint8_t* mask) {
   FTT_CHECK(inputs.size() <= 2, "sum of {} inputs: at most 2 are supported", inputs.size());
   const int64_t n = s.Elements();
   const std::vector<Task> tasks = Cut(b, n);
@@ -266,7 +279,8 @@ void CpuBackend::Add(const BatchDims& b, const Shape& s, int bits, const std::ve
     }
     for (int lane = 0; lane < b.lanes; ++lane) {
       const auto l = static_cast<size_t>(lane);
-      exponent[lane] = ExponentFor(static_cast<float>(lane_largest[l]) * PowerOfTwo(aligned[l]), bits);
+      exponent[lane] =
+          ExponentFor(static_cast<float>(lane_largest[l]) * PowerOfTwo(aligned[l]), bits);
     }
   }
   ForTasks(tasks, faults, [&](size_t, const Task& t, Worker& w, FaultCounts* counts) {
@@ -276,41 +290,46 @@ void CpuBackend::Add(const BatchDims& b, const Shape& s, int bits, const std::ve
       uint8_t* image_mask = mask == nullptr ? nullptr : mask + (t.at + i) * MaskBytes(n);
       const AlignedPart x = Align(first, t.lane, to, at, n, w.x);
       const AlignedPart y = Align(second, t.lane, to, at, n, w.acc);
-      ops_.sum_codes(x.codes, x.shift, x.relu, y.codes, y.shift, y.relu, n, exponent[t.lane] - to, CodeMin(bits),
-                     CodeMax(bits), codes + at, image_mask);
+      ops_.sum_codes(x.codes, x.shift, x.relu, y.codes, y.shift, y.relu, n, exponent[t.lane] - to,
+                     CodeMin(bits), CodeMax(bits), codes + at, image_mask);
       InjectImage(faults, t.lane, b.image_ids[t.first + i], s, codes + at, image_mask, counts);
     }
   });
 }
 
-void CpuBackend::Concat(const BatchDims& b, const Shape& s, int bits, const std::vector<SumInput>& inputs,
-                        const int* exponent, const LaneFaults* faults, int8_t* codes) {
+void CpuBackend::Concat(const BatchDims& b, const Shape& s, int bits,
+                        const std::vector<SumInput>& inputs, const int* exponent,
+                        const LaneFaults* faults, int8_t* codes) {
   const int64_t pixels = int64_t{s.h} * s.w;
-  ForTasks(Cut(b, s.Elements()), faults, [&](size_t, const Task& t, Worker& w, FaultCounts* counts) {
-    w.x.Resize(t.images * s.Elements());
-    int8_t* out = codes + t.at * s.Elements();
-    int offset = 0;
-    for (const SumInput& in : inputs) {
-      const int64_t n = t.images * pixels * in.channels;
-      const int8_t* part = in.codes + t.at * pixels * in.channels;
-      const int shift = exponent[t.lane] - in.exponent[t.lane];
-      if (shift != 0 || in.relu) {
-        ops_.sum_codes(part, 0, in.relu, nullptr, 0, false, n, shift, CodeMin(bits), CodeMax(bits),
-                       w.x.As<int8_t>(), nullptr);
-        part = w.x.As<int8_t>();
-      }
-      for (int64_t p = 0; p < t.images * pixels; ++p) {
-        std::memcpy(out + p * s.c + offset, part + p * in.channels, static_cast<size_t>(in.channels));
-      }
-      offset += in.channels;
-    }
-    for (int i = 0; i < t.images; ++i) {
-      InjectImage(faults, t.lane, b.image_ids[t.first + i], s, out + i * s.Elements(), nullptr, counts);
-    }
-  });
+  ForTasks(Cut(b, s.Elements()), faults,
+           [&](size_t, const Task& t, Worker& w, FaultCounts* counts) {
+             w.x.Resize(t.images * s.Elements());
+             int8_t* out = codes + t.at * s.Elements();
+             int offset = 0;
+             for (const SumInput& in : inputs) {
+               const int64_t n = t.images * pixels * in.channels;
+               const int8_t* part = in.codes + t.at * pixels * in.channels;
+               const int shift = exponent[t.lane] - in.exponent[t.lane];
+               if (shift != 0 || in.relu) {
+                 ops_.sum_codes(part, 0, in.relu, nullptr, 0, false, n, shift, CodeMin(bits),
+                                CodeMax(bits), w.x.As<int8_t>(), nullptr);
+                 part = w.x.As<int8_t>();
+               }
+               for (int64_t p = 0; p < t.images * pixels; ++p) {
+                 std::memcpy(out + p * s.c + offset, part + p * in.channels,
+                             static_cast<size_t>(in.channels));
+               }
+               offset += in.channels;
+             }
+             for (int i = 0; i < t.images; ++i) {
+               InjectImage(faults, t.lane, b.image_ids[t.first + i], s, out + i * s.Elements(),
+                           nullptr, counts);
+             }
+           });
 }
 
-void CpuBackend::GlobalSum(const BatchDims& b, const Shape& in, bool relu, const int8_t* x, int32_t* acc) {
+void CpuBackend::GlobalSum(const BatchDims& b, const Shape& in, bool relu, const int8_t* x,
+                           int32_t* acc) {
   const int floor = relu ? 0 : -128;
   ForTasks(Cut(b, in.Elements()), nullptr, [&](size_t, const Task& t, Worker&, FaultCounts*) {
     for (int i = 0; i < t.images; ++i) {
@@ -324,8 +343,9 @@ void CpuBackend::GlobalSum(const BatchDims& b, const Shape& in, bool relu, const
   });
 }
 
-void CpuBackend::Linear(const BatchDims& b, int in, int out, const int8_t* x, const WeightCodes& weights,
-                        const float* unit, const float* bias, const uint8_t* keep, float* logits) {
+void CpuBackend::Linear(const BatchDims& b, int in, int out, const int8_t* x,
+                        const WeightCodes& weights, const float* unit, const float* bias,
+                        const uint8_t* keep, float* logits) {
   ForTasks(Cut(b, int64_t{in} * out), nullptr, [&](size_t, const Task& t, Worker& w, FaultCounts*) {
     w.x.Resize(in);
     for (int i = 0; i < t.images; ++i) {

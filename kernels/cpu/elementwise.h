@@ -1,8 +1,9 @@
 // The elementwise passes of the CPU backend, one table of functions per instruction set.
 //
-// Feature maps are dense NHWC, so a map is a linear array in which channel c repeats every C elements. Per-channel
-// arrays are expanded to a period P that is a multiple of both C and 16 (see ChannelPeriod): every vector then has its
-// 16 channel values in one load, for any number of channels, without padding.
+// Feature maps are dense NHWC, so a map is a linear array in which channel c repeats every C
+// elements. Per-channel arrays are expanded to a period P that is a multiple of both C and 16 (see
+// ChannelPeriod): every vector then has its 16 channel values in one load, for any number of
+// channels, without padding.
 #pragma once
 
 #include <cstdint>
@@ -20,26 +21,32 @@ struct Elementwise {
   void (*relu_u8)(const int8_t* x, int64_t n, uint8_t* out);
   // out = relu ? max(x, 0) : x, as float
   void (*to_float)(const int8_t* x, int64_t n, bool relu, float* out);
-  // Per position of the period: sums of v, v^2, minimum, maximum. n is a multiple of C, not necessarily of P.
-  // sum, sum_squares: [P] double, added to; min, max: [P], updated.
-  void (*stats)(const int32_t* v, int64_t n, int period, double* sum, double* sum_squares, int32_t* min,
-                int32_t* max);
-  // codes = saturate(rint(fma(acc, scale, shift))); mask (nullable): one bit per element, 1 inside the range.
-  void (*quantize)(const int32_t* acc, int64_t n, int period, const float* scale, const float* shift, int low,
-                   int high, int8_t* codes, uint8_t* mask);
-  // grad is zeroed where the mask (nullable) has a 0; sums of g and of g * fma(acc, xscale, xshift) are added to [P].
-  void (*norm_backward_sums)(const int32_t* acc, int64_t n, int period, const float* xscale, const float* xshift,
-                             const uint8_t* mask, float* grad, double* sum_g, double* sum_gx);
+  // Per position of the period: sums of v, v^2, minimum, maximum. n is a multiple of C, not
+  // necessarily of P. sum, sum_squares: [P] double, added to; min, max: [P], updated.
+  void (*stats)(const int32_t* v, int64_t n, int period, double* sum, double* sum_squares,
+                int32_t* min, int32_t* max);
+  // codes = saturate(rint(fma(acc, scale, shift))); mask (nullable): one bit per element, 1 inside
+  // the range.
+  void (*quantize)(const int32_t* acc, int64_t n, int period, const float* scale,
+                   const float* shift, int low, int high, int8_t* codes, uint8_t* mask);
+  // grad is zeroed where the mask (nullable) has a 0; sums of g and of g * fma(acc, xscale, xshift)
+  // are added to [P].
+  void (*norm_backward_sums)(const int32_t* acc, int64_t n, int period, const float* xscale,
+                             const float* xshift, const uint8_t* mask, float* grad, double* sum_g,
+                             double* sum_gx);
   // grad = fma(acc, q, fma(grad, p, r))
-  void (*norm_backward_apply)(const int32_t* acc, int64_t n, int period, const float* p, const float* q,
-                              const float* r, float* grad);
-  // max |sum_k part_k << shift_k| over n elements, and the sum's codes rounded from `shift`; parts 1 or 2 (y null).
-  int32_t (*sum_max)(const int8_t* x, int x_shift, bool x_relu, const int8_t* y, int y_shift, bool y_relu, int64_t n);
-  void (*sum_codes)(const int8_t* x, int x_shift, bool x_relu, const int8_t* y, int y_shift, bool y_relu, int64_t n,
-                    int shift, int low, int high, int8_t* codes, uint8_t* mask);
+  void (*norm_backward_apply)(const int32_t* acc, int64_t n, int period, const float* p,
+                              const float* q, const float* r, float* grad);
+  // max |sum_k part_k << shift_k| over n elements, and the sum's codes rounded from `shift`; parts
+  // 1 or 2 (y null).
+  int32_t (*sum_max)(const int8_t* x, int x_shift, bool x_relu, const int8_t* y, int y_shift,
+                     bool y_relu, int64_t n);
+  void (*sum_codes)(const int8_t* x, int x_shift, bool x_relu, const int8_t* y, int y_shift,
+                    bool y_relu, int64_t n, int shift, int low, int high, int8_t* codes,
+                    uint8_t* mask);
   // gx (+)= mask * (relu ? x > 0 : 1) * g * scale; mask nullable.
-  void (*pass_grad)(const float* g, float scale, const int8_t* x, bool relu, const uint8_t* mask, int64_t n,
-                    bool accumulate, float* gx);
+  void (*pass_grad)(const float* g, float scale, const int8_t* x, bool relu, const uint8_t* mask,
+                    int64_t n, bool accumulate, float* gx);
 };
 
 // The best table for this machine.

@@ -1,5 +1,6 @@
-// Bodies of the elementwise passes. Included once per instruction set with FTT_ISA naming the namespace; no include
-// guard on purpose, and nothing here may be inline-shared between translation units.
+// Bodies of the elementwise passes. Included once per instruction set with FTT_ISA naming the
+// namespace; no include guard on purpose, and nothing here may be inline-shared between translation
+// units.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -27,8 +28,8 @@ void ToFloat(const int8_t* x, int64_t n, bool relu, float* out) {
 
 constexpr int kFlushRows = 64;  // float partial sums are short, so that they stay accurate
 
-void StatsBlock(const int32_t* v, int64_t rows, int period, int j, double* sum, double* sum_squares, int32_t* min,
-                int32_t* max) {
+void StatsBlock(const int32_t* v, int64_t rows, int period, int j, double* sum, double* sum_squares,
+                int32_t* min, int32_t* max) {
   float s[kVector] = {}, q[kVector] = {};
   int32_t lo[kVector], hi[kVector];
   std::memcpy(lo, min + j, sizeof lo);
@@ -51,7 +52,8 @@ void StatsBlock(const int32_t* v, int64_t rows, int period, int j, double* sum, 
   std::memcpy(max + j, hi, sizeof hi);
 }
 
-void Stats(const int32_t* v, int64_t n, int period, double* sum, double* sum_squares, int32_t* min, int32_t* max) {
+void Stats(const int32_t* v, int64_t n, int period, double* sum, double* sum_squares, int32_t* min,
+           int32_t* max) {
   const int64_t rows = n / period;
   for (int64_t r = 0; r < rows; r += kFlushRows) {
     const int64_t count = std::min<int64_t>(kFlushRows, rows - r);
@@ -80,8 +82,8 @@ void StoreMaskBits(uint8_t* mask, int64_t i, int count, uint32_t bits) {
   for (int b = 0; b * 8 < count; ++b) mask[i / 8 + b] = static_cast<uint8_t>(bits >> (8 * b));
 }
 
-void QuantizeTail(const int32_t* acc, int64_t i, int count, const float* scale, const float* shift, int low, int high,
-                  int8_t* codes, uint8_t* mask) {
+void QuantizeTail(const int32_t* acc, int64_t i, int count, const float* scale, const float* shift,
+                  int low, int high, int8_t* codes, uint8_t* mask) {
   uint32_t bits = 0;
   for (int k = 0; k < count; ++k) {
     const bool inside = QuantizeOne(acc[i + k], scale[k], shift[k], static_cast<float>(low),
@@ -91,8 +93,8 @@ void QuantizeTail(const int32_t* acc, int64_t i, int count, const float* scale, 
   if (mask != nullptr) StoreMaskBits(mask, i, count, bits);
 }
 
-void Quantize(const int32_t* acc, int64_t n, int period, const float* scale, const float* shift, int low, int high,
-              int8_t* codes, uint8_t* mask) {
+void Quantize(const int32_t* acc, int64_t n, int period, const float* scale, const float* shift,
+              int low, int high, int8_t* codes, uint8_t* mask) {
   int64_t i = 0;
   int j = 0;
 #if FTT_AVX512
@@ -107,7 +109,8 @@ void Quantize(const int32_t* acc, int64_t n, int period, const float* scale, con
       const __mmask16 inside = _mm512_cmp_ps_mask(y, clamped, _CMP_EQ_OQ);
       std::memcpy(mask + i / 8, &inside, sizeof inside);
     }
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(codes + i), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(clamped)));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(codes + i),
+                     _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(clamped)));
     j = j + kVector == period ? 0 : j + kVector;
   }
 #else
@@ -127,12 +130,14 @@ void Quantize(const int32_t* acc, int64_t n, int period, const float* scale, con
     j = j + kVector == period ? 0 : j + kVector;
   }
 #endif
-  if (i < n) QuantizeTail(acc, i, static_cast<int>(n - i), scale + j, shift + j, low, high, codes, mask);
+  if (i < n)
+    QuantizeTail(acc, i, static_cast<int>(n - i), scale + j, shift + j, low, high, codes, mask);
 }
 
 #if FTT_AVX512
-void NormSumsBlock(const int32_t* acc, int64_t rows, int period, int j, const float* xscale, const float* xshift,
-                   const uint8_t* mask, float* grad, double* sum_g, double* sum_gx) {
+void NormSumsBlock(const int32_t* acc, int64_t rows, int period, int j, const float* xscale,
+                   const float* xshift, const uint8_t* mask, float* grad, double* sum_g,
+                   double* sum_gx) {
   const __m512 xs = _mm512_loadu_ps(xscale + j), xo = _mm512_loadu_ps(xshift + j);
   __m512 sg = _mm512_setzero_ps(), sx = _mm512_setzero_ps();
   for (int64_t r = 0; r < rows; ++r) {
@@ -166,8 +171,9 @@ uint32_t LoadMaskBits(const uint8_t* mask, int64_t i, int count) {
   return bits;
 }
 
-void NormSumsBlock(const int32_t* acc, int64_t rows, int period, int j, const float* xscale, const float* xshift,
-                   const uint8_t* mask, float* grad, double* sum_g, double* sum_gx) {
+void NormSumsBlock(const int32_t* acc, int64_t rows, int period, int j, const float* xscale,
+                   const float* xshift, const uint8_t* mask, float* grad, double* sum_g,
+                   double* sum_gx) {
   float s[kVector] = {}, q[kVector] = {};
   for (int64_t r = 0; r < rows; ++r) {
     const int64_t i = r * period + j;
@@ -188,15 +194,16 @@ void NormSumsBlock(const int32_t* acc, int64_t rows, int period, int j, const fl
 }
 #endif
 
-void NormBackwardSums(const int32_t* acc, int64_t n, int period, const float* xscale, const float* xshift,
-                      const uint8_t* mask, float* grad, double* sum_g, double* sum_gx) {
+void NormBackwardSums(const int32_t* acc, int64_t n, int period, const float* xscale,
+                      const float* xshift, const uint8_t* mask, float* grad, double* sum_g,
+                      double* sum_gx) {
   const int64_t rows = n / period;
   for (int64_t r = 0; r < rows; r += kFlushRows) {
     const int64_t count = std::min<int64_t>(kFlushRows, rows - r);
     const int64_t at = r * period;
     for (int j = 0; j < period; j += kVector) {
-      NormSumsBlock(acc + at, count, period, j, xscale, xshift, mask == nullptr ? nullptr : mask + at / 8, grad + at,
-                    sum_g, sum_gx);
+      NormSumsBlock(acc + at, count, period, j, xscale, xshift,
+                    mask == nullptr ? nullptr : mask + at / 8, grad + at, sum_g, sum_gx);
     }
   }
   for (int64_t i = rows * period; i < n; ++i) {
@@ -207,13 +214,14 @@ void NormBackwardSums(const int32_t* acc, int64_t n, int period, const float* xs
   }
 }
 
-void NormBackwardApply(const int32_t* acc, int64_t n, int period, const float* p, const float* q, const float* r,
-                       float* grad) {
+void NormBackwardApply(const int32_t* acc, int64_t n, int period, const float* p, const float* q,
+                       const float* r, float* grad) {
   for (int64_t at = 0; at < n; at += period) {
     const auto count = static_cast<int>(std::min<int64_t>(period, n - at));
     const int32_t* a = acc + at;
     float* g = grad + at;
-    for (int j = 0; j < count; ++j) g[j] = std::fmaf(static_cast<float>(a[j]), q[j], std::fmaf(g[j], p[j], r[j]));
+    for (int j = 0; j < count; ++j)
+      g[j] = std::fmaf(static_cast<float>(a[j]), q[j], std::fmaf(g[j], p[j], r[j]));
   }
 }
 
@@ -227,9 +235,12 @@ inline int32_t SumAt(const Parts& s, int64_t i) {
   const int x = std::max<int>(s.x[i], s.x_low);
   return x << s.x_shift;
 }
-inline int32_t SumAt2(const Parts& s, int64_t i) { return SumAt(s, i) + (std::max<int>(s.y[i], s.y_low) << s.y_shift); }
+inline int32_t SumAt2(const Parts& s, int64_t i) {
+  return SumAt(s, i) + (std::max<int>(s.y[i], s.y_low) << s.y_shift);
+}
 
-int32_t SumMax(const int8_t* x, int x_shift, bool x_relu, const int8_t* y, int y_shift, bool y_relu, int64_t n) {
+int32_t SumMax(const int8_t* x, int x_shift, bool x_relu, const int8_t* y, int y_shift, bool y_relu,
+               int64_t n) {
   const Parts s{x, y, x_shift, y_shift, x_relu ? 0 : -128, y_relu ? 0 : -128};
   int32_t largest = 0;
   if (y == nullptr) {
@@ -241,7 +252,8 @@ int32_t SumMax(const int8_t* x, int x_shift, bool x_relu, const int8_t* y, int y
 }
 
 // Rounds a block of sums to codes and writes its mask bits.
-void RoundBlock(const int32_t* v, int count, int shift, int low, int high, int8_t* codes, uint8_t* mask) {
+void RoundBlock(const int32_t* v, int count, int shift, int low, int high, int8_t* codes,
+                uint8_t* mask) {
   const int right = shift > 0 ? std::min(shift, 30) : 0;
   const int left = shift < 0 ? std::min(-shift, 30) : 0;
   const int32_t half = right > 0 ? (1 << (right - 1)) - 1 : 0;
@@ -251,20 +263,22 @@ void RoundBlock(const int32_t* v, int count, int shift, int low, int high, int8_
   for (int k = 0; k < count; ++k) {
     const int32_t bounded = std::min(std::max(v[k], -limit), limit);
     const int32_t base = right > 0 ? v[k] : bounded;
-    rounded[k] = static_cast<int32_t>(static_cast<uint32_t>((base + half + ((base >> right) & odd)) >> right) << left);
+    rounded[k] = static_cast<int32_t>(
+        static_cast<uint32_t>((base + half + ((base >> right) & odd)) >> right) << left);
     clamped[k] = std::min(std::max(rounded[k], low), high);
     codes[k] = static_cast<int8_t>(clamped[k]);
   }
   if (mask == nullptr) return;
   for (int b = 0; b * 8 < count; ++b) {
     uint32_t bits = 0;
-    for (int k = 8 * b; k < std::min(8 * b + 8, count); ++k) bits |= (rounded[k] == clamped[k] ? 1u : 0u) << (k % 8);
+    for (int k = 8 * b; k < std::min(8 * b + 8, count); ++k)
+      bits |= (rounded[k] == clamped[k] ? 1u : 0u) << (k % 8);
     mask[b] = static_cast<uint8_t>(bits);
   }
 }
 
-void SumCodes(const int8_t* x, int x_shift, bool x_relu, const int8_t* y, int y_shift, bool y_relu, int64_t n,
-              int shift, int low, int high, int8_t* codes, uint8_t* mask) {
+void SumCodes(const int8_t* x, int x_shift, bool x_relu, const int8_t* y, int y_shift, bool y_relu,
+              int64_t n, int shift, int low, int high, int8_t* codes, uint8_t* mask) {
   const Parts s{x, y, x_shift, y_shift, x_relu ? 0 : -128, y_relu ? 0 : -128};
   for (int64_t i = 0; i < n; i += 64) {
     const auto count = static_cast<int>(std::min<int64_t>(64, n - i));
@@ -278,8 +292,8 @@ void SumCodes(const int8_t* x, int x_shift, bool x_relu, const int8_t* y, int y_
   }
 }
 
-void PassGrad(const float* g, float scale, const int8_t* x, bool relu, const uint8_t* mask, int64_t n,
-              bool accumulate, float* gx) {
+void PassGrad(const float* g, float scale, const int8_t* x, bool relu, const uint8_t* mask,
+              int64_t n, bool accumulate, float* gx) {
   int64_t i = 0;
 #if FTT_AVX512
   for (; i + kVector <= n; i += kVector) {
@@ -295,7 +309,8 @@ void PassGrad(const float* g, float scale, const int8_t* x, bool relu, const uin
   }
 #endif
   for (; i < n; ++i) {
-    const bool pass = (mask == nullptr || ((mask[i / 8] >> (i % 8)) & 1) != 0) && (!relu || x[i] > 0);
+    const bool pass =
+        (mask == nullptr || ((mask[i / 8] >> (i % 8)) & 1) != 0) && (!relu || x[i] > 0);
     const float v = pass ? g[i] * scale : 0.0f;
     gx[i] = accumulate ? gx[i] + v : v;
   }
@@ -304,7 +319,8 @@ void PassGrad(const float* g, float scale, const int8_t* x, bool relu, const uin
 }  // namespace
 
 extern const Elementwise kTable;
-const Elementwise kTable = {FTT_ISA_NAME,     ReluU8,           ToFloat,           Stats,  Quantize,
-                            NormBackwardSums, NormBackwardApply, SumMax, SumCodes, PassGrad};
+const Elementwise kTable = {FTT_ISA_NAME, ReluU8,           ToFloat,           Stats,
+                            Quantize,     NormBackwardSums, NormBackwardApply, SumMax,
+                            SumCodes,     PassGrad};
 
 }  // namespace ftt::cpu::FTT_ISA

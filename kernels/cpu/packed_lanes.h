@@ -1,4 +1,5 @@
-// Internal to the CPU backend: what it keeps in WeightCodes::packed, and the gathering of strided 1x1 convolutions.
+// Internal to the CPU backend: what it keeps in WeightCodes::packed, and the gathering of strided
+// 1x1 convolutions.
 #pragma once
 
 #include <cstring>
@@ -29,20 +30,24 @@ struct PackedLanes {
 
 // Convolutions that the project's own depthwise kernels take.
 inline bool IsDepthwise(const WindowShape& s) {
-  return !s.pool && s.conv.groups > 1 && s.conv.groups == s.in.c && s.in.c == s.out.c && s.conv.kernel <= 5 &&
-         s.conv.stride <= 2 && s.conv.offset == 0;
+  return !s.pool && s.conv.groups > 1 && s.conv.groups == s.in.c && s.in.c == s.out.c &&
+         s.conv.kernel <= 5 && s.conv.stride <= 2 && s.conv.offset == 0;
 }
 
 inline DepthwiseShape ToDepthwise(const WindowShape& s, int images) {
-  return {images, s.in.h, s.in.w, s.out.h, s.out.w, s.in.c, s.conv.kernel, s.conv.stride, s.conv.pad, s.conv.dilation};
+  return {images, s.in.h,        s.in.w,        s.out.h,    s.out.w,
+          s.in.c, s.conv.kernel, s.conv.stride, s.conv.pad, s.conv.dilation};
 }
 
-// 1x1 convolutions with a stride or an offset read a subset of the pixels: gathered first, they are dense.
+// 1x1 convolutions with a stride or an offset read a subset of the pixels: gathered first, they are
+// dense.
 inline bool Gathers(const WindowShape& s) {
-  return !s.pool && s.conv.kernel == 1 && s.conv.groups == 1 && (s.conv.stride != 1 || s.conv.offset != 0 || s.conv.pad != 0);
+  return !s.pool && s.conv.kernel == 1 && s.conv.groups == 1 &&
+         (s.conv.stride != 1 || s.conv.offset != 0 || s.conv.pad != 0);
 }
 
-// Calls body(input pixel or -1 where outside, output pixel) for every output pixel of a 1x1 convolution.
+// Calls body(input pixel or -1 where outside, output pixel) for every output pixel of a 1x1
+// convolution.
 template <typename Body>
 void ForGatheredPixels(const WindowShape& s, const Body& body) {
   for (int oy = 0; oy < s.out.h; ++oy) {

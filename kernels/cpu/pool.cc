@@ -9,7 +9,8 @@
 namespace ftt::cpu {
 namespace {
 
-// Calls body(input pixel, tap number) for the valid taps of an output pixel, in row order; returns their count.
+// Calls body(input pixel, tap number) for the valid taps of an output pixel, in row order; returns
+// their count.
 template <typename Body>
 int ForTaps(const WindowShape& s, int oy, int ox, const Body& body) {
   int taps = 0;
@@ -40,8 +41,8 @@ void AveragePixel(const WindowShape& s, const int8_t* x, int oy, int ox, int flo
     const int8_t* in = x + pixel * s.in.c;
     for (int c = 0; c < s.out.c; ++c) out[c] += std::max<int32_t>(in[c], floor);
   });
-  // float division is exact enough to round right: |sum| <= 128 * taps, and quotients at a distance of 1 / (2 taps)
-  // from a tie are told apart from it
+  // float division is exact enough to round right: |sum| <= 128 * taps, and quotients at a distance
+  // of 1 / (2 taps) from a tie are told apart from it
   const auto divisor = static_cast<float>(taps);
   for (int c = 0; c < s.out.c; ++c) {
     out[c] = static_cast<int32_t>(std::nearbyint(static_cast<float>(out[c]) / divisor));
@@ -64,7 +65,8 @@ void MaxGradPixel(const WindowShape& s, const int8_t* x, int oy, int ox, const f
   });
   ForTaps(s, oy, ox, [&](int64_t pixel, int tap) {
     float* out = gx + pixel * s.in.c;
-    for (int c = 0; c < s.out.c; ++c) out[c] += at[c] == tap && (!s.relu || top[c] > 0) ? g[c] : 0.0f;
+    for (int c = 0; c < s.out.c; ++c)
+      out[c] += at[c] == tap && (!s.relu || top[c] > 0) ? g[c] : 0.0f;
   });
 }
 

@@ -1,6 +1,7 @@
 #include "core/events.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 
@@ -13,7 +14,8 @@ namespace {
 class EventLogTest : public testing::Test {
  protected:
   void SetUp() override {
-    path_ = testing::TempDir() + "ftt_events_test.jsonl";
+    // One file per test: they run side by side.
+    path_ = testing::TempDir() + "ftt_events_test_" + std::to_string(::getpid()) + ".jsonl";
     std::filesystem::remove(path_);
   }
   void TearDown() override { std::filesystem::remove(path_); }

@@ -16,8 +16,8 @@
 namespace ftt {
 namespace {
 
-// A CIFAR record whose red, green and blue planes hold base, base+1, base+2, but 200 in the first red and 201 in the
-// last blue pixel.
+// A CIFAR record whose red, green and blue planes hold base, base+1, base+2, but 200 in the first
+// red and 201 in the last blue pixel.
 std::string Record(const std::vector<int>& labels, int base) {
   std::string record;
   for (const int label : labels) record += static_cast<char>(label);
@@ -28,8 +28,8 @@ std::string Record(const std::vector<int>& labels, int base) {
 }
 
 std::string BigEndian(uint32_t value) {
-  return {static_cast<char>(value >> 24), static_cast<char>(value >> 16), static_cast<char>(value >> 8),
-          static_cast<char>(value)};
+  return {static_cast<char>(value >> 24), static_cast<char>(value >> 16),
+          static_cast<char>(value >> 8), static_cast<char>(value)};
 }
 
 std::string IdxImages(uint32_t count, uint32_t height, uint32_t width) {
@@ -47,13 +47,15 @@ std::string IdxLabels(const std::vector<int>& labels) {
 void WriteGzip(const std::string& path, const std::string& bytes) {
   gzFile file = gzopen(path.c_str(), "wb");
   ASSERT_NE(file, nullptr);
-  ASSERT_EQ(gzwrite(file, bytes.data(), static_cast<unsigned>(bytes.size())), static_cast<int>(bytes.size()));
+  ASSERT_EQ(gzwrite(file, bytes.data(), static_cast<unsigned>(bytes.size())),
+            static_cast<int>(bytes.size()));
   ASSERT_EQ(gzclose(file), Z_OK);
 }
 
 void WriteSmallMnist(const std::string& dir) {
   WriteGzip(dir + "/train-images-idx3-ubyte.gz", IdxImages(12, 5, 4));
-  AtomicWriteFile(dir + "/train-labels-idx1-ubyte", IdxLabels({0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1}));
+  AtomicWriteFile(dir + "/train-labels-idx1-ubyte",
+                  IdxLabels({0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1}));
   AtomicWriteFile(dir + "/t3k-images-idx3-ubyte", IdxImages(3, 5, 4));
   WriteGzip(dir + "/t3k-labels-idx1-ubyte.gz", IdxLabels({9, 0, 5}));
 }
@@ -68,7 +70,8 @@ TEST(Cifar, RecordsBecomeInterleavedImages) {
   EXPECT_EQ(set.labels, (std::vector<uint8_t>{3, 9, 3, 9}));
   const uint8_t* last = set.Image(3);
   EXPECT_EQ(last + 3072, set.pixels.data() + set.pixels.size());
-  EXPECT_EQ((std::vector<uint8_t>(last, last + 6)), (std::vector<uint8_t>{200, 21, 22, 20, 21, 22}));
+  EXPECT_EQ((std::vector<uint8_t>(last, last + 6)),
+            (std::vector<uint8_t>{200, 21, 22, 20, 21, 22}));
   EXPECT_EQ((std::vector<uint8_t>(last + 3069, last + 3072)), (std::vector<uint8_t>{20, 21, 201}));
 }
 
@@ -87,13 +90,17 @@ TEST(Cifar, BadFilesAreNamed) {
   const std::string good = Record({1}, 1) + Record({2}, 2) + Record({10}, 3);
   ImageSet set;
   AtomicWriteFile(dir / "cut.bin", good.substr(0, good.size() - 1));
-  EXPECT_ERROR(AppendCifarFile(dir / "cut.bin", kCifar10Layout, 3, &set), "cut.bin: 9218 bytes are not a multiple");
+  EXPECT_ERROR(AppendCifarFile(dir / "cut.bin", kCifar10Layout, 3, &set),
+               "cut.bin: 9218 bytes are not a multiple");
   AtomicWriteFile(dir / "label.bin", good);
-  EXPECT_ERROR(AppendCifarFile(dir / "label.bin", kCifar10Layout, 3, &set), "record 2 has label 10, outside 0..9");
-  EXPECT_ERROR(AppendCifarFile(dir / "label.bin", kCifar10Layout, 4, &set), "has 3 records, expected 4");
+  EXPECT_ERROR(AppendCifarFile(dir / "label.bin", kCifar10Layout, 3, &set),
+               "record 2 has label 10, outside 0..9");
+  EXPECT_ERROR(AppendCifarFile(dir / "label.bin", kCifar10Layout, 4, &set),
+               "has 3 records, expected 4");
   EXPECT_ERROR(AppendCifarFile(dir / "none.bin", kCifar10Layout, 4, &set), "none.bin is missing");
   AtomicWriteFile(dir / "hundred.bin", Record({0, 100}, 1));
-  EXPECT_ERROR(AppendCifarFile(dir / "hundred.bin", kCifar100Layout, 1, &set), "label 100, outside 0..99");
+  EXPECT_ERROR(AppendCifarFile(dir / "hundred.bin", kCifar100Layout, 1, &set),
+               "label 100, outside 0..99");
 }
 
 TEST(Cifar, LoadSaysWhichFileIsMissingOrShort) {
@@ -102,8 +109,10 @@ TEST(Cifar, LoadSaysWhichFileIsMissingOrShort) {
   AtomicWriteFile(dir / "cifar-10-batches-bin/data_batch_2.bin", Record({1}, 1));
   EXPECT_ERROR(LoadDataset("cifar10:" + dir.Path()), "data_batch_1.bin is missing");
   AtomicWriteFile(dir / "cifar-10-batches-bin/data_batch_1.bin", Record({1}, 1));
-  EXPECT_ERROR(LoadDataset("cifar10:" + dir.Path()), "data_batch_1.bin: has 1 records, expected 10000");
-  EXPECT_ERROR(LoadDataset("cifar10:" + (dir / "cifar-10-batches-bin")), "data_batch_1.bin: has 1 records");
+  EXPECT_ERROR(LoadDataset("cifar10:" + dir.Path()),
+               "data_batch_1.bin: has 1 records, expected 10000");
+  EXPECT_ERROR(LoadDataset("cifar10:" + (dir / "cifar-10-batches-bin")),
+               "data_batch_1.bin: has 1 records");
 }
 
 TEST(Idx, ReadsPlainAndGzippedFiles) {
@@ -129,7 +138,8 @@ TEST(Idx, ReadsPlainAndGzippedFiles) {
 TEST(Idx, BadFilesAreNamed) {
   const TempDir dir;
   const auto load = [&] { LoadDataset("mnist:" + dir.Path()); };
-  const std::string images = dir / "train-images-idx3-ubyte", labels = dir / "train-labels-idx1-ubyte";
+  const std::string images = dir / "train-images-idx3-ubyte",
+                    labels = dir / "train-labels-idx1-ubyte";
   WriteSmallMnist(dir.Path());
   AtomicWriteFile(images, IdxLabels({1}) + std::string(20, 'x'));
   EXPECT_ERROR(load(), "train-images-idx3-ubyte: magic number 0x00000801, expected 0x00000803");
@@ -141,7 +151,8 @@ TEST(Idx, BadFilesAreNamed) {
   EXPECT_ERROR(load(), "15 bytes are too few for the header");
   AtomicWriteFile(images, IdxImages(0, 5, 4));
   EXPECT_ERROR(load(), "holds no images");
-  AtomicWriteFile(images, BigEndian(0x803) + BigEndian(0xFFFFFFFF) + BigEndian(0xFFFFFFFF) + BigEndian(4));
+  AtomicWriteFile(images,
+                  BigEndian(0x803) + BigEndian(0xFFFFFFFF) + BigEndian(0xFFFFFFFF) + BigEndian(4));
   EXPECT_ERROR(load(), "image side 4294967295");
   AtomicWriteFile(images, IdxImages(11, 5, 4));
   EXPECT_ERROR(load(), "has 12 labels, but");
@@ -199,7 +210,8 @@ TEST(FindDataFolder, TriesTheFolderItsChildrenAndTheUsualPlaces) {
 
 TEST(ParseDatasetSpec, RejectsUnknownNames) {
   EXPECT_EQ(ParseDatasetSpec("cifar10:a:b").rest, "a:b");
-  EXPECT_ERROR(LoadDataset("cifar11"), "unknown data set 'cifar11': write NAME[:DIR] with one of shapes, cifar10");
+  EXPECT_ERROR(LoadDataset("cifar11"),
+               "unknown data set 'cifar11': write NAME[:DIR] with one of shapes, cifar10");
   EXPECT_ERROR(LoadDataset(""), "unknown data set ''");
   EXPECT_ERROR(LoadDataset("mnist:"), "nothing follows the colon");
 }
@@ -212,7 +224,8 @@ TEST(CheckDataset, ListsEveryProblem) {
   EXPECT_EQ(report.name, "cifar10");
   EXPECT_EQ(report.files.size(), 6u);
   EXPECT_EQ(report.problems.size(), 6u);
-  EXPECT_NE(Format(report).find("PROBLEM: " + (dir / "data_batch_5.bin") + " is missing"), std::string::npos);
+  EXPECT_NE(Format(report).find("PROBLEM: " + (dir / "data_batch_5.bin") + " is missing"),
+            std::string::npos);
   EXPECT_NE(report.problems.back().find("test_batch.bin: 1 bytes"), std::string::npos);
   EXPECT_ERROR(CheckDataset("", dir / "none"), "no data set found");
 }
@@ -235,8 +248,9 @@ TEST(CheckDataset, CountsAndVerifiesTheManifest) {
 
 // The folder with real data sets, or empty.
 std::string RealData(const std::string& name) {
-  for (const std::string& place : {std::string(std::getenv("FTT_DATA_DIR") ? std::getenv("FTT_DATA_DIR") : ""),
-                                   std::string(FTT_SOURCE_DIR "/../shared/data")}) {
+  for (const std::string& place :
+       {std::string(std::getenv("FTT_DATA_DIR") ? std::getenv("FTT_DATA_DIR") : ""),
+        std::string(FTT_SOURCE_DIR "/../shared/data")}) {
     try {
       if (!place.empty() && IsDirectory(place)) return FindDataFolder(name, place);
     } catch (const Error&) {

@@ -19,7 +19,8 @@ namespace fs = std::filesystem;
 
 std::string Records(int count) {
   std::string bytes(static_cast<size_t>(count) * 3074, 'g');
-  for (size_t i = 0; i < static_cast<size_t>(count); ++i) bytes[i * 3074 + 1] = static_cast<char>(i % 100);
+  for (size_t i = 0; i < static_cast<size_t>(count); ++i)
+    bytes[i * 3074 + 1] = static_cast<char>(i % 100);
   return bytes;
 }
 
@@ -45,10 +46,11 @@ class Fetch : public ::testing::Test {
   void Pack(int train, int test) {
     AtomicWriteFile(remote_ / "cifar-100-binary/train.bin", Records(train));
     AtomicWriteFile(remote_ / "cifar-100-binary/test.bin", Records(test));
-    const std::string command = "cd '" + remote_.Path() + "' && tar -cf - cifar-100-binary | gzip -1 > archive.tar.gz";
+    const std::string command =
+        "cd '" + remote_.Path() + "' && tar -cf - cifar-100-binary | gzip -1 > archive.tar.gz";
     ASSERT_EQ(std::system(command.c_str()), 0);
-    source_ = {"file://" + (remote_ / "archive.tar.gz"), FileDigest(remote_ / "archive.tar.gz", DigestKind::kMd5),
-               "cifar-100-binary"};
+    source_ = {"file://" + (remote_ / "archive.tar.gz"),
+               FileDigest(remote_ / "archive.tar.gz", DigestKind::kMd5), "cifar-100-binary"};
     options_.source = &source_;
   }
 
@@ -61,8 +63,9 @@ TEST_F(Fetch, UnpacksAVerifiedArchiveAndIsIdempotent) {
   Pack(50000, 10000);
   const std::string dir = local_ / "deep/data";
   EXPECT_EQ(FetchDataset("cifar100", dir, options_), dir + "/cifar-100-binary");
-  EXPECT_EQ(Listing(dir), (std::vector<std::string>{"cifar-100-binary", "cifar-100-binary/MD5SUMS",
-                                                    "cifar-100-binary/test.bin", "cifar-100-binary/train.bin"}));
+  EXPECT_EQ(Listing(dir),
+            (std::vector<std::string>{"cifar-100-binary", "cifar-100-binary/MD5SUMS",
+                                      "cifar-100-binary/test.bin", "cifar-100-binary/train.bin"}));
   const DatasetReport report = CheckDataset("", dir);
   EXPECT_TRUE(report.Ok()) << Format(report);
   EXPECT_EQ(report.name, "cifar100");
@@ -78,7 +81,8 @@ TEST_F(Fetch, UnpacksAVerifiedArchiveAndIsIdempotent) {
 
 TEST_F(Fetch, FailuresLeaveNothing) {
   const auto fails = [&](const std::string& text) {
-    const std::string message = ErrorOf([&] { FetchDataset("cifar100", local_ / "deep/data", options_); });
+    const std::string message =
+        ErrorOf([&] { FetchDataset("cifar100", local_ / "deep/data", options_); });
     EXPECT_NE(message.find(text), std::string::npos) << message;
     EXPECT_TRUE(Listing(local_.Path()).empty()) << Listing(local_.Path()).front();
   };

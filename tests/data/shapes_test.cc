@@ -23,7 +23,8 @@ std::string Hash(const ImageSet& set) {
 // If this changes, results on `shapes` from before and after cannot be compared.
 TEST(Shapes, BytesArePinned) {
   EXPECT_EQ(Hash(MakeShapes(kShapesSeed, 0, 100)), "cdd3ef2dee1730027011a777ec4effe1");
-  EXPECT_EQ(Hash(MakeShapes(kShapesSeed, kFirstTestShape, 100)), "fe15860092c7723e4219f7e78869a973");
+  EXPECT_EQ(Hash(MakeShapes(kShapesSeed, kFirstTestShape, 100)),
+            "fe15860092c7723e4219f7e78869a973");
 }
 
 TEST(Shapes, AnImageIsAFunctionOfSeedAndIndex) {
@@ -52,8 +53,8 @@ TEST(Shapes, LoadsTheSizesAskedForInEqualClasses) {
     EXPECT_LT(data.mean[c], 0.8f);
     EXPECT_GT(data.stddev[c], 0.1f);
   }
-  for (const char* spec : {"shapes:", "shapes:10", "shapes:10,", "shapes:,10", "shapes:0,10", "shapes:10,10x",
-                           "shapes:-1,10", "shapes:10,2000000"}) {
+  for (const char* spec : {"shapes:", "shapes:10", "shapes:10,", "shapes:,10", "shapes:0,10",
+                           "shapes:10,10x", "shapes:-1,10", "shapes:10,2000000"}) {
     EXPECT_ERROR(LoadDataset(spec), spec);
   }
 }
@@ -65,7 +66,8 @@ double LinearAccuracy(const Dataset& data, int epochs) {
   const auto scores = [&](const uint8_t* image, float* out) {
     for (int i = 0; i < kInputs; ++i) {
       const size_t c = static_cast<size_t>(i % 3);
-      x[static_cast<size_t>(i)] = (static_cast<float>(image[i]) / 255.0f - data.mean[c]) / data.stddev[c];
+      x[static_cast<size_t>(i)] =
+          (static_cast<float>(image[i]) / 255.0f - data.mean[c]) / data.stddev[c];
     }
     for (int k = 0; k < kClasses; ++k) out[k] = bias[static_cast<size_t>(k)];
     for (int i = 0; i < kInputs; ++i) {
@@ -94,7 +96,8 @@ double LinearAccuracy(const Dataset& data, int epochs) {
   int64_t correct = 0;
   for (int64_t i = 0; i < data.test.Size(); ++i) {
     scores(data.test.Image(i), out);
-    correct += std::max_element(out, out + kClasses) - out == data.test.labels[static_cast<size_t>(i)];
+    correct +=
+        std::max_element(out, out + kClasses) - out == data.test.labels[static_cast<size_t>(i)];
   }
   return static_cast<double>(correct) / static_cast<double>(data.test.Size());
 }
@@ -127,7 +130,9 @@ TEST(ContactSheet, PlacesEveryImage) {
   const std::string header = "P6\n651 196\n255\n";
   ASSERT_EQ(sheet.substr(0, header.size()), header);
   ASSERT_EQ(sheet.size(), header.size() + 3u * 651 * 196);
-  const auto pixel = [&](int x, int y) { return sheet.substr(header.size() + 3 * static_cast<size_t>(y * 651 + x), 3); };
+  const auto pixel = [&](int x, int y) {
+    return sheet.substr(header.size() + 3 * static_cast<size_t>(y * 651 + x), 3);
+  };
   const auto of = [&](int64_t image, int at) {
     return std::string(reinterpret_cast<const char*>(set.Image(image)) + 3 * at, 3);
   };

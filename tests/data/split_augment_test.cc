@@ -57,7 +57,8 @@ TEST(SplitTrain, PartsAreDisjointAndCompleteAndSized) {
 
 TEST(BalancedSubset, TakesEquallyFromClassesAndGrowsByAppending) {
   std::vector<uint8_t> labels;
-  for (int i = 0; i < 300; ++i) labels.push_back(static_cast<uint8_t>(i < 200 ? 0 : i < 290 ? 1 : 2));
+  for (int i = 0; i < 300; ++i)
+    labels.push_back(static_cast<uint8_t>(i < 200 ? 0 : i < 290 ? 1 : 2));
   const auto subset = BalancedSubset(labels, 20, 9);
   int count[3] = {};
   for (const uint32_t i : subset) ++count[labels[i]];
@@ -78,12 +79,13 @@ ImageSet Numbered(int count, int height, int width, int channels) {
   set.channels = channels;
   set.labels.assign(static_cast<size_t>(count), 0);
   set.pixels.resize(static_cast<size_t>(count * set.ImageBytes()));
-  for (size_t i = 0; i < set.pixels.size(); ++i) set.pixels[i] = static_cast<uint8_t>(1 + i * 37 % 251);
+  for (size_t i = 0; i < set.pixels.size(); ++i)
+    set.pixels[i] = static_cast<uint8_t>(1 + i * 37 % 251);
   return set;
 }
 
-std::vector<uint8_t> Batch(const ImageSet& set, const std::vector<uint32_t>& ids, const AugmentOptions* options,
-                           uint64_t seed = 1, uint32_t epoch = 0) {
+std::vector<uint8_t> Batch(const ImageSet& set, const std::vector<uint32_t>& ids,
+                           const AugmentOptions* options, uint64_t seed = 1, uint32_t epoch = 0) {
   std::vector<uint8_t> out(static_cast<size_t>(set.ImageBytes()) * ids.size() + 1, 0xEE);
   MakeBatch(set, ids.data(), static_cast<int>(ids.size()), options, seed, epoch, out.data());
   EXPECT_EQ(out.back(), 0xEE) << "wrote past the end";
@@ -184,7 +186,8 @@ TEST(MakeBatch, CutoutPaintsAClippedSquareAndLeavesTheRest) {
       }
       if (!hit) continue;
       ++painted;
-      x0 = std::min(x0, i % 9), x1 = std::max(x1, i % 9), y0 = std::min(y0, i / 9), y1 = std::max(y1, i / 9);
+      x0 = std::min(x0, i % 9), x1 = std::max(x1, i % 9), y0 = std::min(y0, i / 9),
+      y1 = std::max(y1, i / 9);
     }
     ASSERT_EQ(painted, (x1 - x0 + 1) * (y1 - y0 + 1));
     ASSERT_LE(x1 - x0, 3);

@@ -44,8 +44,9 @@ std::string ErrorOf(Body body) {
   return "";
 }
 
-#define EXPECT_ERROR(statement, text) \
-  EXPECT_NE(::ftt::ErrorOf([&] { statement; }).find(text), std::string::npos) << ::ftt::ErrorOf([&] { statement; })
+#define EXPECT_ERROR(statement, text)                                         \
+  EXPECT_NE(::ftt::ErrorOf([&] { statement; }).find(text), std::string::npos) \
+      << ::ftt::ErrorOf([&] { statement; })
 
 // An environment variable, restored at the end.
 class ScopedEnv {

@@ -25,7 +25,8 @@ Dataset SmallShapes() {
 }
 
 NetworkSpec TinySpec(const Dataset& data, const std::string& name = "tiny-cnn") {
-  return ResolveNetwork(name, {}, {data.train.height, data.train.width, data.train.channels}, data.classes);
+  return ResolveNetwork(name, {}, {data.train.height, data.train.width, data.train.channels},
+                        data.classes);
 }
 
 TrainConfig TinyTraining() {
@@ -40,9 +41,11 @@ TrainConfig TinyTraining() {
 
 // A genotype that has every primitive.
 constexpr char kEveryOp[] =
-    "normal_0=[('sep_conv_3x3', 0, 2), ('sep_conv_5x5', 1, 2), ('dil_conv_3x3', 0, 3), ('dil_conv_5x5', 2, 3), "
+    "normal_0=[('sep_conv_3x3', 0, 2), ('sep_conv_5x5', 1, 2), ('dil_conv_3x3', 0, 3), "
+    "('dil_conv_5x5', 2, 3), "
     "('max_pool_3x3', 1, 4), ('avg_pool_3x3', 3, 4), ('none', 0, 5), ('skip_connect', 4, 5)], "
-    "reduce_1=[('relu_conv_bn_3x3', 0, 2), ('relu_conv_bn_5x5', 1, 2), ('conv_1x1', 1, 3), ('skip_connect', 0, 3), "
+    "reduce_1=[('relu_conv_bn_3x3', 0, 2), ('relu_conv_bn_5x5', 1, 2), ('conv_1x1', 1, 3), "
+    "('skip_connect', 0, 3), "
     "('max_pool_3x3', 0, 4), ('avg_pool_3x3', 1, 4), ('none', 2, 5), ('none', 0, 5)]";
 
 Program EveryOpNetwork() {
@@ -77,7 +80,8 @@ TEST(TrainTest, LossFallsAlongTheGradient) {
   const Program program = EveryOpNetwork();
   const ImageSet images = Noise(program.InputShape(), 32);
   ParamStore params(4);
-  TrainExecutor executor(*backend, params, InputCoding({0.5f, 0.5f, 0.5f}, {0.25f, 0.25f, 0.25f}, 8), {});
+  TrainExecutor executor(*backend, params,
+                         InputCoding({0.5f, 0.5f, 0.5f}, {0.25f, 0.25f, 0.25f}, 8), {});
   std::vector<uint32_t> ids(32);
   const TrainBatch batch{32, images.pixels.data(), images.labels.data(), ids.data(), 0};
   double first = 0, last = 0;
@@ -99,7 +103,8 @@ TEST(TrainTest, RefAndCpuAgreeOnAStep) {
   for (const char* name : {"ref", "cpu"}) {
     const auto backend = MakeBackend(name, 2);
     ParamStore params(4);
-    TrainExecutor executor(*backend, params, InputCoding({0.5f, 0.5f, 0.5f}, {0.25f, 0.25f, 0.25f}, 8), {});
+    TrainExecutor executor(*backend, params,
+                           InputCoding({0.5f, 0.5f, 0.5f}, {0.25f, 0.25f, 0.25f}, 8), {});
     const TrainBatch batch{4, images.pixels.data(), images.labels.data(), ids.data(), 3};
     LaneSpec faulty;
     faulty.faults = &faults;
@@ -116,7 +121,8 @@ TEST(TrainTest, RefAndCpuAgreeOnAStep) {
     difference += std::pow(gradients[0][i] - gradients[1][i], 2);
     norm += std::pow(gradients[0][i], 2);
   }
-  // statistics may differ in the last bit, and a code that rounds the other way echoes through the network
+  // statistics may differ in the last bit, and a code that rounds the other way echoes through the
+  // network
   EXPECT_LT(std::sqrt(difference / norm), 0.1);
 }
 
@@ -125,8 +131,9 @@ TEST(DeployTest, CpuEqualsRefForEveryFaultModelWhateverTheBatchLanesAndThreads) 
   const ImageSet images = Noise(program.InputShape(), 9);
   const auto ref = MakeRefBackend();
   const DeployModel model = FreshModel(*ref, program, images);
-  for (const char* text : {"none", "mibb:1e-3", "mibb:1e-3,sites=conv,linear", "ibf-feature:1e-3", "ibf-weight:1e-2",
-                           "adsaf:0.08", "adsaf-bit:0.02", "stuck-feature:1e-3", "gauss-weight:0.1", "lane-stuck:0.01"}) {
+  for (const char* text : {"none", "mibb:1e-3", "mibb:1e-3,sites=conv,linear", "ibf-feature:1e-3",
+                           "ibf-weight:1e-2", "adsaf:0.08", "adsaf-bit:0.02", "stuck-feature:1e-3",
+                           "gauss-weight:0.1", "lane-stuck:0.01"}) {
     SCOPED_TRACE(text);
     const FaultSpec spec = ParseFaultSpec(text);
     EvaluateOptions options;
@@ -146,7 +153,8 @@ TEST(DeployTest, CpuEqualsRefForEveryFaultModelWhateverTheBatchLanesAndThreads) 
           for (size_t t = 0; t < got.trials.size(); ++t) {
             EXPECT_EQ(got.trials[t].correct, want.trials[t].correct) << batch << " " << lanes;
             EXPECT_EQ(got.trials[t].changed, want.trials[t].changed) << batch << " " << lanes;
-            EXPECT_EQ(got.trials[t].faults.delivered, want.trials[t].faults.delivered) << batch << " " << lanes;
+            EXPECT_EQ(got.trials[t].faults.delivered, want.trials[t].faults.delivered)
+                << batch << " " << lanes;
           }
         }
       }
@@ -165,35 +173,49 @@ TEST(DeployTest, CheckFindsADifference) {
    public:
     Wrong() : inner_(MakeRefBackend()) {}
     std::string_view Name() const override { return "wrong"; }
-    void Accumulate(const BatchDims& b, const WindowShape& s, const int8_t* x, WeightCodes* w, int32_t* a,
-                    ChannelStats* t) override { inner_->Accumulate(b, s, x, w, a, t); }
+    void Accumulate(const BatchDims& b, const WindowShape& s, const int8_t* x, WeightCodes* w,
+                    int32_t* a, ChannelStats* t) override {
+      inner_->Accumulate(b, s, x, w, a, t);
+    }
     void Quantize(const BatchDims& b, const Shape& s, int bits, const int32_t* a, const LaneNorm* n,
-                  const LaneFaults* f, int8_t* c, uint8_t* m) override { inner_->Quantize(b, s, bits, a, n, f, c, m); }
-    void Inject(const BatchDims& b, const Shape& s, const LaneFaults* f, int8_t* c) override { inner_->Inject(b, s, f, c); }
-    void AccumulateQuantize(const BatchDims& b, const WindowShape& s, int bits, const int8_t* x, WeightCodes* w,
-                            const LaneNorm& n, const LaneFaults* f, int8_t* c) override {
+                  const LaneFaults* f, int8_t* c, uint8_t* m) override {
+      inner_->Quantize(b, s, bits, a, n, f, c, m);
+    }
+    void Inject(const BatchDims& b, const Shape& s, const LaneFaults* f, int8_t* c) override {
+      inner_->Inject(b, s, f, c);
+    }
+    void AccumulateQuantize(const BatchDims& b, const WindowShape& s, int bits, const int8_t* x,
+                            WeightCodes* w, const LaneNorm& n, const LaneFaults* f,
+                            int8_t* c) override {
       inner_->AccumulateQuantize(b, s, bits, x, w, n, f, c);
       if (++calls_ == 4) c[5] = static_cast<int8_t>(c[5] ^ 1);
     }
-    void Add(const BatchDims& b, const Shape& s, int bits, const std::vector<SumInput>& i, bool d, int* e,
-             const LaneFaults* f, int8_t* c, uint8_t* m) override { inner_->Add(b, s, bits, i, d, e, f, c, m); }
-    void Concat(const BatchDims& b, const Shape& s, int bits, const std::vector<SumInput>& i, const int* e,
-                const LaneFaults* f, int8_t* c) override { inner_->Concat(b, s, bits, i, e, f, c); }
-    void GlobalSum(const BatchDims& b, const Shape& s, bool r, const int8_t* x, int32_t* a) override {
+    void Add(const BatchDims& b, const Shape& s, int bits, const std::vector<SumInput>& i, bool d,
+             int* e, const LaneFaults* f, int8_t* c, uint8_t* m) override {
+      inner_->Add(b, s, bits, i, d, e, f, c, m);
+    }
+    void Concat(const BatchDims& b, const Shape& s, int bits, const std::vector<SumInput>& i,
+                const int* e, const LaneFaults* f, int8_t* c) override {
+      inner_->Concat(b, s, bits, i, e, f, c);
+    }
+    void GlobalSum(const BatchDims& b, const Shape& s, bool r, const int8_t* x,
+                   int32_t* a) override {
       inner_->GlobalSum(b, s, r, x, a);
     }
-    void Linear(const BatchDims& b, int in, int out, const int8_t* x, const WeightCodes& w, const float* u,
-                const float* bias, const uint8_t* k, float* l) override { inner_->Linear(b, in, out, x, w, u, bias, k, l); }
-    void NormBackward(const BatchDims&, const Shape&, const int32_t*, const LaneNorm*, const float*, const uint8_t*,
-                      float*, float*, float*) override {}
-    void WindowBackward(const BatchDims&, const WindowShape&, const int8_t*, const int*, WeightCodes*, const float*,
-                        float*, bool, float*) override {}
-    void SumBackward(const BatchDims&, const Shape&, const SumInput&, int, const uint8_t*, const float*, float*,
-                     bool) override {}
-    void GlobalSumBackward(const BatchDims&, const Shape&, bool, const int8_t*, const uint8_t*, const float*, float*,
-                           bool) override {}
-    void LinearBackward(const BatchDims&, int, int, const int8_t*, const float*, const WeightCodes&, const uint8_t*,
-                        float, const float*, float*, float*, float*) override {}
+    void Linear(const BatchDims& b, int in, int out, const int8_t* x, const WeightCodes& w,
+                const float* u, const float* bias, const uint8_t* k, float* l) override {
+      inner_->Linear(b, in, out, x, w, u, bias, k, l);
+    }
+    void NormBackward(const BatchDims&, const Shape&, const int32_t*, const LaneNorm*, const float*,
+                      const uint8_t*, float*, float*, float*) override {}
+    void WindowBackward(const BatchDims&, const WindowShape&, const int8_t*, const int*,
+                        WeightCodes*, const float*, float*, bool, float*) override {}
+    void SumBackward(const BatchDims&, const Shape&, const SumInput&, int, const uint8_t*,
+                     const float*, float*, bool) override {}
+    void GlobalSumBackward(const BatchDims&, const Shape&, bool, const int8_t*, const uint8_t*,
+                           const float*, float*, bool) override {}
+    void LinearBackward(const BatchDims&, int, int, const int8_t*, const float*, const WeightCodes&,
+                        const uint8_t*, float, const float*, float*, float*, float*) override {}
 
    private:
     std::unique_ptr<Backend> inner_;

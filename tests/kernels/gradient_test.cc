@@ -1,7 +1,9 @@
-// Backward passes against finite differences, where the forward pass is smooth; straight-through rules directly.
+// Backward passes against finite differences, where the forward pass is smooth; straight-through
+// rules directly.
 //
-// Convolutions, sums and the classifier are linear in each operand, so that a central difference over one code is exact.
-// Batch norm is differentiated over accumulators that are large enough for a step to be small.
+// Convolutions, sums and the classifier are linear in each operand, so that a central difference
+// over one code is exact. Batch norm is differentiated over accumulators that are large enough for
+// a step to be small.
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -21,7 +23,8 @@ class GradientTest : public ::testing::TestWithParam<const char*> {
   BatchDims dims_{2, 3, ids_.data()};
 };
 
-// Codes in [-60, 60] at a distance of more than 2 from 0, so that no step crosses a ReLU or saturates.
+// Codes in [-60, 60] at a distance of more than 2 from 0, so that no step crosses a ReLU or
+// saturates.
 std::vector<int8_t> SafeCodes(Operands& operands, int64_t n) {
   std::vector<int8_t> codes(static_cast<size_t>(n));
   for (int8_t& c : codes) {
@@ -31,7 +34,8 @@ std::vector<int8_t> SafeCodes(Operands& operands, int64_t n) {
   return codes;
 }
 
-double Dot(const std::vector<float>& g, const std::vector<int32_t>& acc, int lanes, const std::vector<int>& exponents) {
+double Dot(const std::vector<float>& g, const std::vector<int32_t>& acc, int lanes,
+           const std::vector<int>& exponents) {
   double total = 0;
   const size_t per_lane = acc.size() / static_cast<size_t>(lanes);
   for (size_t i = 0; i < acc.size(); ++i) {
@@ -46,7 +50,8 @@ TEST_P(GradientTest, ConvolutionMatchesFiniteDifferences) {
     const BatchDims dims{2, 1, ids_.data()};
     std::vector<int8_t> x = SafeCodes(operands_, 2 * c.shape.in.Elements());
     WeightCodes w;
-    w.n = c.shape.out.c * c.shape.conv.kernel * c.shape.conv.kernel * c.shape.in.c / c.shape.conv.groups;
+    w.n = c.shape.out.c * c.shape.conv.kernel * c.shape.conv.kernel * c.shape.in.c /
+          c.shape.conv.groups;
     w.exponent = -6;
     w.codes = SafeCodes(operands_, w.n);
     const std::vector<float> g = operands_.Floats(2 * c.shape.out.Elements());
@@ -59,9 +64,12 @@ TEST_P(GradientTest, ConvolutionMatchesFiniteDifferences) {
       return Dot(g, acc, 2, y_exponents);
     };
     std::vector<float> gx(x.size()), gw(static_cast<size_t>(w.n));
-    backend_->WindowBackward(dims, c.shape, x.data(), x_exponents.data(), &w, g.data(), gx.data(), false, gw.data());
+    backend_->WindowBackward(dims, c.shape, x.data(), x_exponents.data(), &w, g.data(), gx.data(),
+                             false, gw.data());
     for (int probe = 0; probe < 12; ++probe) {
-      const size_t i = probe == 0 ? 0 : (probe == 1 ? x.size() - 1 : operands_.Below(static_cast<uint32_t>(x.size())));
+      const size_t i = probe == 0 ? 0
+                                  : (probe == 1 ? x.size() - 1
+                                                : operands_.Below(static_cast<uint32_t>(x.size())));
       const int8_t old = x[i];
       x[i] = static_cast<int8_t>(old + 1);
       const double up = loss();
@@ -72,7 +80,10 @@ TEST_P(GradientTest, ConvolutionMatchesFiniteDifferences) {
       EXPECT_NEAR(gx[i], (up - down) / step, 1e-4 * (1 + std::fabs(gx[i]))) << c.name << " x " << i;
     }
     for (int probe = 0; probe < 12; ++probe) {
-      const size_t i = probe == 0 ? 0 : (probe == 1 ? gw.size() - 1 : operands_.Below(static_cast<uint32_t>(gw.size())));
+      const size_t i =
+          probe == 0
+              ? 0
+              : (probe == 1 ? gw.size() - 1 : operands_.Below(static_cast<uint32_t>(gw.size())));
       const int8_t old = w.codes[i];
       w.codes[i] = static_cast<int8_t>(old + 1);
       const double up = loss();
@@ -90,8 +101,8 @@ TEST_P(GradientTest, MaxPoolFollowsTheMaximumAndAverageSharesByValidTaps) {
     if (!c.shape.pool) continue;
     const BatchDims dims{1, 1, ids_.data()};
     const bool average = c.shape.pool_kind == PoolKind::kAverage;
-    // An average moves by an even number of codes, so that ties round alike, when an input moves by twice a multiple of
-    // all tap counts. The step leads away from zero: no ReLU is crossed.
+    // An average moves by an even number of codes, so that ties round alike, when an input moves by
+    // twice a multiple of all tap counts. The step leads away from zero: no ReLU is crossed.
     const int magnitude = average ? 72 : 1;
     std::vector<int8_t> x = SafeCodes(operands_, c.shape.in.Elements());
     for (int8_t& v : x) v = average ? static_cast<int8_t>(v > 0 ? 40 + v / 4 : -40 + v / 4) : v;
@@ -103,10 +114,13 @@ TEST_P(GradientTest, MaxPoolFollowsTheMaximumAndAverageSharesByValidTaps) {
     };
     std::vector<float> gx(x.size());
     const int zero = 0;
-    backend_->WindowBackward(dims, c.shape, x.data(), &zero, nullptr, g.data(), gx.data(), false, nullptr);
+    backend_->WindowBackward(dims, c.shape, x.data(), &zero, nullptr, g.data(), gx.data(), false,
+                             nullptr);
     const double base = loss();
     for (int probe = 0; probe < 20; ++probe) {
-      const size_t i = probe == 0 ? 0 : (probe == 1 ? x.size() - 1 : operands_.Below(static_cast<uint32_t>(x.size())));
+      const size_t i = probe == 0 ? 0
+                                  : (probe == 1 ? x.size() - 1
+                                                : operands_.Below(static_cast<uint32_t>(x.size())));
       const int8_t old = x[i];
       const int step = average && old < 0 ? -magnitude : magnitude;
       x[i] = static_cast<int8_t>(old + step);
@@ -122,7 +136,9 @@ TEST_P(GradientTest, MaxPoolFollowsTheMaximumAndAverageSharesByValidTaps) {
     double total = 0, want = 0;
     for (const float v : gx) total += v;
     for (const float v : g) want += v;
-    if (!c.shape.relu) EXPECT_NEAR(total, want, 1e-3) << c.name;  // gradient is neither lost nor made
+    if (!c.shape.relu) {  // gradient is neither lost nor made
+      EXPECT_NEAR(total, want, 1e-3) << c.name;
+    }
   }
 }
 
@@ -157,8 +173,8 @@ TEST_P(GradientTest, BatchNormMatchesFiniteDifferences) {
   };
   std::vector<float> grad = g, grad_gamma(5), grad_beta(5);
   const std::vector<LaneNorm> norms = {norm_of(0), norm_of(1)};
-  backend_->NormBackward(dims_, s, acc.data(), norms.data(), gamma.data(), nullptr, grad.data(), grad_gamma.data(),
-                         grad_beta.data());
+  backend_->NormBackward(dims_, s, acc.data(), norms.data(), gamma.data(), nullptr, grad.data(),
+                         grad_gamma.data(), grad_beta.data());
   for (const size_t i : {size_t{0}, size_t{7}, acc.size() / 2, acc.size() - 1}) {
     const int32_t step = 40'000;
     acc[i] += step;
@@ -178,7 +194,7 @@ TEST_P(GradientTest, SaturatedValuesPassNoGradient) {
   const BatchDims dims{1, 1, ids_.data()};
   std::vector<int32_t> acc(16, 0);
   acc[0] = 127;
-  acc[1] = 128;    // saturates
+  acc[1] = 128;  // saturates
   acc[14] = -128;
   acc[15] = -129;  // saturates
   LaneNorm norm;
@@ -190,7 +206,8 @@ TEST_P(GradientTest, SaturatedValuesPassNoGradient) {
   EXPECT_EQ(codes[1], 127);
   EXPECT_EQ(codes[15], -128);
   std::vector<float> grad(16, 1.0f), bias(16);
-  backend_->NormBackward(dims, s, acc.data(), &norm, nullptr, mask.data(), grad.data(), nullptr, bias.data());
+  backend_->NormBackward(dims, s, acc.data(), &norm, nullptr, mask.data(), grad.data(), nullptr,
+                         bias.data());
   for (size_t i = 0; i < 16; ++i) EXPECT_EQ(grad[i], i == 1 || i == 15 ? 0.0f : 1.0f) << i;
   EXPECT_EQ(bias[15], 0.0f);
   EXPECT_EQ(bias[14], 1.0f);
@@ -210,7 +227,8 @@ TEST_P(GradientTest, WeightsThatAFaultMovedGetNoGradientFromThatLane) {
   const BatchDims one{1, 1, ids_.data()};
   WeightCodes w1 = w;
   w1.packed.reset();
-  backend_->WindowBackward(one, s, x.data(), exponents, &w1, g.data(), nullptr, false, first.data());
+  backend_->WindowBackward(one, s, x.data(), exponents, &w1, g.data(), nullptr, false,
+                           first.data());
   EXPECT_FLOAT_EQ(both[4], first[4]);
   EXPECT_NE(both[3], first[3]);
 }

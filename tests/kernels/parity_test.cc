@@ -1,5 +1,5 @@
-// The CPU backend against the reference: forward bit for bit, backward within 1e-5 relative in norm (1e-2 where the CPU
-// computes gradients from bfloat16).
+// The CPU backend against the reference: forward bit for bit, backward within 1e-5 relative in norm
+// (1e-2 where the CPU computes gradients from bfloat16).
 #include <gtest/gtest.h>
 
 #include "faults/plan.h"
@@ -32,22 +32,27 @@ TEST_P(WindowParityTest, AccumulateIsExact) {
   const BatchDims dims{c.lanes, c.images, ids.data()};
   const int64_t copies = c.lanes * c.images;
   const std::vector<int8_t> x = operands.Codes(copies * c.shape.in.Elements());
-  WeightCodes w = MakeWeights(
-      operands, c.shape.out.c * c.shape.conv.kernel * c.shape.conv.kernel * c.shape.in.c / c.shape.conv.groups,
-      c.lanes, false);
+  WeightCodes w = MakeWeights(operands,
+                              c.shape.out.c * c.shape.conv.kernel * c.shape.conv.kernel *
+                                  c.shape.in.c / c.shape.conv.groups,
+                              c.lanes, false);
   WeightCodes w2 = w;
   const auto n = static_cast<size_t>(copies * c.shape.out.Elements());
   std::vector<int32_t> want(n, -1), got(n, -2);
-  std::vector<ChannelStats> want_stats(static_cast<size_t>(c.lanes * c.shape.out.c)), got_stats(want_stats.size());
+  std::vector<ChannelStats> want_stats(static_cast<size_t>(c.lanes * c.shape.out.c)),
+      got_stats(want_stats.size());
   ref_->Accumulate(dims, c.shape, x.data(), &w, want.data(), want_stats.data());
   cpu_->Accumulate(dims, c.shape, x.data(), &w2, got.data(), got_stats.data());
   EXPECT_EQ(want, got);
   for (size_t i = 0; i < want_stats.size(); ++i) {
     EXPECT_EQ(want_stats[i].min, got_stats[i].min) << i;
     EXPECT_EQ(want_stats[i].max, got_stats[i].max) << i;
-    const double scale = std::sqrt(want_stats[i].sum_squares * c.images * c.shape.out.h * c.shape.out.w) + 1;
+    const double scale =
+        std::sqrt(want_stats[i].sum_squares * c.images * c.shape.out.h * c.shape.out.w) + 1;
     EXPECT_NEAR(want_stats[i].sum, got_stats[i].sum, 1e-6 * scale) << i;
-    EXPECT_NEAR(want_stats[i].sum_squares, got_stats[i].sum_squares, 1e-6 * want_stats[i].sum_squares) << i;
+    EXPECT_NEAR(want_stats[i].sum_squares, got_stats[i].sum_squares,
+                1e-6 * want_stats[i].sum_squares)
+        << i;
   }
 }
 
@@ -57,9 +62,10 @@ TEST_P(WindowParityTest, DeployIsExactWithFaults) {
   const std::vector<uint32_t> ids = Ids(c.images);
   const BatchDims dims{c.lanes, c.images, ids.data()};
   const std::vector<int8_t> x = operands.Codes(c.lanes * c.images * c.shape.in.Elements());
-  WeightCodes w = MakeWeights(
-      operands, c.shape.out.c * c.shape.conv.kernel * c.shape.conv.kernel * c.shape.in.c / c.shape.conv.groups, 1,
-      false);
+  WeightCodes w = MakeWeights(operands,
+                              c.shape.out.c * c.shape.conv.kernel * c.shape.conv.kernel *
+                                  c.shape.in.c / c.shape.conv.groups,
+                              1, false);
   WeightCodes w2 = w;
   const LaneNorm norm = MakeNorm(operands, c.shape.out.c, c.shape.pool ? 1.2f : 0.003f, false);
   FaultSite site;
@@ -72,7 +78,8 @@ TEST_P(WindowParityTest, DeployIsExactWithFaults) {
   site.elements = c.shape.out.Elements();
   const FaultSpec spec = ParseFaultSpec("mibb:0.01+ibf-feature:0.02");
   const SiteFaults faults = PlanSite(spec, site, 8, 11);
-  std::vector<FaultCounts> want_counts(static_cast<size_t>(c.lanes)), got_counts(want_counts.size());
+  std::vector<FaultCounts> want_counts(static_cast<size_t>(c.lanes)),
+      got_counts(want_counts.size());
   std::vector<LaneFaults> want_faults, got_faults;
   for (int lane = 0; lane < c.lanes; ++lane) {
     const FaultMoment moment{static_cast<uint32_t>(lane)};
@@ -102,9 +109,10 @@ TEST_P(WindowParityTest, Backward) {
   const int64_t copies = c.lanes * c.images;
   const std::vector<int8_t> x = operands.Codes(copies * c.shape.in.Elements());
   const std::vector<float> grad_y = operands.Floats(copies * c.shape.out.Elements());
-  WeightCodes w = MakeWeights(
-      operands, c.shape.out.c * c.shape.conv.kernel * c.shape.conv.kernel * c.shape.in.c / c.shape.conv.groups,
-      c.lanes, true);
+  WeightCodes w = MakeWeights(operands,
+                              c.shape.out.c * c.shape.conv.kernel * c.shape.conv.kernel *
+                                  c.shape.in.c / c.shape.conv.groups,
+                              c.lanes, true);
   WeightCodes w2 = w;
   std::vector<int> exponents;
   for (int lane = 0; lane < c.lanes; ++lane) exponents.push_back(-5 + lane);
@@ -113,10 +121,10 @@ TEST_P(WindowParityTest, Backward) {
     std::vector<float> want_w(static_cast<size_t>(w.n), 0.25f), got_w(want_w.size(), 0.25f);
     float* want_wp = c.shape.pool ? nullptr : want_w.data();
     float* got_wp = c.shape.pool ? nullptr : got_w.data();
-    ref_->WindowBackward(dims, c.shape, x.data(), exponents.data(), &w, grad_y.data(), want_x.data(), accumulate,
-                         want_wp);
-    cpu_->WindowBackward(dims, c.shape, x.data(), exponents.data(), &w2, grad_y.data(), got_x.data(), accumulate,
-                         got_wp);
+    ref_->WindowBackward(dims, c.shape, x.data(), exponents.data(), &w, grad_y.data(),
+                         want_x.data(), accumulate, want_wp);
+    cpu_->WindowBackward(dims, c.shape, x.data(), exponents.data(), &w2, grad_y.data(),
+                         got_x.data(), accumulate, got_wp);
     EXPECT_LT(RelativeError(want_x, got_x), kGradientTolerance) << accumulate;
     EXPECT_LT(RelativeError(want_w, got_w), kGradientTolerance) << accumulate;
   }
@@ -132,13 +140,16 @@ TEST_F(ParityTest, QuantizeWithMaskOverChannelCounts) {
     const std::vector<uint32_t> ids = Ids(3);
     const BatchDims dims{2, 3, ids.data()};
     std::vector<int32_t> acc;
-    for (int64_t i = 0; i < 6 * s.Elements(); ++i) acc.push_back(static_cast<int32_t>(operands.Below(60000)) - 30000);
+    for (int64_t i = 0; i < 6 * s.Elements(); ++i)
+      acc.push_back(static_cast<int32_t>(operands.Below(60000)) - 30000);
     const std::vector<LaneNorm> norms = {MakeNorm(operands, channels, 0.006f, false),
                                          MakeNorm(operands, channels, 0.004f, false)};
     std::vector<int8_t> want(acc.size()), got(acc.size());
-    std::vector<uint8_t> want_mask(static_cast<size_t>(6 * MaskBytes(s.Elements()))), got_mask(want_mask.size());
+    std::vector<uint8_t> want_mask(static_cast<size_t>(6 * MaskBytes(s.Elements()))),
+        got_mask(want_mask.size());
     for (const int bits : {4, 8}) {
-      ref_->Quantize(dims, s, bits, acc.data(), norms.data(), nullptr, want.data(), want_mask.data());
+      ref_->Quantize(dims, s, bits, acc.data(), norms.data(), nullptr, want.data(),
+                     want_mask.data());
       cpu_->Quantize(dims, s, bits, acc.data(), norms.data(), nullptr, got.data(), got_mask.data());
       EXPECT_EQ(want, got) << channels;
       EXPECT_EQ(want_mask, got_mask) << channels;
@@ -152,14 +163,17 @@ TEST_F(ParityTest, AddConcatAndGlobalSum) {
     const Shape s{5, 3, channels};
     const std::vector<uint32_t> ids = Ids(3);
     const BatchDims dims{2, 3, ids.data()};
-    const std::vector<int8_t> x = operands.Codes(6 * s.Elements()), y = operands.Codes(6 * s.Elements());
+    const std::vector<int8_t> x = operands.Codes(6 * s.Elements()),
+                              y = operands.Codes(6 * s.Elements());
     for (const int gap : {0, 1, 5, 19, 25, -3}) {
       const int x_exponents[2] = {-4, -5}, y_exponents[2] = {-4 + gap, -5 + gap};
       for (const size_t parts : {0u, 1u, 2u}) {
-        std::vector<SumInput> inputs = {{x.data(), x_exponents, channels, false}, {y.data(), y_exponents, channels, true}};
+        std::vector<SumInput> inputs = {{x.data(), x_exponents, channels, false},
+                                        {y.data(), y_exponents, channels, true}};
         inputs.resize(parts);
         std::vector<int8_t> want(x.size(), 1), got(x.size(), 2);
-        std::vector<uint8_t> want_mask(static_cast<size_t>(6 * MaskBytes(s.Elements()))), got_mask(want_mask.size());
+        std::vector<uint8_t> want_mask(static_cast<size_t>(6 * MaskBytes(s.Elements()))),
+            got_mask(want_mask.size());
         int want_e[2] = {-3, -6}, got_e[2] = {-3, -6};
         for (const bool derive : {true, false}) {
           ref_->Add(dims, s, 8, inputs, derive, want_e, nullptr, want.data(), want_mask.data());
@@ -199,16 +213,18 @@ TEST_F(ParityTest, LinearForwardAndBackward) {
   std::vector<uint8_t> keep;
   for (int i = 0; i < 5 * in; ++i) keep.push_back(static_cast<uint8_t>(operands.Below(3) != 0));
   const float unit[2] = {0.01f, 0.02f};
-  for (const uint8_t* k : {static_cast<const uint8_t*>(nullptr), static_cast<const uint8_t*>(keep.data())}) {
+  for (const uint8_t* k :
+       {static_cast<const uint8_t*>(nullptr), static_cast<const uint8_t*>(keep.data())}) {
     std::vector<float> want(10 * out), got(10 * out);
     ref_->Linear(dims, in, out, x.data(), w, unit, bias.data(), k, want.data());
     cpu_->Linear(dims, in, out, x.data(), w, unit, bias.data(), k, got.data());
     EXPECT_EQ(want, got);
-    std::vector<float> want_x(10 * in), got_x(10 * in), want_w(in * out), got_w(in * out), want_b(out), got_b(out);
-    ref_->LinearBackward(dims, in, out, x.data(), unit, w, k, 1.25f, grad.data(), want_x.data(), want_w.data(),
-                         want_b.data());
-    cpu_->LinearBackward(dims, in, out, x.data(), unit, w, k, 1.25f, grad.data(), got_x.data(), got_w.data(),
-                         got_b.data());
+    std::vector<float> want_x(10 * in), got_x(10 * in), want_w(in * out), got_w(in * out),
+        want_b(out), got_b(out);
+    ref_->LinearBackward(dims, in, out, x.data(), unit, w, k, 1.25f, grad.data(), want_x.data(),
+                         want_w.data(), want_b.data());
+    cpu_->LinearBackward(dims, in, out, x.data(), unit, w, k, 1.25f, grad.data(), got_x.data(),
+                         got_w.data(), got_b.data());
     EXPECT_LT(RelativeError(want_x, got_x), kGradientTolerance);
     EXPECT_LT(RelativeError(want_w, got_w), kGradientTolerance);
     EXPECT_LT(RelativeError(want_b, got_b), kGradientTolerance);
@@ -223,13 +239,15 @@ TEST_F(ParityTest, NormBackward) {
       const std::vector<uint32_t> ids = Ids(9);
       const BatchDims dims{2, 9, ids.data()};
       std::vector<int32_t> acc;
-      for (int64_t i = 0; i < 18 * s.Elements(); ++i) acc.push_back(static_cast<int32_t>(operands.Below(800)) - 300);
+      for (int64_t i = 0; i < 18 * s.Elements(); ++i)
+        acc.push_back(static_cast<int32_t>(operands.Below(800)) - 300);
       const std::vector<LaneNorm> norms = {MakeNorm(operands, channels, 0.1f, batch_norm),
                                            MakeNorm(operands, channels, 0.1f, batch_norm)};
       const std::vector<float> gamma = operands.Floats(channels);
       const std::vector<uint8_t> mask = operands.Mask(18, s.Elements());
       std::vector<float> want = operands.Floats(18 * s.Elements()), got = want;
-      std::vector<float> want_g(static_cast<size_t>(channels)), want_b(want_g), got_g(want_g), got_b(want_g);
+      std::vector<float> want_g(static_cast<size_t>(channels)), want_b(want_g), got_g(want_g),
+          got_b(want_g);
       ref_->NormBackward(dims, s, acc.data(), norms.data(), gamma.data(), mask.data(), want.data(),
                          batch_norm ? want_g.data() : nullptr, want_b.data());
       cpu_->NormBackward(dims, s, acc.data(), norms.data(), gamma.data(), mask.data(), got.data(),
@@ -248,11 +266,13 @@ TEST_F(ParityTest, SumAndGlobalSumBackward) {
   const BatchDims dims{2, 3, ids.data()};
   const std::vector<int8_t> x = operands.Codes(6 * s.Elements()), part = operands.Codes(6 * 15 * 7);
   const std::vector<uint8_t> mask = operands.Mask(6, s.Elements()), pooled = operands.Mask(6, s.c);
-  const std::vector<float> grad = operands.Floats(6 * s.Elements()), grad_pooled = operands.Floats(6 * s.c);
+  const std::vector<float> grad = operands.Floats(6 * s.Elements()),
+                           grad_pooled = operands.Floats(6 * s.c);
   const int exponents[2] = {-4, -4};
   for (const bool accumulate : {false, true}) {
     for (const bool relu : {false, true}) {
-      std::vector<float> want(x.size(), 1), got(x.size(), 1), want_part(part.size(), 1), got_part(part.size(), 1);
+      std::vector<float> want(x.size(), 1), got(x.size(), 1), want_part(part.size(), 1),
+          got_part(part.size(), 1);
       const SumInput whole{x.data(), exponents, 20, relu}, slice{part.data(), exponents, 7, relu};
       ref_->SumBackward(dims, s, whole, 0, mask.data(), grad.data(), want.data(), accumulate);
       cpu_->SumBackward(dims, s, whole, 0, mask.data(), grad.data(), got.data(), accumulate);
@@ -260,8 +280,10 @@ TEST_F(ParityTest, SumAndGlobalSumBackward) {
       ref_->SumBackward(dims, s, slice, 13, nullptr, grad.data(), want_part.data(), accumulate);
       cpu_->SumBackward(dims, s, slice, 13, nullptr, grad.data(), got_part.data(), accumulate);
       EXPECT_EQ(want_part, got_part);
-      ref_->GlobalSumBackward(dims, s, relu, x.data(), pooled.data(), grad_pooled.data(), want.data(), accumulate);
-      cpu_->GlobalSumBackward(dims, s, relu, x.data(), pooled.data(), grad_pooled.data(), got.data(), accumulate);
+      ref_->GlobalSumBackward(dims, s, relu, x.data(), pooled.data(), grad_pooled.data(),
+                              want.data(), accumulate);
+      cpu_->GlobalSumBackward(dims, s, relu, x.data(), pooled.data(), grad_pooled.data(),
+                              got.data(), accumulate);
       EXPECT_LT(RelativeError(want, got), 1e-6);
     }
   }

@@ -54,7 +54,8 @@ inline WeightCodes MakeWeights(Operands& operands, int64_t n, int copies, bool k
   w.exponent = -6;
   w.codes = operands.Codes(n * copies);
   if (keep) {
-    for (int64_t i = 0; i < n * copies; ++i) w.keep.push_back(static_cast<uint8_t>(operands.Below(4) != 0));
+    for (int64_t i = 0; i < n * copies; ++i)
+      w.keep.push_back(static_cast<uint8_t>(operands.Below(4) != 0));
   }
   return w;
 }
@@ -77,6 +78,9 @@ struct WindowCase {
   const char* name;
   WindowShape shape;
   int images, lanes;
+
+  // For the names of test cases.
+  friend void PrintTo(const WindowCase& c, std::ostream* out) { *out << c.name; }
 };
 
 inline WindowShape MakeWindow(Shape in, int out_c, ConvParams conv, bool relu) {
@@ -85,7 +89,8 @@ inline WindowShape MakeWindow(Shape in, int out_c, ConvParams conv, bool relu) {
   s.conv = conv;
   s.relu = relu;
   const int reach = conv.dilation * (conv.kernel - 1) + 1;
-  s.out = {(in.h + 2 * conv.pad - reach) / conv.stride + 1, (in.w + 2 * conv.pad - reach) / conv.stride + 1, out_c};
+  s.out = {(in.h + 2 * conv.pad - reach) / conv.stride + 1,
+           (in.w + 2 * conv.pad - reach) / conv.stride + 1, out_c};
   return s;
 }
 
@@ -96,7 +101,8 @@ inline WindowShape MakePool(Shape in, PoolKind kind, ConvParams conv, bool relu)
   return s;
 }
 
-// Awkward sizes on purpose: channels 1, 3, 17, 20, maps that are not square, one image, several lanes.
+// Awkward sizes on purpose: channels 1, 3, 17, 20, maps that are not square, one image, several
+// lanes.
 inline std::vector<WindowCase> WindowCases() {
   const auto conv = [](int k, int stride, int dilation, int groups) {
     return ConvParams{k, stride, dilation * (k - 1) / 2, dilation, groups, 0};
@@ -118,7 +124,8 @@ inline std::vector<WindowCase> WindowCases() {
       {"depthwise5x5_dilated", MakeWindow({11, 7, 3}, 3, conv(5, 2, 2, 3), true), 2, 1},
       {"max_pool", MakePool({8, 8, 20}, PoolKind::kMax, conv(3, 1, 1, 1), false), 3, 2},
       {"max_pool_relu", MakePool({7, 9, 17}, PoolKind::kMax, conv(3, 2, 1, 1), true), 2, 2},
-      {"max_pool_2x2", MakePool({8, 8, 16}, PoolKind::kMax, ConvParams{2, 2, 0, 1, 1, 0}, true), 2, 1},
+      {"max_pool_2x2", MakePool({8, 8, 16}, PoolKind::kMax, ConvParams{2, 2, 0, 1, 1, 0}, true), 2,
+       1},
       {"average_pool", MakePool({8, 8, 20}, PoolKind::kAverage, conv(3, 1, 1, 1), false), 3, 2},
       {"average_pool_relu", MakePool({5, 3, 1}, PoolKind::kAverage, conv(3, 2, 1, 1), true), 1, 2},
   };
