@@ -50,7 +50,8 @@ void AddConfigOptions(CLI::App& app) {
 
 void AddBackendOptions(CLI::App& app, BackendOptions& o) {
   app.add_option("--backend", o.backend,
-                 "auto, cpu, ref (plain loops, slow); eval also takes check:A,B, which compares "
+                 "auto, cpu, cpu-f32 (gradients in float32 even where bfloat16 is faster), ref "
+                 "(plain loops, slow); eval also takes check:A,B, which compares "
                  "two bit for bit")
       ->take_last();
   app.add_option("--threads", o.threads, "Worker threads, 0: one per core; never changes a result")

@@ -40,7 +40,8 @@ void CheckSameConfig(const std::string& path, const std::string& have, const std
   }
 }
 
-// Whether nothing lies there but what a run leaves that was killed before its configuration was written.
+// Whether nothing lies there but what a run leaves that was killed before its configuration was
+// written.
 bool IsEmptyDir(const std::string& path) {
   for (const auto& entry : std::filesystem::directory_iterator(path)) {
     const std::string name = entry.path().filename();

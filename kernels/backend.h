@@ -151,9 +151,11 @@ class Backend {
 
 // Plain loops, the oracle; always built.
 std::unique_ptr<Backend> MakeRefBackend();
-// Vectorised, multi-threaded; threads = 0: one per core.
-std::unique_ptr<Backend> MakeCpuBackend(int threads);
-// "auto", "cpu" or "ref". Throws ftt::Error for anything else.
+// Vectorised, multi-threaded; threads = 0: one per core. Convolutions take the gradient of their
+// output in bfloat16 where the processor multiplies that faster (AVX512-BF16, AMX), unless told to
+// stay in float32; sums are float32 always.
+std::unique_ptr<Backend> MakeCpuBackend(int threads, bool float32_gradients = false);
+// "auto", "cpu", "cpu-f32" (float32 gradients) or "ref". Throws ftt::Error for anything else.
 std::unique_ptr<Backend> MakeBackend(const std::string& name, int threads);
 
 }  // namespace ftt

@@ -17,9 +17,10 @@ namespace ftt::cpu {
 
 class CpuBackend : public Backend {
  public:
-  explicit CpuBackend(int threads);
+  // With `float32_gradients` convolutions' gradients stay float32 even where bfloat16 is faster.
+  CpuBackend(int threads, bool float32_gradients);
 
-  std::string_view Name() const override { return "cpu"; }
+  std::string_view Name() const override { return float32_gradients_ ? "cpu-f32" : "cpu"; }
   int Threads() const override { return pool_.Threads(); }
   double ConvolutionSeconds() const override;
   void Accumulate(const BatchDims&, const WindowShape&, const int8_t* x, WeightCodes* weights,
@@ -127,7 +128,8 @@ class CpuBackend : public Backend {
   ConvEngine engine_;
   Depthwise depthwise_;
   std::vector<Worker> workers_;
-  GradPrecision precision_ = GradPrecision::kF32;
+  bool float32_gradients_;
+  GradPrecision precision_;
   AlignedBytes partial_;  // weight gradients of the tasks
 };
 

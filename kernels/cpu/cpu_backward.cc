@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "kernels/cpu/conv_bf16.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/packed_lanes.h"
 #include "kernels/quantize_math.h"
@@ -182,7 +181,8 @@ void CpuBackend::ConvBackwardTask(const WindowShape& s, const Task& t, const int
   const void* gy = grad_y + t.at * s.out.Elements();
   if (bf16) {
     w.grad_y.Resize(static_cast<int64_t>(shape.OutElements()) * 2);
-    FloatsToBf16(grad_y + t.at * s.out.Elements(), shape.OutElements(), w.grad_y.As<uint16_t>());
+    ops_.floats_to_bf16(grad_y + t.at * s.out.Elements(), t.images * s.out.Elements(),
+                        w.grad_y.As<uint16_t>());
     gy = w.grad_y.Data();
   }
   if (partial_w != nullptr) {
@@ -191,7 +191,7 @@ void CpuBackend::ConvBackwardTask(const WindowShape& s, const Task& t, const int
     if (Gathers(s)) codes = static_cast<const int8_t*>(PrepareInput(s, codes, t.images, w));
     w.acc.Resize(n * (bf16 ? 2 : 4));
     if (bf16) {
-      CodesToBf16(codes, shape.InElements(), s.relu, w.acc.As<uint16_t>());
+      ops_.to_bf16(codes, n, s.relu, w.acc.As<uint16_t>());
     } else {
       ops_.to_float(codes, n, s.relu, w.acc.As<float>());
     }

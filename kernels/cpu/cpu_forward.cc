@@ -37,7 +37,12 @@ struct PeriodStats {
 
 }  // namespace
 
-CpuBackend::CpuBackend(int threads) : ops_(GetElementwise()), pool_(threads) {
+CpuBackend::CpuBackend(int threads, bool float32_gradients)
+    : ops_(GetElementwise()),
+      pool_(threads),
+      float32_gradients_(float32_gradients),
+      precision_(engine_.HasFastBf16() && !float32_gradients ? GradPrecision::kBf16
+                                                             : GradPrecision::kF32) {
   for (int i = 0; i < pool_.Threads(); ++i) workers_.emplace_back(engine_);
 }
 

@@ -21,6 +21,10 @@ struct Elementwise {
   void (*relu_u8)(const int8_t* x, int64_t n, uint8_t* out);
   // out = relu ? max(x, 0) : x, as float
   void (*to_float)(const int8_t* x, int64_t n, bool relu, float* out);
+  // The same as bfloat16, which holds every code exactly.
+  void (*to_bf16)(const int8_t* x, int64_t n, bool relu, uint16_t* out);
+  // Rounds to nearest, ties to even; no NaN may be among the values.
+  void (*floats_to_bf16)(const float* x, int64_t n, uint16_t* out);
   // Per position of the period: sums of v, v^2, minimum, maximum. n is a multiple of C, not
   // necessarily of P. sum, sum_squares: [P] double, added to; min, max: [P], updated.
   void (*stats)(const int32_t* v, int64_t n, int period, double* sum, double* sum_squares,

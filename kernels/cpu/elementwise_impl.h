@@ -21,9 +21,61 @@ void ReluU8(const int8_t* x, int64_t n, uint8_t* out) {
   for (int64_t i = 0; i < n; ++i) out[i] = static_cast<uint8_t>(x[i] < 0 ? 0 : x[i]);
 }
 
+// Upper half of a float, rounded to nearest, ties to even. Shared with no other file: see above.
+uint16_t RoundToBf16(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+}
+
 void ToFloat(const int8_t* x, int64_t n, bool relu, float* out) {
-  const int8_t floor = relu ? 0 : -128;
-  for (int64_t i = 0; i < n; ++i) out[i] = static_cast<float>(x[i] < floor ? floor : x[i]);
+  int64_t i = 0;
+#if FTT_AVX512
+  const __m512i floor = _mm512_set1_epi32(relu ? 0 : -128);
+  for (; i + kVector <= n; i += kVector) {
+    const __m128i codes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(x + i));
+    const __m512i wide = _mm512_max_epi32(_mm512_cvtepi8_epi32(codes), floor);
+    _mm512_storeu_ps(out + i, _mm512_cvtepi32_ps(wide));
+  }
+#endif
+  const int low = relu ? 0 : -128;
+  for (; i < n; ++i) {
+    const int code = x[i];
+    out[i] = static_cast<float>(code > low ? code : low);
+  }
+}
+
+void ToBf16(const int8_t* x, int64_t n, bool relu, uint16_t* out) {
+  int64_t i = 0;
+#if FTT_AVX512
+  const __m512i floor = _mm512_set1_epi32(relu ? 0 : -128);
+  for (; i + kVector <= n; i += kVector) {
+    const __m128i codes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(x + i));
+    const __m512i wide = _mm512_max_epi32(_mm512_cvtepi8_epi32(codes), floor);
+    const __m512i bits = _mm512_srli_epi32(_mm512_castps_si512(_mm512_cvtepi32_ps(wide)), 16);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i), _mm512_cvtepi32_epi16(bits));
+  }
+#endif
+  const int low = relu ? 0 : -128;
+  for (; i < n; ++i) {
+    const int code = x[i];
+    out[i] = RoundToBf16(static_cast<float>(code > low ? code : low));
+  }
+}
+
+void ToBf16FromFloats(const float* x, int64_t n, uint16_t* out) {
+  int64_t i = 0;
+#if FTT_AVX512
+  const __m512i half = _mm512_set1_epi32(0x7fff), one = _mm512_set1_epi32(1);
+  for (; i + kVector <= n; i += kVector) {
+    const __m512i bits = _mm512_loadu_si512(x + i);
+    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), one);
+    const __m512i rounded = _mm512_add_epi32(_mm512_add_epi32(bits, half), odd);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i),
+                        _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16)));
+  }
+#endif
+  for (; i < n; ++i) out[i] = RoundToBf16(x[i]);
 }
 
 constexpr int kFlushRows = 64;  // float partial sums are short, so that they stay accurate
@@ -319,8 +371,8 @@ void PassGrad(const float* g, float scale, const int8_t* x, bool relu, const uin
 }  // namespace
 
 extern const Elementwise kTable;
-const Elementwise kTable = {FTT_ISA_NAME, ReluU8,           ToFloat,           Stats,
-                            Quantize,     NormBackwardSums, NormBackwardApply, SumMax,
-                            SumCodes,     PassGrad};
+const Elementwise kTable = {FTT_ISA_NAME,      ReluU8, ToFloat,  ToBf16,
+                            ToBf16FromFloats,  Stats,  Quantize, NormBackwardSums,
+                            NormBackwardApply, SumMax, SumCodes, PassGrad};
 
 }  // namespace ftt::cpu::FTT_ISA

@@ -10,6 +10,7 @@ namespace ftt::test {
 namespace {
 
 constexpr double kGradientTolerance = 1e-5;
+constexpr double kBf16Tolerance = 1e-2;
 
 class ParityTest : public ::testing::Test {
  protected:
@@ -113,20 +114,25 @@ TEST_P(WindowParityTest, Backward) {
                               c.shape.out.c * c.shape.conv.kernel * c.shape.conv.kernel *
                                   c.shape.in.c / c.shape.conv.groups,
                               c.lanes, true);
-  WeightCodes w2 = w;
   std::vector<int> exponents;
   for (int lane = 0; lane < c.lanes; ++lane) exponents.push_back(-5 + lane);
-  for (const bool accumulate : {false, true}) {
-    std::vector<float> want_x(x.size(), 0.5f), got_x(x.size(), 0.5f);
-    std::vector<float> want_w(static_cast<size_t>(w.n), 0.25f), got_w(want_w.size(), 0.25f);
-    float* want_wp = c.shape.pool ? nullptr : want_w.data();
-    float* got_wp = c.shape.pool ? nullptr : got_w.data();
-    ref_->WindowBackward(dims, c.shape, x.data(), exponents.data(), &w, grad_y.data(),
-                         want_x.data(), accumulate, want_wp);
-    cpu_->WindowBackward(dims, c.shape, x.data(), exponents.data(), &w2, grad_y.data(),
-                         got_x.data(), accumulate, got_wp);
-    EXPECT_LT(RelativeError(want_x, got_x), kGradientTolerance) << accumulate;
-    EXPECT_LT(RelativeError(want_w, got_w), kGradientTolerance) << accumulate;
+  const std::unique_ptr<Backend> cpu_f32 = MakeCpuBackend(2, /*float32_gradients=*/true);
+  for (Backend* cpu : {cpu_.get(), cpu_f32.get()}) {
+    const double tolerance = cpu == cpu_.get() ? kBf16Tolerance : kGradientTolerance;
+    WeightCodes w2 = w;
+    w2.packed.reset();
+    for (const bool accumulate : {false, true}) {
+      std::vector<float> want_x(x.size(), 0.5f), got_x(x.size(), 0.5f);
+      std::vector<float> want_w(static_cast<size_t>(w.n), 0.25f), got_w(want_w.size(), 0.25f);
+      float* want_wp = c.shape.pool ? nullptr : want_w.data();
+      float* got_wp = c.shape.pool ? nullptr : got_w.data();
+      ref_->WindowBackward(dims, c.shape, x.data(), exponents.data(), &w, grad_y.data(),
+                           want_x.data(), accumulate, want_wp);
+      cpu->WindowBackward(dims, c.shape, x.data(), exponents.data(), &w2, grad_y.data(),
+                          got_x.data(), accumulate, got_wp);
+      EXPECT_LT(RelativeError(want_x, got_x), tolerance) << cpu->Name() << " " << accumulate;
+      EXPECT_LT(RelativeError(want_w, got_w), tolerance) << cpu->Name() << " " << accumulate;
+    }
   }
 }
 
