@@ -149,4 +149,11 @@ void LanePlan::SetRecorder(FaultRecorder* recorder) {
   for (LaneFaults& f : feature_) f.recorder = recorder;
 }
 
+void CheckFaults(const Program& program, const FaultSpec& faults, int bits) {
+  if (faults.Empty()) return;
+  LaneSpec lane;
+  lane.faults = &faults;
+  LanePlan(program, {lane}, bits);
+}
+
 }  // namespace ftt

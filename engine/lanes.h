@@ -69,4 +69,8 @@ class LanePlan {
   FaultRecorder* recorder_ = nullptr;
 };
 
+// Throws ftt::Error if a fault's probability at one of the program's sites is below what the
+// samplers resolve.
+void CheckFaults(const Program& program, const FaultSpec& faults, int bits);
+
 }  // namespace ftt

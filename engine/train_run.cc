@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "core/signals.h"
 #include "engine/checkpoint.h"
+#include "engine/lanes.h"
 #include "engine/run_dir.h"
 
 namespace ftt {
@@ -147,6 +148,9 @@ TrainRunResult RunTraining(Backend& backend, const Dataset& data, const TrainRun
                            const TrainObserver& observer) {
   FTT_CHECK(config.checkpoint_minutes > 0, "checkpoint-minutes: {} is not positive",
             config.checkpoint_minutes);
+  const Program program = config.network.Build();
+  CheckFaults(program, config.train.faults, config.train.bits);
+  CheckFaults(program, config.eval_faults, config.train.bits);
   InstallSignalHandlers();
   return TrainRun(backend, data, config, observer).Run();
 }

@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/signals.h"
 #include "engine/checkpoint.h"
+#include "engine/lanes.h"
 #include "engine/networks/networks.h"
 #include "engine/run_dir.h"
 
@@ -170,6 +171,12 @@ SearchRunResult RunSearch(Backend& backend, const Dataset& data, const SearchRun
                           const SearchObserver& observer) {
   FTT_CHECK(config.checkpoint_minutes > 0, "checkpoint-minutes: {} is not positive",
             config.checkpoint_minutes);
+  // Rates grow with the operands of a site, and the smallest, the stem, is part of every network of
+  // the space.
+  CheckFaults(
+      BuildCellNetwork(WFttGenotype(), config.search.network,
+                       {data.train.height, data.train.width, data.train.channels}, data.classes),
+      config.search.faults, config.search.bits);
   InstallSignalHandlers();
   return SearchRun(backend, data, config, observer).Run();
 }
