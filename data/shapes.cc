@@ -112,8 +112,9 @@ void Painter::PaintBackground(const Colour& base) {
   }
   uint8_t* pixel = out_;
   for (int y = 0; y < kShapeSide; ++y) {
-    const auto& above = nodes[static_cast<size_t>(y / kCell)];
-    const auto& below = nodes[static_cast<size_t>(y / kCell + 1)];
+    const auto row = static_cast<size_t>(y / kCell);
+    const auto& above = nodes[row];
+    const auto& below = nodes[row + 1];
     const int fy = y % kCell;
     for (int x = 0; x < kShapeSide; ++x, pixel += 3) {
       const size_t i = static_cast<size_t>(x / kCell);
