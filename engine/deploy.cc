@@ -123,7 +123,7 @@ void DeployExecutor::Impl::RunLinear(size_t i) {
   const Op& op = model.program.ops[i];
   const auto in = static_cast<int>(ShapeOf(op.inputs[0].value).Elements());
   const std::vector<float> unit(static_cast<size_t>(dims.lanes), model.norms[i].unit);
-  logits.resize(static_cast<size_t>(dims.lanes * dims.images * model.program.classes));
+  logits.resize(static_cast<size_t>(int64_t{dims.lanes} * dims.images * model.program.classes));
   backend.Linear(dims, in, model.program.classes, Codes(op.inputs[0].value), weights[i],
                  unit.data(), model.norms[i].shift.data(), nullptr, logits.data());
   lanes->InjectLaneLogits(op.output, dims, model.program.classes, logits.data());
@@ -132,7 +132,7 @@ void DeployExecutor::Impl::RunLinear(size_t i) {
 void DeployExecutor::Impl::RunGlobalPool(size_t i) {
   const Op& op = model.program.ops[i];
   const Shape& s = ShapeOf(op.output);
-  sums.resize(static_cast<size_t>(dims.lanes * dims.images * s.c));
+  sums.resize(static_cast<size_t>(int64_t{dims.lanes} * dims.images * s.c));
   backend.GlobalSum(dims, ShapeOf(op.inputs[0].value), op.inputs[0].relu, Codes(op.inputs[0].value),
                     sums.data());
   const std::vector<LaneNorm> norms(static_cast<size_t>(dims.lanes), model.norms[i]);

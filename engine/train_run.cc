@@ -90,7 +90,10 @@ class TrainRun {
     file.SetMetadata("step", std::to_string(trainer_.Step()));
     file.SetMetadata("seed", std::to_string(config_.train.seed));
     if (model != nullptr) {
-      AddDeployment(config_.network, *model, data_.name, config_.train.faults.Text(), file);
+      // With coefficient 0 the faults were specified but never seen.
+      const bool faulty = config_.train.fault_loss_coeff > 0;
+      AddDeployment(config_.network, *model, data_.name,
+                    faulty ? config_.train.faults.Text() : FaultSpec().Text(), file);
     } else {
       file.SetMetadata("training_hash", fmt::format("{:016x}", program_.Hash()));
     }
