@@ -20,7 +20,8 @@ void Initialise(Param& p, uint64_t seed) {
   p.value.assign(n, ones ? 1.0f : 0.0f);
   const bool conv = p.info.kind == ParamKind::kConvWeight;
   if (!conv && p.info.kind != ParamKind::kLinearWeight) return;
-  const float fan_in = static_cast<float>(p.info.Elements() / p.info.shape[0]);
+  const int64_t operands = p.info.Elements() / p.info.shape[0];
+  const auto fan_in = static_cast<float>(operands);
   const float bound = conv ? std::sqrt(6.0f / fan_in) : 1.0f / std::sqrt(fan_in);
   PhiloxSequence draws(seed, Stream::kInit, HashName(p.info.name), static_cast<uint32_t>(n));
   for (float& w : p.value) w = (2.0f * draws.Uniform() - 1.0f) * bound;
