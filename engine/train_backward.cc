@@ -34,14 +34,15 @@ void TrainExecutor::Impl::BackwardOp(size_t i) {
   switch (op.kind) {
     case OpKind::kConv:
     case OpKind::kPool: {
+      NormGradient norm;
       backend.NormBackward(dims, ShapeOf(op.output), Acc(op.output), norms[i].data(),
                            ParamValue(op.gamma), Mask(op.output), Grad(op.output),
                            ParamGradient(op.gamma),
-                           ParamGradient(op.batch_norm ? op.beta : op.bias));
+                           ParamGradient(op.batch_norm ? op.beta : op.bias), &norm);
       const int input = op.inputs[0].value;
       float* target = GradTarget(input, &accumulate);
       backend.WindowBackward(dims, Window(op), Codes(input), Exponent(input),
-                             op.weight < 0 ? nullptr : &weights[i], Grad(op.output), target,
+                             op.weight < 0 ? nullptr : &weights[i], Grad(op.output), &norm, target,
                              accumulate, ParamGradient(op.weight));
       break;
     }

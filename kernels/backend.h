@@ -74,6 +74,17 @@ struct LaneNorm {
   float unit = 1;                    // 2^(exponent of one accumulator step)
 };
 
+// The gradient map behind a batch norm, on one lane: g -> fma(acc, q, fma(masked g, p, r)), arrays
+// indexed as the backend wants. It lets the convolution's backward pass apply the map on load.
+struct NormGradient {
+  struct Lane {
+    std::vector<float> p, q, r;
+  };
+  const int32_t* acc = nullptr;   // null: nothing is left to apply
+  const uint8_t* mask = nullptr;  // nullable
+  std::vector<Lane> lanes;
+};
+
 struct SumInput {
   const int8_t* codes = nullptr;
   const int* exponent = nullptr;  // [lanes]
@@ -123,17 +134,20 @@ class Backend {
                       const uint8_t* keep, float* logits) = 0;
 
   // --- backward ---
-  // In place: grad of the quantized output -> grad of the real convolution output. grad_gamma,
-  // grad_beta: [c], added to (null where the parameter does not exist; without batch norm grad_beta
-  // is the bias gradient). gamma: null means 1.
+  // grad of the quantized output -> grad of the real convolution output, in place; or, where
+  // `deferred` is given, perhaps as a map for the WindowBackward that follows (acc and mask must
+  // live until then). grad_gamma, grad_beta: [c], added to (null where the parameter does not
+  // exist; without batch norm grad_beta is the bias gradient). gamma: null means 1.
   virtual void NormBackward(const BatchDims&, const Shape&, const int32_t* acc,
                             const LaneNorm* norms, const float* gamma, const uint8_t* mask,
-                            float* grad, float* grad_gamma, float* grad_beta) = 0;
-  // grad_x: written, or added to when `accumulate`; null when not wanted. grad_w: added to, [n];
-  // null for pools. x_exponent: [lanes].
+                            float* grad, float* grad_gamma, float* grad_beta,
+                            NormGradient* deferred) = 0;
+  // grad_y: before `norm` (nullable), which is applied first. grad_x: written, or added to when
+  // `accumulate`; null when not wanted. grad_w: added to, [n]; null for pools. x_exponent: [lanes].
   virtual void WindowBackward(const BatchDims&, const WindowShape&, const int8_t* x,
                               const int* x_exponent, WeightCodes* weights, const float* grad_y,
-                              float* grad_x, bool accumulate, float* grad_w) = 0;
+                              const NormGradient* norm, float* grad_x, bool accumulate,
+                              float* grad_w) = 0;
   // grad_x (+)= mask * relu'(x) * grad_y for one input of an Add; for Concat: the input's channel
   // slice.
   virtual void SumBackward(const BatchDims&, const Shape&, const SumInput&, int channel_offset,

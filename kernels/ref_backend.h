@@ -46,10 +46,10 @@ class RefBackend : public Backend {
               const float* unit, const float* bias, const uint8_t* keep, float* logits) override;
   void NormBackward(const BatchDims&, const Shape&, const int32_t* acc, const LaneNorm* norms,
                     const float* gamma, const uint8_t* mask, float* grad, float* grad_gamma,
-                    float* grad_beta) override;
+                    float* grad_beta, NormGradient* deferred) override;
   void WindowBackward(const BatchDims&, const WindowShape&, const int8_t* x, const int* x_exponent,
-                      WeightCodes* weights, const float* grad_y, float* grad_x, bool accumulate,
-                      float* grad_w) override;
+                      WeightCodes* weights, const float* grad_y, const NormGradient* norm,
+                      float* grad_x, bool accumulate, float* grad_w) override;
   void SumBackward(const BatchDims&, const Shape&, const SumInput&, int channel_offset,
                    const uint8_t* mask, const float* grad_y, float* grad_x,
                    bool accumulate) override;

@@ -2,6 +2,7 @@
 // range, 0 where a value saturated.
 #include <cstring>
 
+#include "core/error.h"
 #include "kernels/ref_backend.h"
 
 namespace ftt {
@@ -94,7 +95,9 @@ void PoolBackwardAt(const WindowShape& s, const int8_t* x, int oy, int ox, int c
 
 void RefBackend::NormBackward(const BatchDims& b, const Shape& s, const int32_t* acc,
                               const LaneNorm* norms, const float* gamma, const uint8_t* mask,
-                              float* grad, float* grad_gamma, float* grad_beta) {
+                              float* grad, float* grad_gamma, float* grad_beta,
+                              NormGradient* deferred) {
+  if (deferred != nullptr) *deferred = {};
   const int64_t n = s.Elements();
   const double count = static_cast<double>(b.images) * s.h * s.w;
   for (int lane = 0; lane < b.lanes; ++lane) {
@@ -118,7 +121,10 @@ void RefBackend::NormBackward(const BatchDims& b, const Shape& s, const int32_t*
 
 void RefBackend::WindowBackward(const BatchDims& b, const WindowShape& s, const int8_t* x,
                                 const int* x_exponent, WeightCodes* weights, const float* grad_y,
-                                float* grad_x, bool accumulate, float* grad_w) {
+                                const NormGradient* norm, float* grad_x, bool accumulate,
+                                float* grad_w) {
+  FTT_CHECK(norm == nullptr || norm->acc == nullptr,
+            "ref backend: gradient map of another backend");
   const int64_t in = s.in.Elements(), out = s.out.Elements();
   if (grad_x != nullptr && !accumulate) {
     std::memset(grad_x, 0, sizeof(float) * static_cast<size_t>(b.lanes * b.images * in));

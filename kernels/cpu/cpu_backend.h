@@ -42,10 +42,10 @@ class CpuBackend : public Backend {
               const float* unit, const float* bias, const uint8_t* keep, float* logits) override;
   void NormBackward(const BatchDims&, const Shape&, const int32_t* acc, const LaneNorm* norms,
                     const float* gamma, const uint8_t* mask, float* grad, float* grad_gamma,
-                    float* grad_beta) override;
+                    float* grad_beta, NormGradient* deferred) override;
   void WindowBackward(const BatchDims&, const WindowShape&, const int8_t* x, const int* x_exponent,
-                      WeightCodes* weights, const float* grad_y, float* grad_x, bool accumulate,
-                      float* grad_w) override;
+                      WeightCodes* weights, const float* grad_y, const NormGradient* norm,
+                      float* grad_x, bool accumulate, float* grad_w) override;
   void SumBackward(const BatchDims&, const Shape&, const SumInput&, int channel_offset,
                    const uint8_t* mask, const float* grad_y, float* grad_x,
                    bool accumulate) override;
@@ -113,8 +113,12 @@ class CpuBackend : public Backend {
   AlignedPart Align(const SumInput* in, int lane, int aligned, int64_t at, int64_t n,
                     AlignedBytes& scratch) const;
   void ConvBackwardTask(const WindowShape& s, const Task& t, const int8_t* x,
-                        const WeightCodes& weights, const float* grad_y, float* grad_x,
-                        bool accumulate, float* partial_w, Worker& w);
+                        const WeightCodes& weights, const float* grad_y, const NormGradient* norm,
+                        float* grad_x, bool accumulate, float* partial_w, Worker& w);
+  const float* RawGradient(const Task& t, const Shape& s, const float* grad,
+                           const NormGradient* norm, Worker& w) const;
+  const uint16_t* RawGradientBf16(const Task& t, const Shape& s, const float* grad,
+                                  const NormGradient* norm, Worker& w) const;
   void PassInputGradient(const WindowShape& s, const Task& t, const int8_t* x, float unit,
                          bool accumulate, const Worker& w, float* grad_x) const;
   void ReduceWeightGradient(const WindowShape& s, const std::vector<Task>& tasks, int lane,
@@ -138,7 +142,9 @@ void InjectImage(const LaneFaults* faults, int lane, uint32_t image, const Shape
                  uint8_t* mask, FaultCounts* counts);
 
 // Pools of one image (kernels/cpu/pool.cc): int8 codes to int32, and gradients added to gx.
-void PoolForward(const WindowShape& s, const int8_t* x, int32_t* acc);
-void PoolBackward(const WindowShape& s, const int8_t* x, const float* grad_y, float* grad_x);
+void PoolForward(const Elementwise& ops, const WindowShape& s, const int8_t* x, int32_t* acc,
+                 AlignedBytes& scratch);
+void PoolBackward(const Elementwise& ops, const WindowShape& s, const int8_t* x,
+                  const float* grad_y, float* grad_x, AlignedBytes& scratch);
 
 }  // namespace ftt::cpu

@@ -15,16 +15,22 @@ struct PeriodSums {
   explicit PeriodSums(size_t period) : g(period), gx(period) {}
 };
 
-// Coefficients of grad = acc * q + grad * p + r for one lane.
-struct ApplyCoefficients {
-  std::vector<float> p, q, r;
-};
+NormCoefficients Pointers(const NormGradient::Lane& lane) {
+  return {lane.p.data(), lane.q.data(), lane.r.data()};
+}
+
+// The share of a task's images of a mask with rows of MaskBytes(n), or null.
+const uint8_t* MaskRow(const uint8_t* mask, int64_t image, int64_t n) {
+  return mask == nullptr ? nullptr : mask + image * MaskBytes(n);
+}
 
 }  // namespace
 
 void CpuBackend::NormBackward(const BatchDims& b, const Shape& s, const int32_t* acc,
                               const LaneNorm* norms, const float* gamma, const uint8_t* mask,
-                              float* grad, float* grad_gamma, float* grad_beta) {
+                              float* grad, float* grad_gamma, float* grad_beta,
+                              NormGradient* deferred) {
+  if (deferred != nullptr) *deferred = {};
   const int64_t n = s.Elements();
   const int period = ChannelPeriod(s.c);
   const bool batch_norm = !norms[0].mean.empty();
@@ -51,8 +57,8 @@ void CpuBackend::NormBackward(const BatchDims& b, const Shape& s, const int32_t*
     for (int i = 0; i < t.images; ++i) {
       const int64_t image = t.at + i;
       ops_.norm_backward_sums(acc + image * n, n, period, xscale[lane].data(), xshift[lane].data(),
-                              mask == nullptr ? nullptr : mask + image * MaskBytes(n),
-                              grad + image * n, partial[at].g.data(), partial[at].gx.data());
+                              MaskRow(mask, image, n), grad + image * n, partial[at].g.data(),
+                              partial[at].gx.data());
     }
   });
   const auto channels = static_cast<size_t>(s.c);
@@ -65,8 +71,9 @@ void CpuBackend::NormBackward(const BatchDims& b, const Shape& s, const int32_t*
     }
   }
   const double count = static_cast<double>(b.images) * s.h * s.w;
-  std::vector<ApplyCoefficients> apply(static_cast<size_t>(b.lanes));
-  for (size_t lane = 0; lane < apply.size(); ++lane) {
+  NormGradient map{acc, mask, std::vector<NormGradient::Lane>(static_cast<size_t>(b.lanes))};
+  for (size_t lane = 0; lane < map.lanes.size(); ++lane) {
+    NormGradient::Lane& to = map.lanes[lane];
     for (size_t c = 0; c < channels; ++c) {
       if (grad_beta != nullptr) grad_beta[c] += static_cast<float>(sum_g[lane * channels + c]);
       if (grad_gamma != nullptr) grad_gamma[c] += static_cast<float>(sum_gx[lane * channels + c]);
@@ -76,16 +83,57 @@ void CpuBackend::NormBackward(const BatchDims& b, const Shape& s, const int32_t*
       const float scale = norms[lane].inv_std[c] * (gamma == nullptr ? 1.0f : gamma[c]);
       const auto mean_g = static_cast<float>(sum_g[lane * channels + c] / count);
       const auto mean_gx = static_cast<float>(sum_gx[lane * channels + c] / count);
-      apply[lane].p.push_back(scale);
-      apply[lane].q.push_back(-scale * mean_gx * xscale[lane][j]);
-      apply[lane].r.push_back(-scale * (mean_g + mean_gx * xshift[lane][j]));
+      to.p.push_back(scale);
+      to.q.push_back(-scale * mean_gx * xscale[lane][j]);
+      to.r.push_back(-scale * (mean_g + mean_gx * xshift[lane][j]));
     }
   }
+  if (deferred != nullptr) {
+    *deferred = std::move(map);
+    return;
+  }
   ForTasks(tasks, nullptr, [&](size_t, const Task& t, Worker&, FaultCounts*) {
-    const ApplyCoefficients& k = apply[static_cast<size_t>(t.lane)];
-    ops_.norm_backward_apply(acc + t.at * n, t.images * n, period, k.p.data(), k.q.data(),
-                             k.r.data(), grad + t.at * n);
+    for (int64_t image = t.at; image < t.at + t.images; ++image) {
+      ops_.norm_backward_apply(acc + image * n, n, period,
+                               Pointers(map.lanes[static_cast<size_t>(t.lane)]),
+                               MaskRow(mask, image, n), grad + image * n, grad + image * n);
+    }
   });
+}
+
+// Gradient of a task's raw outputs: in place, or through the map into the worker's scratch.
+const float* CpuBackend::RawGradient(const Task& t, const Shape& s, const float* grad,
+                                     const NormGradient* norm, Worker& w) const {
+  const int64_t n = s.Elements();
+  if (norm == nullptr || norm->acc == nullptr) return grad + t.at * n;
+  const NormGradient::Lane& lane = norm->lanes[static_cast<size_t>(t.lane)];
+  w.grad_y.Resize(t.images * n * 4);
+  for (int i = 0; i < t.images; ++i) {
+    const int64_t at = (t.at + i) * n;
+    ops_.norm_backward_apply(norm->acc + at, n, static_cast<int>(lane.p.size()), Pointers(lane),
+                             MaskRow(norm->mask, t.at + i, n), grad + at,
+                             w.grad_y.As<float>() + i * n);
+  }
+  return w.grad_y.As<float>();
+}
+
+// The same as bfloat16.
+const uint16_t* CpuBackend::RawGradientBf16(const Task& t, const Shape& s, const float* grad,
+                                            const NormGradient* norm, Worker& w) const {
+  const int64_t n = s.Elements();
+  w.grad_y.Resize(t.images * n * 2);
+  auto* out = w.grad_y.As<uint16_t>();
+  if (norm == nullptr || norm->acc == nullptr) {
+    ops_.floats_to_bf16(grad + t.at * n, t.images * n, out);
+    return out;
+  }
+  const NormGradient::Lane& lane = norm->lanes[static_cast<size_t>(t.lane)];
+  for (int i = 0; i < t.images; ++i) {
+    const int64_t at = (t.at + i) * n;
+    ops_.norm_backward_bf16(norm->acc + at, n, static_cast<int>(lane.p.size()), Pointers(lane),
+                            MaskRow(norm->mask, t.at + i, n), grad + at, out + i * n);
+  }
+  return out;
 }
 
 // Without batch norm: masks the gradient in place and sums it into the bias gradient (nullable).
@@ -155,13 +203,14 @@ void CpuBackend::PassInputGradient(const WindowShape& s, const Task& t, const in
 }
 
 void CpuBackend::ConvBackwardTask(const WindowShape& s, const Task& t, const int8_t* x,
-                                  const WeightCodes& weights, const float* grad_y, float* grad_x,
-                                  bool accumulate, float* partial_w, Worker& w) {
+                                  const WeightCodes& weights, const float* grad_y,
+                                  const NormGradient* norm, float* grad_x, bool accumulate,
+                                  float* partial_w, Worker& w) {
   const ConvShape shape = DenseShape(s, t.images);
   const auto& packed = *static_cast<const PackedLanes*>(weights.packed.get());
   if (IsDepthwise(s)) {
     const DepthwiseShape depthwise = ToDepthwise(s, t.images);
-    const float* gy = grad_y + t.at * s.out.Elements();
+    const float* gy = RawGradient(t, s.out, grad_y, norm, w);
     if (partial_w != nullptr) {
       const KernelTimer timer(w);
       depthwise_.BackwardWeights(depthwise, x + t.at * s.in.Elements(), s.relu, gy, partial_w,
@@ -178,13 +227,8 @@ void CpuBackend::ConvBackwardTask(const WindowShape& s, const Task& t, const int
     return;
   }
   const bool bf16 = precision_ == GradPrecision::kBf16;
-  const void* gy = grad_y + t.at * s.out.Elements();
-  if (bf16) {
-    w.grad_y.Resize(static_cast<int64_t>(shape.OutElements()) * 2);
-    ops_.floats_to_bf16(grad_y + t.at * s.out.Elements(), t.images * s.out.Elements(),
-                        w.grad_y.As<uint16_t>());
-    gy = w.grad_y.Data();
-  }
+  const void* gy = bf16 ? static_cast<const void*>(RawGradientBf16(t, s.out, grad_y, norm, w))
+                        : RawGradient(t, s.out, grad_y, norm, w);
   if (partial_w != nullptr) {
     const auto n = static_cast<int64_t>(shape.InElements());
     const int8_t* codes = x + t.at * s.in.Elements();
@@ -236,15 +280,18 @@ void CpuBackend::ReduceWeightGradient(const WindowShape& s, const std::vector<Ta
 
 void CpuBackend::WindowBackward(const BatchDims& b, const WindowShape& s, const int8_t* x,
                                 const int* x_exponent, WeightCodes* weights, const float* grad_y,
-                                float* grad_x, bool accumulate, float* grad_w) {
+                                const NormGradient* norm, float* grad_x, bool accumulate,
+                                float* grad_w) {
   const std::vector<Task> tasks = Cut(b, std::max(s.in.Elements(), s.out.Elements()));
   if (s.pool) {
     if (grad_x == nullptr) return;
-    ForTasks(tasks, nullptr, [&](size_t, const Task& t, Worker&, FaultCounts*) {
-      for (int64_t image = t.at; image < t.at + t.images; ++image) {
-        float* gx = grad_x + image * s.in.Elements();
+    ForTasks(tasks, nullptr, [&](size_t, const Task& t, Worker& w, FaultCounts*) {
+      const float* gy = RawGradient(t, s.out, grad_y, norm, w);
+      for (int i = 0; i < t.images; ++i) {
+        const int64_t at = (t.at + i) * s.in.Elements();
+        float* gx = grad_x + at;
         if (!accumulate) std::memset(gx, 0, static_cast<size_t>(s.in.Elements()) * sizeof(float));
-        PoolBackward(s, x + image * s.in.Elements(), grad_y + image * s.out.Elements(), gx);
+        PoolBackward(ops_, s, x + at, gy + i * s.out.Elements(), gx, w.x);
       }
     });
     return;
@@ -258,7 +305,7 @@ void CpuBackend::WindowBackward(const BatchDims& b, const WindowShape& s, const 
   if (grad_w != nullptr) partial_.Resize(padded * static_cast<int64_t>(tasks.size()) * 4);
   auto* partial = partial_.As<float>();
   ForTasks(tasks, nullptr, [&](size_t i, const Task& t, Worker& w, FaultCounts*) {
-    ConvBackwardTask(s, t, x, *weights, grad_y, grad_x, accumulate,
+    ConvBackwardTask(s, t, x, *weights, grad_y, norm, grad_x, accumulate,
                      grad_w == nullptr ? nullptr : partial + static_cast<int64_t>(i) * padded, w);
   });
   for (int lane = 0; grad_w != nullptr && lane < b.lanes; ++lane) {

@@ -150,7 +150,7 @@ void CpuBackend::ConvTask(const WindowShape& s, const int8_t* x, const WeightCod
                           int lane, int images, int32_t* acc, Worker& w) {
   if (s.pool) {
     for (int i = 0; i < images; ++i)
-      PoolForward(s, x + i * s.in.Elements(), acc + i * s.out.Elements());
+      PoolForward(ops_, s, x + i * s.in.Elements(), acc + i * s.out.Elements(), w.x);
     return;
   }
   const auto& packed = *static_cast<const PackedLanes*>(weights.packed.get());

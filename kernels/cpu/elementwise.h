@@ -15,6 +15,14 @@ inline constexpr int kVector = 16;
 // Smallest multiple of C and of kVector.
 int ChannelPeriod(int channels);
 
+// Of one lane, per position of the period: the gradient of a convolution's output behind a batch
+// norm is fma(acc, q, fma(g, p, r)).
+struct NormCoefficients {
+  const float *p, *q, *r;
+};
+
+inline constexpr uint8_t kNoTap = 255;  // of a maximum pool's output that has seen no tap yet
+
 struct Elementwise {
   const char* isa;
   // out = max(x, 0)
@@ -33,14 +41,16 @@ struct Elementwise {
   // the range.
   void (*quantize)(const int32_t* acc, int64_t n, int period, const float* scale,
                    const float* shift, int low, int high, int8_t* codes, uint8_t* mask);
-  // grad is zeroed where the mask (nullable) has a 0; sums of g and of g * fma(acc, xscale, xshift)
-  // are added to [P].
+  // Sums of g and of g * fma(acc, xscale, xshift) are added to [P]; g is grad, or 0 where the mask
+  // (nullable) has a 0.
   void (*norm_backward_sums)(const int32_t* acc, int64_t n, int period, const float* xscale,
-                             const float* xshift, const uint8_t* mask, float* grad, double* sum_g,
-                             double* sum_gx);
-  // grad = fma(acc, q, fma(grad, p, r))
-  void (*norm_backward_apply)(const int32_t* acc, int64_t n, int period, const float* p,
-                              const float* q, const float* r, float* grad);
+                             const float* xshift, const uint8_t* mask, const float* grad,
+                             double* sum_g, double* sum_gx);
+  // out = fma(acc, q, fma(g, p, r)) with the same g; out may be grad. Then the same as bfloat16.
+  void (*norm_backward_apply)(const int32_t* acc, int64_t n, int period, const NormCoefficients&,
+                              const uint8_t* mask, const float* grad, float* out);
+  void (*norm_backward_bf16)(const int32_t* acc, int64_t n, int period, const NormCoefficients&,
+                             const uint8_t* mask, const float* grad, uint16_t* out);
   // max |sum_k part_k << shift_k| over n elements, and the sum's codes rounded from `shift`; parts
   // 1 or 2 (y null).
   int32_t (*sum_max)(const int8_t* x, int x_shift, bool x_relu, const int8_t* y, int y_shift,
@@ -51,6 +61,19 @@ struct Elementwise {
   // gx (+)= mask * (relu ? x > 0 : 1) * g * scale; mask nullable.
   void (*pass_grad)(const float* g, float scale, const int8_t* x, bool relu, const uint8_t* mask,
                     int64_t n, bool accumulate, float* gx);
+
+  // --- pools, a run of n elements of one tap at a time ---
+  // best = max(best, x)
+  void (*max_codes)(const int8_t* x, int64_t n, int8_t* best);
+  // Where x > best, or arg is still kNoTap: best = x, arg = tap.
+  void (*first_max)(const int8_t* x, int64_t n, uint8_t tap, int8_t* best, uint8_t* arg);
+  // gx += g where arg is this tap.
+  void (*route_grad)(const float* g, const uint8_t* arg, uint8_t tap, int64_t n, float* gx);
+  // sums += relu ? max(x, 0) : x
+  void (*add_codes)(const int8_t* x, int64_t n, bool relu, int16_t* sums);
+  void (*widen_codes)(const int8_t* x, int64_t n, int32_t* out);
+  // out = sums / taps, rounded to nearest, ties to even; |sums| <= 128 * taps.
+  void (*average_sums)(const int16_t* sums, int64_t n, int taps, int32_t* out);
 };
 
 // The best table for this machine.

@@ -14,18 +14,14 @@
 #define FTT_AVX512 0
 #endif
 
+#include "kernels/cpu/elementwise_norm.h"
+#include "kernels/cpu/elementwise_pool.h"
+
 namespace ftt::cpu::FTT_ISA {
 namespace {
 
 void ReluU8(const int8_t* x, int64_t n, uint8_t* out) {
   for (int64_t i = 0; i < n; ++i) out[i] = static_cast<uint8_t>(x[i] < 0 ? 0 : x[i]);
-}
-
-// Upper half of a float, rounded to nearest, ties to even. Shared with no other file: see above.
-uint16_t RoundToBf16(float value) {
-  uint32_t bits;
-  std::memcpy(&bits, &value, sizeof bits);
-  return static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
 
 void ToFloat(const int8_t* x, int64_t n, bool relu, float* out) {
@@ -66,61 +62,11 @@ void ToBf16(const int8_t* x, int64_t n, bool relu, uint16_t* out) {
 void ToBf16FromFloats(const float* x, int64_t n, uint16_t* out) {
   int64_t i = 0;
 #if FTT_AVX512
-  const __m512i half = _mm512_set1_epi32(0x7fff), one = _mm512_set1_epi32(1);
   for (; i + kVector <= n; i += kVector) {
-    const __m512i bits = _mm512_loadu_si512(x + i);
-    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), one);
-    const __m512i rounded = _mm512_add_epi32(_mm512_add_epi32(bits, half), odd);
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i),
-                        _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16)));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i), RoundToBf16(_mm512_loadu_ps(x + i)));
   }
 #endif
   for (; i < n; ++i) out[i] = RoundToBf16(x[i]);
-}
-
-constexpr int kFlushRows = 64;  // float partial sums are short, so that they stay accurate
-
-void StatsBlock(const int32_t* v, int64_t rows, int period, int j, double* sum, double* sum_squares,
-                int32_t* min, int32_t* max) {
-  float s[kVector] = {}, q[kVector] = {};
-  int32_t lo[kVector], hi[kVector];
-  std::memcpy(lo, min + j, sizeof lo);
-  std::memcpy(hi, max + j, sizeof hi);
-  for (int64_t r = 0; r < rows; ++r) {
-    const int32_t* row = v + r * period + j;
-    for (int k = 0; k < kVector; ++k) {
-      const auto f = static_cast<float>(row[k]);
-      s[k] += f;
-      q[k] += f * f;
-      lo[k] = row[k] < lo[k] ? row[k] : lo[k];
-      hi[k] = row[k] > hi[k] ? row[k] : hi[k];
-    }
-  }
-  for (int k = 0; k < kVector; ++k) {
-    sum[j + k] += s[k];
-    sum_squares[j + k] += q[k];
-  }
-  std::memcpy(min + j, lo, sizeof lo);
-  std::memcpy(max + j, hi, sizeof hi);
-}
-
-void Stats(const int32_t* v, int64_t n, int period, double* sum, double* sum_squares, int32_t* min,
-           int32_t* max) {
-  const int64_t rows = n / period;
-  for (int64_t r = 0; r < rows; r += kFlushRows) {
-    const int64_t count = std::min<int64_t>(kFlushRows, rows - r);
-    for (int j = 0; j < period; j += kVector) {
-      StatsBlock(v + r * period, count, period, j, sum, sum_squares, min, max);
-    }
-  }
-  for (int64_t i = rows * period; i < n; ++i) {
-    const auto j = i - rows * period;
-    const auto f = static_cast<float>(v[i]);
-    sum[j] += f;
-    sum_squares[j] += double{f} * f;
-    min[j] = std::min(min[j], v[i]);
-    max[j] = std::max(max[j], v[i]);
-  }
 }
 
 bool QuantizeOne(int32_t acc, float scale, float shift, float low, float high, int8_t* code) {
@@ -184,97 +130,6 @@ void Quantize(const int32_t* acc, int64_t n, int period, const float* scale, con
 #endif
   if (i < n)
     QuantizeTail(acc, i, static_cast<int>(n - i), scale + j, shift + j, low, high, codes, mask);
-}
-
-#if FTT_AVX512
-void NormSumsBlock(const int32_t* acc, int64_t rows, int period, int j, const float* xscale,
-                   const float* xshift, const uint8_t* mask, float* grad, double* sum_g,
-                   double* sum_gx) {
-  const __m512 xs = _mm512_loadu_ps(xscale + j), xo = _mm512_loadu_ps(xshift + j);
-  __m512 sg = _mm512_setzero_ps(), sx = _mm512_setzero_ps();
-  for (int64_t r = 0; r < rows; ++r) {
-    const int64_t i = r * period + j;
-    __m512 g = _mm512_loadu_ps(grad + i);
-    if (mask != nullptr) {
-      __mmask16 bits;
-      std::memcpy(&bits, mask + i / 8, sizeof bits);
-      if (bits != 0xFFFF) {
-        g = _mm512_maskz_mov_ps(bits, g);
-        _mm512_storeu_ps(grad + i, g);
-      }
-    }
-    const __m512 xhat = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_loadu_si512(acc + i)), xs, xo);
-    sg = _mm512_add_ps(sg, g);
-    sx = _mm512_fmadd_ps(g, xhat, sx);
-  }
-  float s[kVector], q[kVector];
-  _mm512_storeu_ps(s, sg);
-  _mm512_storeu_ps(q, sx);
-  for (int k = 0; k < kVector; ++k) {
-    sum_g[j + k] += s[k];
-    sum_gx[j + k] += q[k];
-  }
-}
-#else
-uint32_t LoadMaskBits(const uint8_t* mask, int64_t i, int count) {
-  if (mask == nullptr) return 0xFFFFFFFFu;
-  uint32_t bits = 0;
-  for (int b = 0; b * 8 < count; ++b) bits |= static_cast<uint32_t>(mask[i / 8 + b]) << (8 * b);
-  return bits;
-}
-
-void NormSumsBlock(const int32_t* acc, int64_t rows, int period, int j, const float* xscale,
-                   const float* xshift, const uint8_t* mask, float* grad, double* sum_g,
-                   double* sum_gx) {
-  float s[kVector] = {}, q[kVector] = {};
-  for (int64_t r = 0; r < rows; ++r) {
-    const int64_t i = r * period + j;
-    const uint32_t bits = LoadMaskBits(mask, i, kVector);
-    if ((bits & 0xFFFF) != 0xFFFF) {
-      for (int k = 0; k < kVector; ++k) grad[i + k] = ((bits >> k) & 1) != 0 ? grad[i + k] : 0.0f;
-    }
-    for (int k = 0; k < kVector; ++k) {
-      const float xhat = static_cast<float>(acc[i + k]) * xscale[j + k] + xshift[j + k];
-      s[k] += grad[i + k];
-      q[k] += grad[i + k] * xhat;
-    }
-  }
-  for (int k = 0; k < kVector; ++k) {
-    sum_g[j + k] += s[k];
-    sum_gx[j + k] += q[k];
-  }
-}
-#endif
-
-void NormBackwardSums(const int32_t* acc, int64_t n, int period, const float* xscale,
-                      const float* xshift, const uint8_t* mask, float* grad, double* sum_g,
-                      double* sum_gx) {
-  const int64_t rows = n / period;
-  for (int64_t r = 0; r < rows; r += kFlushRows) {
-    const int64_t count = std::min<int64_t>(kFlushRows, rows - r);
-    const int64_t at = r * period;
-    for (int j = 0; j < period; j += kVector) {
-      NormSumsBlock(acc + at, count, period, j, xscale, xshift,
-                    mask == nullptr ? nullptr : mask + at / 8, grad + at, sum_g, sum_gx);
-    }
-  }
-  for (int64_t i = rows * period; i < n; ++i) {
-    const auto j = i - rows * period;
-    if (mask != nullptr && ((mask[i / 8] >> (i % 8)) & 1) == 0) grad[i] = 0;
-    sum_g[j] += grad[i];
-    sum_gx[j] += double{grad[i]} * (static_cast<float>(acc[i]) * xscale[j] + xshift[j]);
-  }
-}
-
-void NormBackwardApply(const int32_t* acc, int64_t n, int period, const float* p, const float* q,
-                       const float* r, float* grad) {
-  for (int64_t at = 0; at < n; at += period) {
-    const auto count = static_cast<int>(std::min<int64_t>(period, n - at));
-    const int32_t* a = acc + at;
-    float* g = grad + at;
-    for (int j = 0; j < count; ++j)
-      g[j] = std::fmaf(static_cast<float>(a[j]), q[j], std::fmaf(g[j], p[j], r[j]));
-  }
 }
 
 struct Parts {
@@ -371,8 +226,12 @@ void PassGrad(const float* g, float scale, const int8_t* x, bool relu, const uin
 }  // namespace
 
 extern const Elementwise kTable;
-const Elementwise kTable = {FTT_ISA_NAME,      ReluU8, ToFloat,  ToBf16,
-                            ToBf16FromFloats,  Stats,  Quantize, NormBackwardSums,
-                            NormBackwardApply, SumMax, SumCodes, PassGrad};
+const Elementwise kTable = {FTT_ISA_NAME,     ReluU8,           ToFloat,
+                            ToBf16,           ToBf16FromFloats, Stats,
+                            Quantize,         NormBackwardSums, NormBackwardApply,
+                            NormBackwardBf16, SumMax,           SumCodes,
+                            PassGrad,         MaxCodes,         FirstMax,
+                            RouteGrad,        AddCodes,         WidenCodes,
+                            AverageSums};
 
 }  // namespace ftt::cpu::FTT_ISA

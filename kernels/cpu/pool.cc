@@ -1,6 +1,6 @@
-// Pools over NHWC maps: the inner loop runs over channels.
+// Pools over NHWC maps. A tap of a whole row of outputs is one run of elements at stride 1, so that
+// the passes over it do not depend on the number of channels; at larger strides it is one pixel.
 #include <algorithm>
-#include <cmath>
 #include <vector>
 
 #include "kernels/cpu/cpu_backend.h"
@@ -9,99 +9,113 @@
 namespace ftt::cpu {
 namespace {
 
-// Calls body(input pixel, tap number) for the valid taps of an output pixel, in row order; returns
-// their count.
+// Output pixels [first, last) of a row whose input pixel for this tap lies inside the map.
+struct Span {
+  int first, last;
+};
+
+Span ValidOutputs(const WindowShape& s, int kx) {
+  Span span{0, s.out.w};
+  while (span.first < span.last && InputIndex(s, span.first, kx) < 0) ++span.first;
+  while (span.last > span.first && InputIndex(s, span.last - 1, kx) >= s.in.w) --span.last;
+  return span;
+}
+
+// Calls body(tap, element in the output row, element in the input map, elements) for each run of
+// each valid tap of one output row, taps in row order.
 template <typename Body>
-int ForTaps(const WindowShape& s, int oy, int ox, const Body& body) {
-  int taps = 0;
-  for (int ky = 0; ky < s.conv.kernel; ++ky) {
-    const int iy = InputIndex(s, oy, ky);
+void ForRuns(const WindowShape& s, int oy, const Body& body) {
+  const int64_t c = s.in.c;
+  for (int tap = 0; tap < s.conv.kernel * s.conv.kernel; ++tap) {
+    const int iy = InputIndex(s, oy, tap / s.conv.kernel), kx = tap % s.conv.kernel;
     if (iy < 0 || iy >= s.in.h) continue;
-    for (int kx = 0; kx < s.conv.kernel; ++kx) {
-      const int ix = InputIndex(s, ox, kx);
-      if (ix < 0 || ix >= s.in.w) continue;
-      body(int64_t{iy} * s.in.w + ix, ky * s.conv.kernel + kx);
-      ++taps;
+    const Span span = ValidOutputs(s, kx);
+    const int step = s.conv.stride == 1 ? span.last - span.first : 1;
+    for (int ox = span.first; ox < span.last; ox += step) {
+      body(tap, ox * c, (int64_t{iy} * s.in.w + InputIndex(s, ox, kx)) * c, step * c);
     }
+  }
+}
+
+// Valid taps of the outputs of one row, [out.w].
+std::vector<int> CountTaps(const WindowShape& s, int oy) {
+  std::vector<int> taps(static_cast<size_t>(s.out.w));
+  for (int tap = 0; tap < s.conv.kernel * s.conv.kernel; ++tap) {
+    const int iy = InputIndex(s, oy, tap / s.conv.kernel);
+    if (iy < 0 || iy >= s.in.h) continue;
+    const Span span = ValidOutputs(s, tap % s.conv.kernel);
+    for (int ox = span.first; ox < span.last; ++ox) ++taps[static_cast<size_t>(ox)];
   }
   return taps;
 }
 
-void MaxPixel(const WindowShape& s, const int8_t* x, int oy, int ox, int floor, int32_t* out) {
-  std::fill_n(out, s.out.c, floor);
-  ForTaps(s, oy, ox, [&](int64_t pixel, int) {
-    const int8_t* in = x + pixel * s.in.c;
-    for (int c = 0; c < s.out.c; ++c) out[c] = std::max<int32_t>(out[c], in[c]);
-  });
-}
-
-void AveragePixel(const WindowShape& s, const int8_t* x, int oy, int ox, int floor, int32_t* out) {
-  std::fill_n(out, s.out.c, 0);
-  const int taps = ForTaps(s, oy, ox, [&](int64_t pixel, int) {
-    const int8_t* in = x + pixel * s.in.c;
-    for (int c = 0; c < s.out.c; ++c) out[c] += std::max<int32_t>(in[c], floor);
-  });
-  // float division is exact enough to round right: |sum| <= 128 * taps, and quotients at a distance
-  // of 1 / (2 taps) from a tie are told apart from it
-  const auto divisor = static_cast<float>(taps);
-  for (int c = 0; c < s.out.c; ++c) {
-    out[c] = static_cast<int32_t>(std::nearbyint(static_cast<float>(out[c]) / divisor));
+// Calls body(element in the row, elements, taps) for maximal runs of outputs with equally many
+// taps.
+template <typename Body>
+void ForEqualTaps(const std::vector<int>& taps, int channels, const Body& body) {
+  for (size_t first = 0; first < taps.size();) {
+    size_t last = first;
+    while (last < taps.size() && taps[last] == taps[first]) ++last;
+    body(static_cast<int64_t>(first) * channels, static_cast<int64_t>(last - first) * channels,
+         taps[first]);
+    first = last;
   }
-}
-
-void MaxGradPixel(const WindowShape& s, const int8_t* x, int oy, int ox, const float* g, float* gx,
-                  std::vector<int8_t>& best, std::vector<int16_t>& arg) {
-  std::fill(best.begin(), best.end(), int8_t{-128});
-  std::fill(arg.begin(), arg.end(), int16_t{-1});
-  int8_t* top = best.data();
-  int16_t* at = arg.data();
-  ForTaps(s, oy, ox, [&](int64_t pixel, int tap) {
-    const int8_t* in = x + pixel * s.in.c;
-    for (int c = 0; c < s.out.c; ++c) {
-      const bool better = in[c] > top[c] || at[c] < 0;
-      at[c] = better ? static_cast<int16_t>(tap) : at[c];
-      top[c] = better ? in[c] : top[c];
-    }
-  });
-  ForTaps(s, oy, ox, [&](int64_t pixel, int tap) {
-    float* out = gx + pixel * s.in.c;
-    for (int c = 0; c < s.out.c; ++c)
-      out[c] += at[c] == tap && (!s.relu || top[c] > 0) ? g[c] : 0.0f;
-  });
 }
 
 }  // namespace
 
-void PoolForward(const WindowShape& s, const int8_t* x, int32_t* acc) {
-  const int floor = s.relu ? 0 : -128;
-  for (int oy = 0; oy < s.out.h; ++oy) {
-    for (int ox = 0; ox < s.out.w; ++ox, acc += s.out.c) {
-      if (s.pool_kind == PoolKind::kMax) {
-        MaxPixel(s, x, oy, ox, floor, acc);
-      } else {
-        AveragePixel(s, x, oy, ox, floor, acc);
-      }
+void PoolForward(const Elementwise& ops, const WindowShape& s, const int8_t* x, int32_t* acc,
+                 AlignedBytes& scratch) {
+  const int64_t row = int64_t{s.out.w} * s.out.c;
+  scratch.Resize(row * 2);
+  for (int oy = 0; oy < s.out.h; ++oy, acc += row) {
+    if (s.pool_kind == PoolKind::kMax) {
+      auto* best = scratch.As<int8_t>();
+      std::fill_n(best, row, s.relu ? int8_t{0} : int8_t{-128});
+      ForRuns(s, oy, [&](int, int64_t to, int64_t from, int64_t n) {
+        ops.max_codes(x + from, n, best + to);
+      });
+      ops.widen_codes(best, row, acc);
+      continue;
     }
+    auto* sums = scratch.As<int16_t>();
+    std::fill_n(sums, row, int16_t{0});
+    ForRuns(s, oy, [&](int, int64_t to, int64_t from, int64_t n) {
+      ops.add_codes(x + from, n, s.relu, sums + to);
+    });
+    ForEqualTaps(CountTaps(s, oy), s.out.c, [&](int64_t at, int64_t n, int taps) {
+      ops.average_sums(sums + at, n, taps, acc + at);
+    });
   }
 }
 
-void PoolBackward(const WindowShape& s, const int8_t* x, const float* grad_y, float* grad_x) {
-  std::vector<int8_t> best(static_cast<size_t>(s.out.c));
-  std::vector<int16_t> arg(static_cast<size_t>(s.out.c));
-  for (int oy = 0; oy < s.out.h; ++oy) {
-    for (int ox = 0; ox < s.out.w; ++ox, grad_y += s.out.c) {
-      if (s.pool_kind == PoolKind::kMax) {
-        MaxGradPixel(s, x, oy, ox, grad_y, grad_x, best, arg);
-        continue;
-      }
-      const int taps = ForTaps(s, oy, ox, [](int64_t, int) {});
-      const float share = 1.0f / static_cast<float>(taps);
-      ForTaps(s, oy, ox, [&](int64_t pixel, int) {
-        const int8_t* in = x + pixel * s.in.c;
-        float* out = grad_x + pixel * s.in.c;
-        for (int c = 0; c < s.out.c; ++c) out[c] += !s.relu || in[c] > 0 ? grad_y[c] * share : 0.0f;
+void PoolBackward(const Elementwise& ops, const WindowShape& s, const int8_t* x,
+                  const float* grad_y, float* grad_x, AlignedBytes& scratch) {
+  const int64_t row = int64_t{s.out.w} * s.out.c;
+  scratch.Resize(row * 4);
+  for (int oy = 0; oy < s.out.h; ++oy, grad_y += row) {
+    if (s.pool_kind == PoolKind::kMax) {
+      auto* best = scratch.As<int8_t>();
+      auto* arg = scratch.As<uint8_t>() + row;
+      // A maximum that ReLU cuts off belongs to no tap: only codes above 0 then count as better.
+      std::fill_n(best, row, int8_t{0});
+      std::fill_n(arg, row, s.relu ? uint8_t{kNoTap - 1} : kNoTap);
+      ForRuns(s, oy, [&](int tap, int64_t to, int64_t from, int64_t n) {
+        ops.first_max(x + from, n, static_cast<uint8_t>(tap), best + to, arg + to);
       });
+      ForRuns(s, oy, [&](int tap, int64_t to, int64_t from, int64_t n) {
+        ops.route_grad(grad_y + to, arg + to, static_cast<uint8_t>(tap), n, grad_x + from);
+      });
+      continue;
     }
+    auto* share = scratch.As<float>();
+    ForEqualTaps(CountTaps(s, oy), s.out.c, [&](int64_t at, int64_t n, int taps) {
+      ops.pass_grad(grad_y + at, 1.0f / static_cast<float>(taps), nullptr, false, nullptr, n, false,
+                    share + at);
+    });
+    ForRuns(s, oy, [&](int, int64_t to, int64_t from, int64_t n) {
+      ops.pass_grad(share + to, 1.0f, x + from, s.relu, nullptr, n, true, grad_x + from);
+    });
   }
 }
 

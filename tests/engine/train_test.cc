@@ -207,9 +207,10 @@ TEST(DeployTest, CheckFindsADifference) {
       inner_->Linear(b, in, out, x, w, u, bias, k, l);
     }
     void NormBackward(const BatchDims&, const Shape&, const int32_t*, const LaneNorm*, const float*,
-                      const uint8_t*, float*, float*, float*) override {}
+                      const uint8_t*, float*, float*, float*, NormGradient*) override {}
     void WindowBackward(const BatchDims&, const WindowShape&, const int8_t*, const int*,
-                        WeightCodes*, const float*, float*, bool, float*) override {}
+                        WeightCodes*, const float*, const NormGradient*, float*, bool,
+                        float*) override {}
     void SumBackward(const BatchDims&, const Shape&, const SumInput&, int, const uint8_t*,
                      const float*, float*, bool) override {}
     void GlobalSumBackward(const BatchDims&, const Shape&, bool, const int8_t*, const uint8_t*,

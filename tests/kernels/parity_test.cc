@@ -126,13 +126,59 @@ TEST_P(WindowParityTest, Backward) {
       std::vector<float> want_w(static_cast<size_t>(w.n), 0.25f), got_w(want_w.size(), 0.25f);
       float* want_wp = c.shape.pool ? nullptr : want_w.data();
       float* got_wp = c.shape.pool ? nullptr : got_w.data();
-      ref_->WindowBackward(dims, c.shape, x.data(), exponents.data(), &w, grad_y.data(),
+      ref_->WindowBackward(dims, c.shape, x.data(), exponents.data(), &w, grad_y.data(), nullptr,
                            want_x.data(), accumulate, want_wp);
-      cpu->WindowBackward(dims, c.shape, x.data(), exponents.data(), &w2, grad_y.data(),
+      cpu->WindowBackward(dims, c.shape, x.data(), exponents.data(), &w2, grad_y.data(), nullptr,
                           got_x.data(), accumulate, got_wp);
       EXPECT_LT(RelativeError(want_x, got_x), tolerance) << cpu->Name() << " " << accumulate;
       EXPECT_LT(RelativeError(want_w, got_w), tolerance) << cpu->Name() << " " << accumulate;
     }
+  }
+}
+
+// The gradient map that the CPU backend leaves to the window's backward pass against ref's two
+// steps.
+TEST_P(WindowParityTest, BackwardBehindDeferredNorm) {
+  const WindowCase& c = GetParam();
+  Operands operands(31);
+  const std::vector<uint32_t> ids = Ids(c.images);
+  const BatchDims dims{c.lanes, c.images, ids.data()};
+  const int64_t copies = c.lanes * c.images, n = c.shape.out.Elements();
+  const std::vector<int8_t> x = operands.Codes(copies * c.shape.in.Elements());
+  const std::vector<uint8_t> mask = operands.Mask(copies, n);
+  std::vector<int32_t> acc;
+  for (int64_t i = 0; i < copies * n; ++i)
+    acc.push_back(static_cast<int32_t>(operands.Below(800)) - 300);
+  std::vector<LaneNorm> norms;
+  std::vector<int> exponents;
+  for (int lane = 0; lane < c.lanes; ++lane) {
+    norms.push_back(MakeNorm(operands, c.shape.out.c, 0.1f, true));
+    exponents.push_back(-5 + lane);
+  }
+  WeightCodes w = MakeWeights(operands,
+                              c.shape.out.c * c.shape.conv.kernel * c.shape.conv.kernel *
+                                  c.shape.in.c / c.shape.conv.groups,
+                              c.lanes, true);
+  std::vector<float> want_grad = operands.Floats(copies * n);
+  const std::vector<float> grad = want_grad;
+  std::vector<float> want_x(x.size()), want_w(static_cast<size_t>(w.n));
+  ref_->NormBackward(dims, c.shape.out, acc.data(), norms.data(), nullptr, mask.data(),
+                     want_grad.data(), nullptr, nullptr, nullptr);
+  ref_->WindowBackward(dims, c.shape, x.data(), exponents.data(), &w, want_grad.data(), nullptr,
+                       want_x.data(), false, c.shape.pool ? nullptr : want_w.data());
+  const std::unique_ptr<Backend> cpu_f32 = MakeCpuBackend(2, /*float32_gradients=*/true);
+  for (Backend* cpu : {cpu_.get(), cpu_f32.get()}) {
+    const double tolerance = cpu == cpu_.get() ? kBf16Tolerance : 10 * kGradientTolerance;
+    WeightCodes w2 = w;
+    w2.packed.reset();
+    std::vector<float> got_grad = grad, got_x(x.size()), got_w(want_w.size());
+    NormGradient norm;
+    cpu->NormBackward(dims, c.shape.out, acc.data(), norms.data(), nullptr, mask.data(),
+                      got_grad.data(), nullptr, nullptr, &norm);
+    cpu->WindowBackward(dims, c.shape, x.data(), exponents.data(), &w2, got_grad.data(), &norm,
+                        got_x.data(), false, c.shape.pool ? nullptr : got_w.data());
+    EXPECT_LT(RelativeError(want_x, got_x), tolerance) << cpu->Name();
+    EXPECT_LT(RelativeError(want_w, got_w), tolerance) << cpu->Name();
   }
 }
 
@@ -255,9 +301,9 @@ TEST_F(ParityTest, NormBackward) {
       std::vector<float> want_g(static_cast<size_t>(channels)), want_b(want_g), got_g(want_g),
           got_b(want_g);
       ref_->NormBackward(dims, s, acc.data(), norms.data(), gamma.data(), mask.data(), want.data(),
-                         batch_norm ? want_g.data() : nullptr, want_b.data());
+                         batch_norm ? want_g.data() : nullptr, want_b.data(), nullptr);
       cpu_->NormBackward(dims, s, acc.data(), norms.data(), gamma.data(), mask.data(), got.data(),
-                         batch_norm ? got_g.data() : nullptr, got_b.data());
+                         batch_norm ? got_g.data() : nullptr, got_b.data(), nullptr);
       EXPECT_LT(RelativeError(want, got), kGradientTolerance) << channels;
       EXPECT_LT(RelativeError(want_g, got_g), kGradientTolerance) << channels;
       EXPECT_LT(RelativeError(want_b, got_b), kGradientTolerance) << channels;
