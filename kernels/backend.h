@@ -74,15 +74,18 @@ struct LaneNorm {
   float unit = 1;                    // 2^(exponent of one accumulator step)
 };
 
-// The gradient map behind a batch norm, on one lane: g -> fma(acc, q, fma(masked g, p, r)), arrays
-// indexed as the backend wants. It lets the convolution's backward pass apply the map on load.
+// What is left to do to the gradient of a quantized output, so that the convolution's backward pass
+// can do it on load: zero it where the mask has a 0, then, behind a batch norm, map it on each lane
+// by g -> fma(acc, q, fma(g, p, r)), arrays indexed as the backend wants.
 struct NormGradient {
   struct Lane {
     std::vector<float> p, q, r;
   };
-  const int32_t* acc = nullptr;   // null: nothing is left to apply
-  const uint8_t* mask = nullptr;  // nullable
+  const int32_t* acc = nullptr;   // null: no map
+  const uint8_t* mask = nullptr;  // null: no mask
   std::vector<Lane> lanes;
+
+  bool Empty() const { return acc == nullptr && mask == nullptr; }
 };
 
 struct SumInput {

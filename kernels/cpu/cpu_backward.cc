@@ -34,6 +34,10 @@ void CpuBackend::NormBackward(const BatchDims& b, const Shape& s, const int32_t*
   const int64_t n = s.Elements();
   const int period = ChannelPeriod(s.c);
   const bool batch_norm = !norms[0].mean.empty();
+  if (!batch_norm && grad_beta == nullptr && deferred != nullptr) {
+    deferred->mask = mask;
+    return;
+  }
   if (!batch_norm) {
     MaskBias(b, s, mask, grad, grad_beta);
     return;
@@ -105,16 +109,21 @@ void CpuBackend::NormBackward(const BatchDims& b, const Shape& s, const int32_t*
 const float* CpuBackend::RawGradient(const Task& t, const Shape& s, const float* grad,
                                      const NormGradient* norm, Worker& w) const {
   const int64_t n = s.Elements();
-  if (norm == nullptr || norm->acc == nullptr) return grad + t.at * n;
-  const NormGradient::Lane& lane = norm->lanes[static_cast<size_t>(t.lane)];
+  if (norm == nullptr || norm->Empty()) return grad + t.at * n;
   w.grad_y.Resize(t.images * n * 4);
+  auto* out = w.grad_y.As<float>();
   for (int i = 0; i < t.images; ++i) {
     const int64_t at = (t.at + i) * n;
+    const uint8_t* mask = MaskRow(norm->mask, t.at + i, n);
+    if (norm->acc == nullptr) {
+      ops_.pass_grad(grad + at, 1.0f, nullptr, false, mask, n, false, out + i * n);
+      continue;
+    }
+    const NormGradient::Lane& lane = norm->lanes[static_cast<size_t>(t.lane)];
     ops_.norm_backward_apply(norm->acc + at, n, static_cast<int>(lane.p.size()), Pointers(lane),
-                             MaskRow(norm->mask, t.at + i, n), grad + at,
-                             w.grad_y.As<float>() + i * n);
+                             mask, grad + at, out + i * n);
   }
-  return w.grad_y.As<float>();
+  return out;
 }
 
 // The same as bfloat16.
@@ -123,15 +132,17 @@ const uint16_t* CpuBackend::RawGradientBf16(const Task& t, const Shape& s, const
   const int64_t n = s.Elements();
   w.grad_y.Resize(t.images * n * 2);
   auto* out = w.grad_y.As<uint16_t>();
-  if (norm == nullptr || norm->acc == nullptr) {
-    ops_.floats_to_bf16(grad + t.at * n, t.images * n, out);
-    return out;
-  }
-  const NormGradient::Lane& lane = norm->lanes[static_cast<size_t>(t.lane)];
+  const bool map = norm != nullptr && norm->acc != nullptr;
   for (int i = 0; i < t.images; ++i) {
     const int64_t at = (t.at + i) * n;
+    const uint8_t* mask = norm == nullptr ? nullptr : MaskRow(norm->mask, t.at + i, n);
+    if (!map) {
+      ops_.floats_to_bf16(grad + at, mask, n, out + i * n);
+      continue;
+    }
+    const NormGradient::Lane& lane = norm->lanes[static_cast<size_t>(t.lane)];
     ops_.norm_backward_bf16(norm->acc + at, n, static_cast<int>(lane.p.size()), Pointers(lane),
-                            MaskRow(norm->mask, t.at + i, n), grad + at, out + i * n);
+                            mask, grad + at, out + i * n);
   }
   return out;
 }

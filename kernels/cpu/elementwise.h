@@ -31,8 +31,8 @@ struct Elementwise {
   void (*to_float)(const int8_t* x, int64_t n, bool relu, float* out);
   // The same as bfloat16, which holds every code exactly.
   void (*to_bf16)(const int8_t* x, int64_t n, bool relu, uint16_t* out);
-  // Rounds to nearest, ties to even; no NaN may be among the values.
-  void (*floats_to_bf16)(const float* x, int64_t n, uint16_t* out);
+  // Rounds to nearest, ties to even, 0 where the mask (nullable) has a 0; no NaN may be among x.
+  void (*floats_to_bf16)(const float* x, const uint8_t* mask, int64_t n, uint16_t* out);
   // Per position of the period: sums of v, v^2, minimum, maximum. n is a multiple of C, not
   // necessarily of P. sum, sum_squares: [P] double, added to; min, max: [P], updated.
   void (*stats)(const int32_t* v, int64_t n, int period, double* sum, double* sum_squares,

@@ -59,14 +59,15 @@ void ToBf16(const int8_t* x, int64_t n, bool relu, uint16_t* out) {
   }
 }
 
-void ToBf16FromFloats(const float* x, int64_t n, uint16_t* out) {
+void ToBf16FromFloats(const float* x, const uint8_t* mask, int64_t n, uint16_t* out) {
   int64_t i = 0;
 #if FTT_AVX512
   for (; i + kVector <= n; i += kVector) {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i), RoundToBf16(_mm512_loadu_ps(x + i)));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i),
+                        RoundToBf16(_mm512_maskz_loadu_ps(MaskAt(mask, i), x + i)));
   }
 #endif
-  for (; i < n; ++i) out[i] = RoundToBf16(x[i]);
+  for (; i < n; ++i) out[i] = RoundToBf16(MaskedGrad(mask, x, i));
 }
 
 bool QuantizeOne(int32_t acc, float scale, float shift, float low, float high, int8_t* code) {

@@ -138,8 +138,8 @@ TEST_P(WindowParityTest, Backward) {
 
 // The gradient map that the CPU backend leaves to the window's backward pass against ref's two
 // steps.
-TEST_P(WindowParityTest, BackwardBehindDeferredNorm) {
-  const WindowCase& c = GetParam();
+void CheckDeferredNorm(const WindowCase& c, bool batch_norm) {
+  const std::unique_ptr<Backend> ref = MakeRefBackend();
   Operands operands(31);
   const std::vector<uint32_t> ids = Ids(c.images);
   const BatchDims dims{c.lanes, c.images, ids.data()};
@@ -152,7 +152,7 @@ TEST_P(WindowParityTest, BackwardBehindDeferredNorm) {
   std::vector<LaneNorm> norms;
   std::vector<int> exponents;
   for (int lane = 0; lane < c.lanes; ++lane) {
-    norms.push_back(MakeNorm(operands, c.shape.out.c, 0.1f, true));
+    norms.push_back(MakeNorm(operands, c.shape.out.c, 0.1f, batch_norm));
     exponents.push_back(-5 + lane);
   }
   WeightCodes w = MakeWeights(operands,
@@ -162,13 +162,14 @@ TEST_P(WindowParityTest, BackwardBehindDeferredNorm) {
   std::vector<float> want_grad = operands.Floats(copies * n);
   const std::vector<float> grad = want_grad;
   std::vector<float> want_x(x.size()), want_w(static_cast<size_t>(w.n));
-  ref_->NormBackward(dims, c.shape.out, acc.data(), norms.data(), nullptr, mask.data(),
-                     want_grad.data(), nullptr, nullptr, nullptr);
-  ref_->WindowBackward(dims, c.shape, x.data(), exponents.data(), &w, want_grad.data(), nullptr,
-                       want_x.data(), false, c.shape.pool ? nullptr : want_w.data());
+  ref->NormBackward(dims, c.shape.out, acc.data(), norms.data(), nullptr, mask.data(),
+                    want_grad.data(), nullptr, nullptr, nullptr);
+  ref->WindowBackward(dims, c.shape, x.data(), exponents.data(), &w, want_grad.data(), nullptr,
+                      want_x.data(), false, c.shape.pool ? nullptr : want_w.data());
+  const std::unique_ptr<Backend> cpu_bf16 = MakeCpuBackend(2);
   const std::unique_ptr<Backend> cpu_f32 = MakeCpuBackend(2, /*float32_gradients=*/true);
-  for (Backend* cpu : {cpu_.get(), cpu_f32.get()}) {
-    const double tolerance = cpu == cpu_.get() ? kBf16Tolerance : 10 * kGradientTolerance;
+  for (Backend* cpu : {cpu_bf16.get(), cpu_f32.get()}) {
+    const double tolerance = cpu == cpu_bf16.get() ? kBf16Tolerance : 10 * kGradientTolerance;
     WeightCodes w2 = w;
     w2.packed.reset();
     std::vector<float> got_grad = grad, got_x(x.size()), got_w(want_w.size());
@@ -177,9 +178,16 @@ TEST_P(WindowParityTest, BackwardBehindDeferredNorm) {
                       got_grad.data(), nullptr, nullptr, &norm);
     cpu->WindowBackward(dims, c.shape, x.data(), exponents.data(), &w2, got_grad.data(), &norm,
                         got_x.data(), false, c.shape.pool ? nullptr : got_w.data());
-    EXPECT_LT(RelativeError(want_x, got_x), tolerance) << cpu->Name();
-    EXPECT_LT(RelativeError(want_w, got_w), tolerance) << cpu->Name();
+    EXPECT_LT(RelativeError(want_x, got_x), tolerance) << cpu->Name() << " " << batch_norm;
+    EXPECT_LT(RelativeError(want_w, got_w), tolerance) << cpu->Name() << " " << batch_norm;
   }
+}
+
+// The gradient map that the CPU backend leaves to the window's backward pass against ref's two
+// steps.
+TEST_P(WindowParityTest, BackwardBehindDeferredNorm) {
+  const WindowCase& c = GetParam();
+  for (const bool batch_norm : {true, false}) CheckDeferredNorm(c, batch_norm);
 }
 
 INSTANTIATE_TEST_SUITE_P(Windows, WindowParityTest, ::testing::ValuesIn(WindowCases()),

@@ -1,0 +1,55 @@
+#include "kernels/cuda/quantize.h"
+
+#include "core/error.h"
+#include "kernels/cuda/quantize.cuh"
+
+namespace ftt::cuda {
+namespace {
+
+constexpr int kTileBytes = 8192;  // of codes, per block
+constexpr int kMaxChannels = 8 * kQuantizeThreads;
+
+struct QuantizeGrid {
+  GridSize grid;
+  int tile_pixels;
+  size_t shared_bytes;
+};
+
+QuantizeGrid PlanQuantize(const MapShape& s, bool masked, const SiteFaultsView& faults) {
+  FTT_CHECK(s.lanes > 0 && s.images > 0 && s.h > 0 && s.w > 0, "quantize: the map is empty");
+  FTT_CHECK(s.channels > 0 && s.channels <= kMaxChannels, "quantize: {} channels; 1 to {} are possible",
+            s.channels, kMaxChannels);
+  const int stride = s.Stride();
+  const int tile = stride < kTileBytes ? kTileBytes / stride : 1;
+  const int pixels = tile < s.Pixels() ? tile : s.Pixels();
+  const auto blocks = static_cast<unsigned>(DivideUp(s.Pixels(), pixels));
+  const bool staged = faults.lanes != nullptr;
+  const StageLayout layout =
+      LayoutOfStage(pixels, stride, masked, faults.collects, kQuantizeThreads);
+  return {{blocks, static_cast<unsigned>(s.lanes), 1},
+          pixels,
+          staged ? static_cast<size_t>(layout.Bytes()) : 0};
+}
+
+}  // namespace
+
+void Quantize(const QuantizeArguments& a, DeviceStream stream) {
+  FTT_CHECK(a.bits >= 4 && a.bits <= 8, "quantize: codes of {} bits; 4 to 8 are possible", a.bits);
+  const QuantizeGrid plan = PlanQuantize(a.shape, a.mask != nullptr, a.faults);
+  if (a.raw_type == RawType::kInt32) {
+    LaunchKernel("Quantize<int32>", &QuantizeKernel<int32_t>, plan.grid, kQuantizeThreads,
+                 plan.shared_bytes, stream, a, plan.tile_pixels);
+  } else {
+    LaunchKernel("Quantize<half>", &QuantizeKernel<Half>, plan.grid, kQuantizeThreads,
+                 plan.shared_bytes, stream, a, plan.tile_pixels);
+  }
+}
+
+void Inject(const InjectArguments& a, DeviceStream stream) {
+  if (a.faults.lanes == nullptr) return;
+  const QuantizeGrid plan = PlanQuantize(a.shape, false, a.faults);
+  LaunchKernel("Inject", &InjectKernel, plan.grid, kQuantizeThreads, plan.shared_bytes, stream, a,
+               plan.tile_pixels);
+}
+
+}  // namespace ftt::cuda

@@ -1,0 +1,96 @@
+// The last part of every kernel that writes codes: quantized values are staged in shared memory,
+// struck by faults and written out in whole 16-byte vectors.
+#pragma once
+
+#include "kernels/cuda/faults.cuh"
+#include "kernels/quantize_math.h"
+
+namespace ftt::cuda {
+
+// Shared memory of a stage: codes, mask bits, fault scratch. Sizes in bytes, each a multiple of 16.
+struct StageLayout {
+  int codes = 0, mask = 0, scratch = 0;
+  FTT_HD int Bytes() const { return codes + mask + scratch; }
+};
+FTT_HD inline StageLayout LayoutOfStage(int pixels, int stride, bool masked, bool collects,
+                                        int threads) {
+  return {pixels * stride, masked ? RoundUp(pixels * stride / 8, 16) : 0,
+          FaultScratchBytes(collects, threads)};
+}
+
+// A rounded value as a code; `inside` is false where it saturated.
+__device__ __forceinline__ int ToCode(float rounded, int bits, bool* inside) {
+  *inside = rounded >= static_cast<float>(CodeMin(bits)) &&
+            rounded <= static_cast<float>(CodeMax(bits));
+  const int saturated = rounded > 0 ? CodeMax(bits) : CodeMin(bits);
+  return *inside ? static_cast<int>(rounded) : saturated;
+}
+
+// Eight codes and their mask bits.
+struct CodePack {
+  uint32_t low = 0, high = 0, mask = 0;
+  __device__ __forceinline__ void Set(int i, int code, bool inside) {
+    (i < 4 ? low : high) |= (static_cast<uint32_t>(code) & 0xFF) << (i % 4 * 8);
+    mask |= (inside ? 1u : 0u) << i;
+  }
+};
+
+// Where a block's codes go: through shared memory where faults strike them, else straight out.
+class Stage {
+ public:
+  // tile: without codes and pass. codes, mask: the lane's; mask may be null. All threads.
+  __device__ Stage(uint8_t* shared, const StageLayout& layout, const SiteFaultsView& faults,
+                   int lane, const CodeTile& tile, int8_t* codes, uint8_t* mask)
+      : faults_(faults), tile_(tile), codes_(codes), mask_(mask) {
+    lane_ = faults.lanes == nullptr ? nullptr : faults.lanes + lane;
+    struck_ = lane_ != nullptr && lane_->count > 0;
+    tile_.codes = reinterpret_cast<int8_t*>(shared);
+    tile_.pass = mask == nullptr ? nullptr : reinterpret_cast<uint32_t*>(shared + layout.codes);
+    scratch_ = reinterpret_cast<uint32_t*>(shared + layout.codes + layout.mask);
+    if (struck_) ClearFaultScratch(scratch_, faults.collects);
+  }
+
+  // Eight codes of channels [8 * group, 8 * group + 8) at pixel `pixel` of the tile.
+  __device__ __forceinline__ void Put(int pixel, int group, const CodePack& pack) {
+    const int staged = pixel * tile_.stride + 8 * group;
+    const int64_t out = Out(pixel) + 8 * group;
+    int8_t* to = struck_ ? tile_.codes + staged : codes_ + out;
+    *reinterpret_cast<uint2*>(to) = make_uint2(pack.low, pack.high);
+    if (mask_ == nullptr) return;
+    uint8_t* bits = struck_ ? reinterpret_cast<uint8_t*>(tile_.pass) + staged / 8 : mask_ + out / 8;
+    *bits = static_cast<uint8_t>(pack.mask);
+  }
+
+  // Faults, then everything out. All threads.
+  __device__ void Finish() {
+    if (!struck_) return;
+    SyncThreads();
+    InjectTile(*lane_, faults_.image_ids, tile_, scratch_, faults_.collects);
+    const int vectors = tile_.stride / 16, n = tile_.count * vectors;
+    for (int i = static_cast<int>(threadIdx.x); i < n; i += static_cast<int>(blockDim.x)) {
+      const int pixel = i / vectors, vector = i - pixel * vectors;
+      const int64_t out = Out(pixel) + 16 * vector;
+      *reinterpret_cast<uint4*>(codes_ + out) =
+          *reinterpret_cast<const uint4*>(tile_.codes + 16 * i);
+      if (mask_ != nullptr) {
+        *reinterpret_cast<uint16_t*>(mask_ + out / 8) =
+            *(reinterpret_cast<const uint16_t*>(tile_.pass) + i);
+      }
+    }
+  }
+
+ private:
+  __device__ int64_t Out(int pixel) const {
+    return int64_t{tile_.first + pixel} * PaddedChannels(tile_.channels) + tile_.channel;
+  }
+
+  const SiteFaultsView& faults_;
+  CodeTile tile_;
+  int8_t* codes_;
+  uint8_t* mask_;
+  const LaneFaultSteps* lane_;
+  uint32_t* scratch_;
+  bool struck_;
+};
+
+}  // namespace ftt::cuda

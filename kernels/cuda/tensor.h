@@ -1,0 +1,64 @@
+// How feature maps, masks and faults lie in device memory. Plain structs, for host and device.
+#pragma once
+
+#include <cstdint>
+
+#include "core/host_device.h"
+#include "faults/inject.h"
+#include "faults/step.h"
+
+namespace ftt::cuda {
+
+// Channels are padded to this many, the bytes of one asynchronous copy. Pad channels hold 0.
+inline constexpr int kChannelPad = 16;
+
+FTT_HD constexpr int DivideUp(int v, int by) { return (v + by - 1) / by; }
+FTT_HD constexpr int RoundUp(int v, int to) { return DivideUp(v, to) * to; }
+FTT_HD constexpr int PaddedChannels(int channels) { return RoundUp(channels, kChannelPad); }
+
+// A feature map of all lanes: codes [lanes][images][h][w][Stride()], dense. Straight-through masks
+// have one bit per padded element in the same order: [lanes][Pixels()][Stride() / 16] words of 16
+// bits, 1 where the gradient passes.
+struct MapShape {
+  int lanes = 1, images = 1, h = 1, w = 1, channels = 1;
+
+  FTT_HD int Stride() const { return PaddedChannels(channels); }
+  FTT_HD int MapPixels() const { return h * w; }
+  FTT_HD int Pixels() const { return images * h * w; }  // of one lane
+  FTT_HD int64_t LaneElements() const { return int64_t{Pixels()} * Stride(); }
+  FTT_HD int64_t LaneMaskWords() const { return LaneElements() / 16; }
+};
+
+// Raw outputs of convolutions between accumulation and quantization. kHalf stores
+// half(acc * 2^-raw_shift); RawShift() keeps the largest possible accumulator finite.
+enum class RawType : uint8_t { kInt32, kHalf };
+
+// Statistics of one channel of one lane, in accumulator units; the device's ChannelStats.
+struct ChannelMoments {
+  double sum = 0, sum_squares = 0;
+  int32_t min = 0, max = 0;
+};
+
+// What was delivered by one term on one lane: hits by cell % 8 (+ 8 where the value is one). Hits
+// of kEvery count as 0 (down) and 8 (up); of kColumns by column_bit.
+struct HitCounts {
+  uint64_t kind[16];
+};
+
+// Feature faults of one site on one lane, in device memory; the tables that the steps point to are
+// there, too.
+struct LaneFaultSteps {
+  const FaultStep* steps = nullptr;  // [count]
+  int count = 0;
+  FaultMoment moment;
+  HitCounts* hits = nullptr;  // [kMaxFaultTerms], added to; null: not counted
+};
+
+// Faults of one site for all lanes; `lanes` may be null: none.
+struct SiteFaultsView {
+  const LaneFaultSteps* lanes = nullptr;  // [lanes], device memory
+  const uint32_t* image_ids = nullptr;    // [images], device memory
+  bool collects = false;                  // some step can hit several cells of one code
+};
+
+}  // namespace ftt::cuda
