@@ -7,20 +7,33 @@
 #include <memory>
 #include <new>
 
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
 namespace ftt {
 
+// Large blocks lie on huge pages where the system grants them: passes over whole feature maps would
+// otherwise miss the TLB on every page.
 class AlignedBytes {
  public:
   // Contents are lost when the size grows; shrinking keeps the memory.
   void Resize(int64_t bytes) {
     if (bytes <= size_) return;
     data_.reset();
-    size_ = (bytes + 63) / 64 * 64;
-    data_.reset(static_cast<std::byte*>(std::aligned_alloc(64, static_cast<size_t>(size_))));
+    const int64_t alignment = bytes < kHugePage ? kCacheLine : kHugePage;
+    size_ = (bytes + alignment - 1) / alignment * alignment;
+    data_.reset(static_cast<std::byte*>(
+        std::aligned_alloc(static_cast<size_t>(alignment), static_cast<size_t>(size_))));
     if (data_ == nullptr) {
       size_ = 0;
       throw std::bad_alloc();
     }
+#ifdef MADV_HUGEPAGE
+    if (alignment == kHugePage) {
+      ::madvise(data_.get(), static_cast<size_t>(size_), MADV_HUGEPAGE);  // a hint; may fail
+    }
+#endif
   }
   std::byte* Data() const { return data_.get(); }
   template <typename T>
@@ -30,6 +43,8 @@ class AlignedBytes {
   int64_t Size() const { return size_; }
 
  private:
+  static constexpr int64_t kCacheLine = 64, kHugePage = int64_t{2} << 20;
+
   struct Free {
     void operator()(std::byte* p) const { std::free(p); }
   };
