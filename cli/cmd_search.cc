@@ -44,7 +44,10 @@ SearchRunConfig MakeConfig(const SearchCommand& o, const Dataset& data,
   c.search.optimizer = o.training.optimizer;
   c.search.schedule = o.training.schedule;
   c.search.augment = Augmentation(o.training, data);
-  if (!o.training.augment) c.search.augment = {0, false, 0, {}};
+  if (!o.training.augment) {
+    c.search.augment.crop_padding = c.search.augment.cutout = 0;
+    c.search.augment.flip = false;
+  }
   c.search.seed = o.seed;
   return c;
 }

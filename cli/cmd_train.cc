@@ -85,8 +85,10 @@ int Report(const TrainCommand& o, const TrainRunResult& r) {
     fmt::print("{}\n", j.dump());
     return 0;
   }
-  fmt::print("test accuracy, deploy mode: {:.2f} % ({} images)\n",
-             100 * r.evaluation.CleanAccuracy(), r.evaluation.images);
+  fmt::print(
+      "test accuracy, deploy mode: {:.2f} % ({} images); with batch statistics, as in training: "
+      "{:.2f} %\n",
+      100 * r.evaluation.CleanAccuracy(), r.evaluation.images, 100 * r.train_mode_accuracy);
   if (!accuracies.empty()) {
     const MeanEstimate e = EstimateMean(accuracies, 0.95);
     fmt::print("under {}: {:.2f} % (95 % interval {:.2f}..{:.2f} over {} trials)\n",

@@ -21,8 +21,9 @@ void AddTrainingOptions(CLI::App& app, TrainingOptions& o) {
   app.add_option("--clip", o.optimizer.clip, "Largest L2 norm of the gradient; 0: off");
   app.add_option("--bits", o.bits, "Width of weights and features in bits, 4..8");
   app.add_option("--augment", o.augment, "Random crop and flip of training images (true or false)");
-  app.add_option("--crop-padding", o.augmentation.crop_padding,
-                 "Pixels of black border to crop from");
+  app.add_option("--crop-padding", o.augmentation.crop_padding, "Pixels of border to crop from");
+  app.add_option("--crop-border", o.augmentation.crop_border,
+                 "What that border shows: reflect (the image mirrored at its edge) or black");
   app.add_option("--flip", o.augmentation.flip,
                  "Mirror half of the images (true or false; never for digits)");
   app.add_option("--cutout", o.augmentation.cutout,

@@ -53,23 +53,43 @@ void Cutout(const ImageSet& images, const AugmentOptions& o, const Moves& moves,
   }
 }
 
+// The place in [0, size) that `at` shows when the line is mirrored at its first and last pixel.
+int Reflect(int at, int size) {
+  const int period = std::max(1, 2 * size - 2);
+  const int place = (at % period + period) % period;
+  return std::min(place, period - place);
+}
+
+// Row y of the padded image, columns [dx, dx + width).
+void CropRow(const ImageSet& images, const uint8_t* in, bool reflect, int y, int dx, uint8_t* out) {
+  const int width = images.width, channels = images.channels;
+  const bool outside = y < 0 || y >= images.height;
+  const int first = std::clamp(-dx, 0, width);  // columns [first, last) exist in the image
+  const int last = std::clamp(width - dx, first, width);
+  if (!reflect && (outside || first == last)) {
+    std::fill_n(out, width * channels, uint8_t{0});
+    return;
+  }
+  const uint8_t* row = in + int64_t{Reflect(y, images.height)} * width * channels;
+  std::copy_n(row + (first + dx) * channels, (last - first) * channels, out + first * channels);
+  for (int x = 0; x < width; ++x) {
+    if (x >= first && x < last) continue;
+    uint8_t* pixel = out + x * channels;
+    if (reflect) {
+      std::copy_n(row + Reflect(x + dx, width) * channels, channels, pixel);
+    } else {
+      std::fill_n(pixel, channels, uint8_t{0});
+    }
+  }
+}
+
 void Augment(const ImageSet& images, const uint8_t* in, const AugmentOptions& o, const Moves& moves,
              uint8_t* out) {
   const int64_t row_bytes = int64_t{images.width} * images.channels;
-  const int first =
-      std::clamp(-moves.dx, 0, images.width);  // columns [first, last) exist in the image
-  const int last = std::clamp(images.width - moves.dx, 0, images.width);
-  const size_t copied = static_cast<size_t>(std::max(0, last - first) * images.channels);
+  const bool reflect = o.crop_border == "reflect";
   for (int y = 0; y < images.height; ++y) {
     uint8_t* row = out + y * row_bytes;
-    const int source = y + moves.dy;
-    if (source < 0 || source >= images.height || copied == 0) {
-      std::memset(row, 0, static_cast<size_t>(row_bytes));
-      continue;
-    }
-    if (moves.dx != 0) std::memset(row, 0, static_cast<size_t>(row_bytes));
-    std::memcpy(row + first * images.channels,
-                in + source * row_bytes + (first + moves.dx) * images.channels, copied);
+    CropRow(images, in, reflect, y + moves.dy, moves.dx, row);
     if (moves.mirror) Mirror(row, images.width, images.channels);
   }
   if (o.cutout > 0) Cutout(images, o, moves, out);
@@ -80,6 +100,8 @@ void Augment(const ImageSet& images, const uint8_t* in, const AugmentOptions& o,
 void Validate(const AugmentOptions& options, int channels) {
   FTT_CHECK(options.crop_padding >= 0 && options.crop_padding <= kMaxPixels,
             "crop padding: {} is outside 0..{} pixels", options.crop_padding, kMaxPixels);
+  FTT_CHECK(options.crop_border == "reflect" || options.crop_border == "black",
+            "crop border '{}' is unknown; use reflect or black", options.crop_border);
   FTT_CHECK(options.cutout >= 0 && options.cutout <= kMaxPixels,
             "cutout: {} is outside 0..{} pixels", options.cutout, kMaxPixels);
   FTT_CHECK(options.cutout_fill.empty() || static_cast<int>(options.cutout_fill.size()) == channels,

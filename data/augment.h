@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "data/dataset.h"
@@ -9,8 +10,10 @@
 namespace ftt {
 
 struct AugmentOptions {
-  int crop_padding =
-      4;  // pixels, 0..255: pad by black on each side, then cut the original size at random
+  int crop_padding = 4;  // pixels, 0..255: pad on each side, then cut the original size at random
+  // What the padding shows: "reflect" mirrors the image at its edge and so keeps the statistics of
+  // its pixels, which batch norms see; "black" is what many frameworks do.
+  std::string crop_border = "reflect";
   bool flip = true;  // mirror left-right in half of the cases
   int cutout = 0;    // side in pixels, 0..255, of a square that is painted over; 0: none
   std::vector<uint8_t> cutout_fill;  // per channel, see MeanPixel; empty: black

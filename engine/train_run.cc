@@ -63,7 +63,6 @@ class TrainRun {
     result_.seconds += MonotonicSeconds() - start;
     result_.images += (trainer_.Step() - first) * config_.train.batch;
     if (!whole) return false;
-    result_.train_mode_accuracy = stats.accuracy;
     nlohmann::ordered_json event = {{"event", "epoch"},
                                     {"step", trainer_.Step()},
                                     {"epoch", stats.epoch},
@@ -118,6 +117,7 @@ class TrainRun {
     const DeployModel model = trainer_.Deploy();
     Save(&model);
     const FaultSpec* faults = config_.eval_faults.Empty() ? nullptr : &config_.eval_faults;
+    result_.train_mode_accuracy = trainer_.TrainModeAccuracy(config_.evaluate.limit);
     result_.evaluation = Evaluate(backend_, model, data_.test, faults, config_.evaluate);
     result_.finished = true;
     result_.step = trainer_.Step();
@@ -125,6 +125,7 @@ class TrainRun {
                                 {"step", trainer_.Step()},
                                 {"test_images", result_.evaluation.images},
                                 {"clean_accuracy", result_.evaluation.CleanAccuracy()},
+                                {"train_mode_accuracy", result_.train_mode_accuracy},
                                 {"faults", config_.eval_faults.Text()}};
     for (const TrialResult& t : result_.evaluation.trials) {
       j["trials"].push_back(static_cast<double>(t.correct) /

@@ -26,7 +26,7 @@ struct TrainRunResult {
   bool finished = false;  // false: stopped by a signal, checkpoint written
   int64_t step = 0;
   EvaluateResult evaluation;
-  double train_mode_accuracy = 0;  // clean accuracy on the last epoch's training images
+  double train_mode_accuracy = 0;  // on the test images, see Trainer::TrainModeAccuracy
   double seconds = 0;              // of this process, training alone
   int64_t images = 0;              // trained on by this process
 };

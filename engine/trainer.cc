@@ -147,6 +147,20 @@ DeployModel Trainer::Deploy() {
                 config_.bits);
 }
 
+double Trainer::TrainModeAccuracy(int64_t limit) {
+  const ImageSet& test = data_.test;
+  const int64_t n = limit > 0 ? std::min(limit, test.Size()) : test.Size();
+  const int batch = static_cast<int>(std::min<int64_t>(config_.batch, n));
+  std::vector<uint32_t> ids(static_cast<size_t>(n));
+  std::iota(ids.begin(), ids.end(), 0u);
+  int64_t correct = 0, seen = 0;
+  for (; seen + batch <= n; seen += batch) {
+    const TrainBatch b{batch, test.Image(seen), test.labels.data() + seen, ids.data() + seen, 0};
+    correct += executor_.Run(program_, b, {LaneSpec{}}, TrainExecutor::Mode::kForward)[0].correct;
+  }
+  return seen > 0 ? static_cast<double>(correct) / static_cast<double>(seen) : 0.0;
+}
+
 std::vector<int> Calibrate(TrainExecutor& executor, const Program& program, const ImageSet& images,
                            int64_t count, int batch) {
   executor.ResetCalibration();

@@ -75,6 +75,10 @@ class Trainer {
                 const std::function<bool(int64_t, const EpochSums&)>& progress = nullptr);
   // Freezes the network: exponents from config.calibration_images training images.
   DeployModel Deploy();
+  // Accuracy on the first `limit` test images (0: all) with the statistics and exponents of each
+  // batch of config.batch images, without faults: what training itself sees. A last batch that is
+  // not full is left out unless it is the only one.
+  double TrainModeAccuracy(int64_t limit);
 
  private:
   Backend& backend_;

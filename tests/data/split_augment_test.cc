@@ -93,12 +93,24 @@ std::vector<uint8_t> Batch(const ImageSet& set, const std::vector<uint32_t>& ids
   return out;
 }
 
+// Walks from pixel 0 by `steps`, turning round at both ends.
+int Bounce(int steps, int size) {
+  int at = 0, way = steps < 0 ? -1 : 1;
+  for (int i = 0; i < std::abs(steps) && size > 1; ++i) {
+    if (at + way < 0 || at + way >= size) way = -way;
+    at += way;
+  }
+  return at;
+}
+
 // What one crop and flip must give, pixel by pixel.
-std::vector<uint8_t> Shifted(const ImageSet& set, int64_t image, int dx, int dy, bool mirror) {
+std::vector<uint8_t> Shifted(const ImageSet& set, int64_t image, int dx, int dy, bool mirror,
+                             bool reflect = false) {
   std::vector<uint8_t> out;
   for (int y = 0; y < set.height; ++y) {
     for (int x = 0; x < set.width; ++x) {
-      const int sx = (mirror ? set.width - 1 - x : x) + dx, sy = y + dy;
+      int sx = (mirror ? set.width - 1 - x : x) + dx, sy = y + dy;
+      if (reflect) sx = Bounce(sx, set.width), sy = Bounce(sy, set.height);
       const bool inside = sx >= 0 && sx < set.width && sy >= 0 && sy < set.height;
       for (int c = 0; c < set.channels; ++c) {
         out.push_back(inside ? set.Image(image)[(sy * set.width + sx) * set.channels + c] : 0);
@@ -116,16 +128,17 @@ TEST(MakeBatch, CopiesWithoutOptions) {
 }
 
 TEST(MakeBatch, CropAndFlipReachEveryPlaceAndNothingElse) {
-  for (const int channels : {1, 3}) {
-    const ImageSet set = Numbered(1, 6, 5, channels);
+  for (const bool reflect : {false, true}) {
+    const ImageSet set = Numbered(1, 6, 7, reflect ? 1 : 3);
     AugmentOptions options;
     options.crop_padding = 2;
+    options.crop_border = reflect ? "reflect" : "black";
     std::vector<int> seen(50, 0);
     for (uint32_t epoch = 0; epoch < 2000; ++epoch) {
       const auto out = Batch(set, {0}, &options, 3, epoch);
       int matches = 0;
       for (int k = 0; k < 50; ++k) {
-        if (out == Shifted(set, 0, k % 5 - 2, k / 5 % 5 - 2, k >= 25)) {
+        if (out == Shifted(set, 0, k % 5 - 2, k / 5 % 5 - 2, k >= 25, reflect)) {
           ++seen[static_cast<size_t>(k)];
           ++matches;
         }
@@ -138,19 +151,22 @@ TEST(MakeBatch, CropAndFlipReachEveryPlaceAndNothingElse) {
   }
 }
 
-TEST(MakeBatch, PaddingLargerThanTheImageIsBlackOrPart) {
+TEST(MakeBatch, PaddingLargerThanTheImage) {
   const ImageSet set = Numbered(1, 3, 4, 1);
   AugmentOptions options;
   options.crop_padding = 9;
-  for (uint32_t epoch = 0; epoch < 200; ++epoch) {
+  for (uint32_t epoch = 0; epoch < 400; ++epoch) {
+    const bool reflect = epoch % 2 == 1;
+    options.crop_border = reflect ? "reflect" : "black";
     const auto out = Batch(set, {0}, &options, 3, epoch);
     bool found = false;
     for (int dy = -9; dy <= 9 && !found; ++dy) {
       for (int dx = -9; dx <= 9 && !found; ++dx) {
-        found = out == Shifted(set, 0, dx, dy, false) || out == Shifted(set, 0, dx, dy, true);
+        found = out == Shifted(set, 0, dx, dy, false, reflect) ||
+                out == Shifted(set, 0, dx, dy, true, reflect);
       }
     }
-    ASSERT_TRUE(found);
+    ASSERT_TRUE(found) << options.crop_border;
   }
 }
 
@@ -207,6 +223,9 @@ TEST(MakeBatch, RejectsOptionsOutsideTheirRange) {
   options = {};
   options.cutout = 256;
   EXPECT_ERROR(Batch(set, {0}, &options), "cutout: 256");
+  options = {};
+  options.crop_border = "white";
+  EXPECT_ERROR(Batch(set, {0}, &options), "crop border 'white'");
   options = {};
   options.cutout_fill = {1};
   EXPECT_ERROR(Batch(set, {0}, &options), "1 fill values for 3 channels");
