@@ -123,8 +123,7 @@ void RefBackend::WindowBackward(const BatchDims& b, const WindowShape& s, const 
                                 const int* x_exponent, WeightCodes* weights, const float* grad_y,
                                 const NormGradient* norm, float* grad_x, bool accumulate,
                                 float* grad_w) {
-  FTT_CHECK(norm == nullptr || norm->Empty(),
-            "ref backend: gradient map of another backend");
+  FTT_CHECK(norm == nullptr || norm->Empty(), "ref backend: gradient map of another backend");
   const int64_t in = s.in.Elements(), out = s.out.Elements();
   if (grad_x != nullptr && !accumulate) {
     std::memset(grad_x, 0, sizeof(float) * static_cast<size_t>(b.lanes * b.images * in));
