@@ -29,7 +29,7 @@ folders=()
 for folder in core data faults kernels engine search campaign cli tests benchmarks; do
   [[ -d "${folder}" ]] && folders+=("${folder}")
 done
-mapfile -t sources < <(find "${folders[@]}" -name '*.h' -o -name '*.cc' | sort)
+mapfile -t sources < <(find "${folders[@]}" -name '*.h' -o -name '*.cc' -o -name '*.cu' -o -name '*.cuh' | sort)
 
 # Only version 14 judges: others break lines differently.
 format="$(first_of clang-format-14)"

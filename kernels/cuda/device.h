@@ -18,6 +18,10 @@
 
 // A static shared variable of the enclosing kernel.
 #define FTT_SHARED(Type, name) __shared__ Type name
+// For rare or long code: a call keeps its registers out of the caller's hot loop.
+#define FTT_NOINLINE __noinline__
+// In front of a loop whose arrays must stay in registers.
+#define FTT_UNROLL _Pragma("unroll")
 
 namespace ftt::cuda {
 

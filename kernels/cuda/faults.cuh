@@ -77,8 +77,8 @@ __device__ inline void TakeArrivals(const Strike& s, uint32_t tile, uint32_t pay
   if (active && (step.valid_cells >> cell & 1) != 0)
     offset = s.Offset((tile << kTileLog2) + position);
   // Keys of arrivals that do not count differ from all others.
-  const uint32_t key =
-      offset < 0 ? 0x80000000u | static_cast<uint32_t>(lane) : position << 4 | (step.one_fault ? 0 : cell);
+  const uint32_t key = offset < 0 ? 0x80000000u | static_cast<uint32_t>(lane)
+                                  : position << 4 | (step.one_fault ? 0 : cell);
   const uint32_t equals = MatchAny(key);
   bool wins = offset >= 0 && (equals & ((1u << lane) - 1)) == 0;
   const bool one = PayloadType(payload) < step.one_threshold;
@@ -103,8 +103,8 @@ __device__ inline void StrikeSparseTile(const Strike& s, uint32_t tile, uint32_t
   const auto lane = static_cast<uint32_t>(threadIdx.x % kWarpSize);
   uint32_t arrivals = 0, taken = 0;
   for (uint32_t block = 0; block == 0 || taken < arrivals; block += kWarpSize) {
-    const PhiloxCounter v = Philox({{SparseWord0(tile, block + lane), s.word1, s.word2, step.word3}},
-                                   step.key0, step.key1);
+    const PhiloxCounter v = Philox(
+        {{SparseWord0(tile, block + lane), s.word1, s.word2, step.word3}}, step.key0, step.key1);
     if (block == 0) arrivals = ArrivalCount(step, Shuffle(v.v[0], 0));
     // Word w of block b describes arrival 4 * b + w - 1.
     const uint32_t covered = 4 * (block + kWarpSize) - 1;
@@ -209,7 +209,8 @@ __device__ inline void StrikeColumns(const Strike& s, uint32_t rank, uint32_t th
     if (draw > step.dense_last) continue;
     const bool one = (draw & 1) < step.one_threshold;
     if (c == column && s.begin == 0) s.Count(step.column_bit, one);
-    for (uint32_t e = s.begin + c; e < s.end; e += channels) s.Apply(s.Offset(e), {1, one ? 1u : 0u});
+    for (uint32_t e = s.begin + c; e < s.end; e += channels)
+      s.Apply(s.Offset(e), {1, one ? 1u : 0u});
   }
 }
 
@@ -238,8 +239,9 @@ __device__ inline void StrikeTile(const Strike& strike, uint32_t* scratch, int w
 
 // Strikes a block's codes with all steps of a lane, in order. All threads of the block call it,
 // after a barrier behind the writing of the codes; it ends with a barrier.
-__device__ inline void InjectTile(const LaneFaultSteps& faults, const uint32_t* image_ids,
-                                  const CodeTile& tile, uint32_t* scratch, bool collects) {
+FTT_NOINLINE __device__ inline void InjectTile(const LaneFaultSteps& faults,
+                                               const uint32_t* image_ids, const CodeTile& tile,
+                                               uint32_t* scratch, bool collects) {
   const auto channels = static_cast<uint32_t>(tile.channels);
   const int warp_words = FaultWarpWords(collects);
   uint32_t* histograms = scratch + blockDim.x / kWarpSize * warp_words;

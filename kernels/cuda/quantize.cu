@@ -17,8 +17,8 @@ struct QuantizeGrid {
 
 QuantizeGrid PlanQuantize(const MapShape& s, bool masked, const SiteFaultsView& faults) {
   FTT_CHECK(s.lanes > 0 && s.images > 0 && s.h > 0 && s.w > 0, "quantize: the map is empty");
-  FTT_CHECK(s.channels > 0 && s.channels <= kMaxChannels, "quantize: {} channels; 1 to {} are possible",
-            s.channels, kMaxChannels);
+  FTT_CHECK(s.channels > 0 && s.channels <= kMaxChannels,
+            "quantize: {} channels; 1 to {} are possible", s.channels, kMaxChannels);
   const int stride = s.Stride();
   const int tile = stride < kTileBytes ? kTileBytes / stride : 1;
   const int pixels = tile < s.Pixels() ? tile : s.Pixels();

@@ -32,8 +32,8 @@ __global__ void __launch_bounds__(kQuantizeThreads)
   const int lane = static_cast<int>(blockIdx.y), stride = s.Stride();
   const int first = static_cast<int>(blockIdx.x) * tile_pixels;
   const int left = s.Pixels() - first, count = left < tile_pixels ? left : tile_pixels;
-  const StageLayout layout = LayoutOfStage(tile_pixels, stride, a.mask != nullptr,
-                                           a.faults.collects, kQuantizeThreads);
+  const StageLayout layout =
+      LayoutOfStage(tile_pixels, stride, a.mask != nullptr, a.faults.collects, kQuantizeThreads);
   const CodeTile tile{nullptr, nullptr, stride, first, count, s.MapPixels(), s.channels, 0, stride};
   Stage stage(SharedMemory(), layout, a.faults, lane, tile, a.codes + lane * s.LaneElements(),
               a.mask == nullptr ? nullptr : a.mask + lane * s.LaneElements() / 8);

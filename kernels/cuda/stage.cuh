@@ -20,8 +20,8 @@ FTT_HD inline StageLayout LayoutOfStage(int pixels, int stride, bool masked, boo
 
 // A rounded value as a code; `inside` is false where it saturated.
 __device__ __forceinline__ int ToCode(float rounded, int bits, bool* inside) {
-  *inside = rounded >= static_cast<float>(CodeMin(bits)) &&
-            rounded <= static_cast<float>(CodeMax(bits));
+  *inside =
+      rounded >= static_cast<float>(CodeMin(bits)) && rounded <= static_cast<float>(CodeMax(bits));
   const int saturated = rounded > 0 ? CodeMax(bits) : CodeMin(bits);
   return *inside ? static_cast<int>(rounded) : saturated;
 }
@@ -59,6 +59,12 @@ class Stage {
     if (mask_ == nullptr) return;
     uint8_t* bits = struck_ ? reinterpret_cast<uint8_t*>(tile_.pass) + staged / 8 : mask_ + out / 8;
     *bits = static_cast<uint8_t>(pack.mask);
+  }
+
+  // Four codes of channels [4 * word, 4 * word + 4); for outputs without a mask.
+  __device__ __forceinline__ void PutWord(int pixel, int word, uint32_t codes) {
+    int8_t* to = struck_ ? tile_.codes + pixel * tile_.stride : codes_ + Out(pixel);
+    *reinterpret_cast<uint32_t*>(to + 4 * word) = codes;
   }
 
   // Faults, then everything out. All threads.

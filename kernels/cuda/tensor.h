@@ -29,6 +29,21 @@ struct MapShape {
   FTT_HD int64_t LaneMaskWords() const { return LaneElements() / 16; }
 };
 
+// Geometry of a convolution or pool over all lanes. Output (oy, ox), tap (ky, kx) reads input row
+// oy * stride + origin + ky * dilation, likewise columns; outside the map it reads 0 (pools: no
+// tap).
+struct WindowGeometry {
+  int lanes = 1, images = 1;
+  int in_h = 1, in_w = 1, in_channels = 1;
+  int out_h = 1, out_w = 1, out_channels = 1;
+  int kernel = 1, stride = 1, dilation = 1;
+  int origin = 0;     // offset - pad
+  bool relu = false;  // on load
+
+  FTT_HD MapShape In() const { return {lanes, images, in_h, in_w, in_channels}; }
+  FTT_HD MapShape Out() const { return {lanes, images, out_h, out_w, out_channels}; }
+};
+
 // Raw outputs of convolutions between accumulation and quantization. kHalf stores
 // half(acc * 2^-raw_shift); RawShift() keeps the largest possible accumulator finite.
 enum class RawType : uint8_t { kInt32, kHalf };
@@ -59,6 +74,22 @@ struct SiteFaultsView {
   const LaneFaultSteps* lanes = nullptr;  // [lanes], device memory
   const uint32_t* image_ids = nullptr;    // [images], device memory
   bool collects = false;                  // some step can hit several cells of one code
+};
+
+// Where a convolution or pool writes. Training: `raw` and, if wanted, partial statistics, one row
+// per block: [lanes][blocks][Stride()], to be added up in order by FinishNorm. Deployment (`codes`
+// set): the affine map, quantization and faults are applied at once.
+struct WindowOutput {
+  RawType raw_type = RawType::kInt32;
+  int raw_shift = 0;
+  void* raw = nullptr;
+  ChannelMoments* partials = nullptr;
+  int bits = 8;
+  const float* scale = nullptr;  // [lanes][Stride()], or one for all lanes
+  const float* shift = nullptr;
+  bool one_norm = false;
+  SiteFaultsView faults;
+  int8_t* codes = nullptr;
 };
 
 }  // namespace ftt::cuda

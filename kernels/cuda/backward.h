@@ -1,0 +1,62 @@
+// Elementwise backward passes. Gradients are float32 with respect to real values, laid out like
+// codes: [lanes][Pixels()][Stride()]; pads are written as 0.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/cuda/stream.h"
+#include "kernels/cuda/tensor.h"
+
+namespace ftt::cuda {
+
+// Sums of one channel of one lane: of the gradient, and of the gradient times the normalised value.
+struct GradSums {
+  double grad, grad_xhat;
+};
+
+struct NormBackwardArguments {
+  MapShape shape;  // at most 2048 channels
+  RawType raw_type = RawType::kInt32;
+  int raw_shift = 0;
+  const void* raw = nullptr;
+  const float* mean = nullptr;     // [lanes][Stride()], as FinishNorm wrote it; null: no batch norm
+  const float* inv_std = nullptr;  // [lanes][Stride()]
+  const float* unit = nullptr;     // [lanes]
+  const float* gamma = nullptr;    // [channels]; null: 1
+  const uint8_t* mask = nullptr;   // null: everything passes
+  float* grad = nullptr;           // in place: of the codes -> of the real convolution output
+  GradSums* partials = nullptr;    // scratch: [lanes][NormBackwardBlocks()][Stride()]
+  GradSums* sums = nullptr;        // scratch: [lanes][Stride()]
+  float* grad_gamma = nullptr;     // [channels], added to, lanes in order; null: not wanted
+  float* grad_beta = nullptr;      // [channels], without batch norm of the bias; null: not wanted
+};
+int NormBackwardBlocks(const MapShape& shape);
+void NormBackward(const NormBackwardArguments& arguments, DeviceStream stream);
+
+// One input of an addition or concatenation: grad_x (+)= grad_y where the mask passes and the
+// input's ReLU was open.
+struct SumBackwardArguments {
+  MapShape shape;          // of the output
+  int channels = 0;        // of the input
+  int channel_offset = 0;  // concatenation: where the input's channels lie
+  bool relu = false;
+  const int8_t* x = nullptr;      // codes of the input; needed with relu
+  const uint8_t* mask = nullptr;  // of the output; null: everything passes
+  const float* grad_y = nullptr;
+  float* grad_x = nullptr;
+  bool accumulate = false;
+};
+void SumBackward(const SumBackwardArguments& arguments, DeviceStream stream);
+
+struct GlobalSumBackwardArguments {
+  MapShape in;
+  bool relu = false;
+  const int8_t* x = nullptr;
+  const uint8_t* mask = nullptr;  // of the pooled value: [lanes][images][Stride()] bits
+  const float* grad_y = nullptr;  // [lanes][images][Stride()]
+  float* grad_x = nullptr;
+  bool accumulate = false;
+};
+void GlobalSumBackward(const GlobalSumBackwardArguments& arguments, DeviceStream stream);
+
+}  // namespace ftt::cuda

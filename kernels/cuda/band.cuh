@@ -1,0 +1,157 @@
+// What kernels share whose block computes a band of output rows of one image, all channels, four
+// channels a thread: its place, and where its accumulators go.
+#pragma once
+
+#include "kernels/cuda/moments.cuh"
+#include "kernels/cuda/stage.cuh"
+
+namespace ftt::cuda {
+
+inline constexpr int kBandRows = 8;
+
+// Grid: (bands, images, lanes). A thread keeps its word of four channels; `slot` numbers the
+// threads of one word, threads beyond the last whole slot have nothing to compute.
+struct Band {
+  int lane, image, first_row, rows;  // output rows
+  int words, slots, word, slot;
+
+  __device__ Band(const MapShape& s, int threads)
+      : lane(static_cast<int>(blockIdx.z)),
+        image(static_cast<int>(blockIdx.y)),
+        first_row(static_cast<int>(blockIdx.x) * kBandRows),
+        words(s.Stride() / 4),
+        slots(threads / words),
+        word(static_cast<int>(threadIdx.x) % words),
+        slot(static_cast<int>(threadIdx.x) / words) {
+    const int left = s.h - first_row;
+    rows = left < kBandRows ? left : kBandRows;
+  }
+  __device__ bool Works() const { return slot < slots; }
+  __device__ int FirstPixel(const MapShape& s) const {
+    return image * s.MapPixels() + first_row * s.w;
+  }
+  __device__ CodeTile Tile(const MapShape& s) const {
+    return {nullptr,       nullptr,    s.Stride(), FirstPixel(s), rows * s.w,
+            s.MapPixels(), s.channels, 0,          s.Stride()};
+  }
+};
+
+FTT_HD inline StageLayout LayoutOfBand(const MapShape& s, bool collects, int threads) {
+  return LayoutOfStage(kBandRows * s.w, s.Stride(), false, collects, threads);
+}
+
+// Takes a thread's accumulators: raw values and statistics, or codes.
+class BandOutput {
+ public:
+  __device__ BandOutput(const WindowOutput& out, const MapShape& s, const Band& band)
+      : out_(out),
+        shape_(s),
+        band_(band),
+        stage_(SharedMemory(), LayoutOfBand(s, out.faults.collects, static_cast<int>(blockDim.x)),
+               out.faults, band.lane, band.Tile(s),
+               out.codes == nullptr ? nullptr : out.codes + band.lane * s.LaneElements(), nullptr),
+        factor_(PowerOfTwo(-out.raw_shift)),
+        first_(band.lane * s.LaneElements() + int64_t{band.FirstPixel(s)} * s.Stride() +
+               4 * band.word) {
+    if (out.codes == nullptr || !band.Works()) return;
+    const int64_t norm = (out.one_norm ? 0 : int64_t{band.lane} * s.Stride()) + 4 * band.word;
+    FTT_UNROLL
+    for (int c = 0; c < 4; ++c) {
+      scale_[c] = out.scale[norm + c];
+      shift_[c] = out.shift[norm + c];
+    }
+  }
+
+  // The four channels of pixel `pixel` of the band.
+  __device__ __forceinline__ void Put(int pixel, const int32_t (&acc)[4]) {
+    if (out_.codes != nullptr) {
+      PutCodes(pixel, acc);
+      return;
+    }
+    PutRaw(first_ + int64_t{pixel} * shape_.Stride(), acc);
+    FTT_UNROLL
+    for (int c = 0; c < 4; ++c) moments_[c].Add(acc[c]);
+  }
+
+  // All threads, after the last Put.
+  __device__ void Finish() {
+    if (out_.codes != nullptr) {
+      stage_.Finish();
+    } else if (out_.partials != nullptr) {
+      StorePartials();
+    }
+  }
+
+ private:
+  __device__ __forceinline__ void PutCodes(int pixel, const int32_t (&acc)[4]) {
+    uint32_t codes = 0;
+    FTT_UNROLL
+    for (int c = 0; c < 4; ++c) {
+      bool inside;
+      const float y = rintf(fmaf(static_cast<float>(acc[c]), scale_[c], shift_[c]));
+      const int code = 4 * band_.word + c < shape_.channels ? ToCode(y, out_.bits, &inside) : 0;
+      codes |= (static_cast<uint32_t>(code) & 0xFF) << 8 * c;
+    }
+    stage_.PutWord(pixel, band_.word, codes);
+  }
+  __device__ __forceinline__ void PutRaw(int64_t at, const int32_t (&acc)[4]) const {
+    if (out_.raw_type == RawType::kInt32) {
+      *reinterpret_cast<int4*>(static_cast<int32_t*>(out_.raw) + at) =
+          make_int4(acc[0], acc[1], acc[2], acc[3]);
+      return;
+    }
+    Half half[4];
+    FTT_UNROLL
+    for (int c = 0; c < 4; ++c) half[c] = FloatToHalf(static_cast<float>(acc[c]) * factor_);
+    uint2 packed;
+    memcpy(&packed, half, sizeof packed);
+    *reinterpret_cast<uint2*>(static_cast<Half*>(out_.raw) + at) = packed;
+  }
+  // Adds up the slots of each channel, in order.
+  __device__ void StorePartials() {
+    auto* shared = reinterpret_cast<IntegerMoments*>(SharedMemory());
+    const int thread = static_cast<int>(threadIdx.x), width = 4 * band_.words;
+    if (band_.Works()) {
+      FTT_UNROLL
+      for (int c = 0; c < 4; ++c) shared[4 * thread + c] = moments_[c];
+    }
+    SyncThreads();
+    const int64_t block = (int64_t{blockIdx.z} * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
+    for (int c = thread; c < width; c += static_cast<int>(blockDim.x)) {
+      IntegerMoments m = shared[c];
+      for (int slot = 1; slot < band_.slots; ++slot) m.Merge(shared[slot * width + c]);
+      out_.partials[block * shape_.Stride() + c] = m.Finish();
+    }
+  }
+
+  const WindowOutput& out_;
+  const MapShape& shape_;
+  const Band& band_;
+  Stage stage_;
+  float factor_;
+  int64_t first_;
+  float scale_[4] = {}, shift_[4] = {};
+  IntegerMoments moments_[4];
+};
+
+// Launch parameters of such a kernel.
+struct BandGrid {
+  GridSize grid;
+  int threads;
+  size_t shared_bytes;
+};
+inline BandGrid PlanBand(const MapShape& s, const WindowOutput& out) {
+  const int threads = s.Stride() <= 512 ? 128 : 256;
+  size_t shared = 0;
+  if (out.codes != nullptr && out.faults.lanes != nullptr) {
+    shared = static_cast<size_t>(LayoutOfBand(s, out.faults.collects, threads).Bytes());
+  } else if (out.codes == nullptr && out.partials != nullptr) {
+    shared = 4 * static_cast<size_t>(threads) * sizeof(IntegerMoments);
+  }
+  return {{static_cast<unsigned>(DivideUp(s.h, kBandRows)), static_cast<unsigned>(s.images),
+           static_cast<unsigned>(s.lanes)},
+          threads,
+          shared};
+}
+
+}  // namespace ftt::cuda

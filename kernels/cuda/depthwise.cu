@@ -1,0 +1,50 @@
+#include "kernels/cuda/depthwise.h"
+
+#include "core/error.h"
+#include "kernels/cuda/depthwise.cuh"
+
+namespace ftt::cuda {
+namespace {
+
+constexpr int kMaxChannels = 1024;
+
+template <int kKernel, int kAdvance>
+void LaunchDepthwise(const DepthwiseArguments& a, DeviceStream stream) {
+  const BandGrid plan = PlanBand(a.geometry.Out(), a.out);
+  const auto kernel = plan.threads == 128 ? &DepthwiseKernel<kKernel, kAdvance, 128>
+                                          : &DepthwiseKernel<kKernel, kAdvance, 256>;
+  LaunchKernel("Depthwise", kernel, plan.grid, static_cast<unsigned>(plan.threads),
+               plan.shared_bytes, stream, a);
+}
+
+}  // namespace
+
+int DepthwiseBlocks(const WindowGeometry& g) { return DivideUp(g.out_h, kBandRows) * g.images; }
+
+void PackDepthwiseWeights(const WindowGeometry& g, int copies, const int8_t* codes,
+                          uint32_t* packed, DeviceStream stream) {
+  constexpr int kThreads = 128;
+  const auto blocks = static_cast<unsigned>(DivideUp(PackedDepthwiseWords(g), kThreads));
+  LaunchKernel("PackDepthwiseWeights", &PackDepthwiseKernel,
+               {blocks, static_cast<unsigned>(copies), 1}, kThreads, 0, stream, g, codes, packed);
+}
+
+void Depthwise(const DepthwiseArguments& a, DeviceStream stream) {
+  const WindowGeometry& g = a.geometry;
+  FTT_CHECK(g.lanes > 0 && g.images > 0 && g.out_h > 0 && g.out_w > 0, "depthwise: empty map");
+  FTT_CHECK(g.in_channels == g.out_channels && g.in_channels <= kMaxChannels,
+            "depthwise: {} channels from {}; as many as the input's, at most {}, are possible",
+            g.out_channels, g.in_channels, kMaxChannels);
+  FTT_CHECK((g.kernel == 3 || g.kernel == 5) && (g.stride == 1 || g.stride == 2) &&
+                (g.dilation == 1 || g.dilation == 2),
+            "depthwise: kernel {}, stride {}, dilation {}; 3 or 5, 1 or 2, 1 or 2 are possible",
+            g.kernel, g.stride, g.dilation);
+  FTT_CHECK((a.out.raw == nullptr) != (a.out.codes == nullptr),
+            "depthwise: give one of raw output and codes");
+  const bool skips = SequenceStride(g.stride, g.dilation) == 2;
+  if (g.kernel == 3)
+    return skips ? LaunchDepthwise<3, 2>(a, stream) : LaunchDepthwise<3, 1>(a, stream);
+  skips ? LaunchDepthwise<5, 2>(a, stream) : LaunchDepthwise<5, 1>(a, stream);
+}
+
+}  // namespace ftt::cuda

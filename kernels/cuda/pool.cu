@@ -1,0 +1,32 @@
+#include "kernels/cuda/pool.h"
+
+#include "core/error.h"
+#include "kernels/cuda/pool.cuh"
+
+namespace ftt::cuda {
+
+int PoolBlocks(const WindowGeometry& g) { return DivideUp(g.out_h, kBandRows) * g.images; }
+
+void Pool(const PoolArguments& a, DeviceStream stream) {
+  const WindowGeometry& g = a.geometry;
+  constexpr int kMaxChannels = 1024;
+  FTT_CHECK(g.in_channels == g.out_channels && g.in_channels <= kMaxChannels,
+            "pool: {} channels from {}; as many as the input's, at most {}, are possible",
+            g.out_channels, g.in_channels, kMaxChannels);
+  const BandGrid plan = PlanBand(g.Out(), a.out);
+  const auto kernel =
+      a.type == PoolType::kMax ? &PoolKernel<PoolType::kMax> : &PoolKernel<PoolType::kAverage>;
+  LaunchKernel("Pool", kernel, plan.grid, static_cast<unsigned>(plan.threads), plan.shared_bytes,
+               stream, a);
+}
+
+void GlobalSum(const GlobalSumArguments& a, DeviceStream stream) {
+  constexpr unsigned kThreads = 128;
+  const auto words = static_cast<unsigned>(a.in.Stride() / 4);
+  LaunchKernel("GlobalSum", &GlobalSumKernel,
+               {(words + kThreads - 1) / kThreads, static_cast<unsigned>(a.in.images),
+                static_cast<unsigned>(a.in.lanes)},
+               kThreads, 0, stream, a);
+}
+
+}  // namespace ftt::cuda

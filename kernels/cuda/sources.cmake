@@ -1,0 +1,11 @@
+# Device code: compiled by nvcc in kernels/cuda, and as C++ in tests/cuda_emulation.
+set(FTT_CUDA_SOURCES
+  backward.cu
+  conv.cu
+  depthwise.cu
+  head.cu
+  norm.cu
+  optimizer.cu
+  pool.cu
+  quantize.cu
+  sum.cu)

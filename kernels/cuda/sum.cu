@@ -1,0 +1,66 @@
+#include "kernels/cuda/sum.h"
+
+#include "core/error.h"
+#include "kernels/cuda/sum.cuh"
+
+namespace ftt::cuda {
+namespace {
+
+constexpr int kTileBytes = 8192;  // of codes, per block
+
+struct SumGrid {
+  GridSize grid;
+  int tile_pixels;
+  size_t shared_bytes;
+};
+
+SumGrid PlanSum(const SumArguments& a) {
+  const MapShape& s = a.shape;
+  FTT_CHECK(a.count >= 0 && a.count <= kMaxSumInputs, "sum of {} values; at most {} are possible",
+            a.count, kMaxSumInputs);
+  FTT_CHECK(s.lanes > 0 && s.images > 0 && s.h > 0 && s.w > 0 && s.channels > 0,
+            "sum: the map is empty");
+  const int stride = s.Stride(), tile = stride < kTileBytes ? kTileBytes / stride : 1;
+  const int pixels = tile < s.Pixels() ? tile : s.Pixels();
+  size_t shared = 0;
+  if (a.faults.lanes != nullptr) {
+    shared = static_cast<size_t>(
+        LayoutOfStage(pixels, stride, a.mask != nullptr, a.faults.collects, kSumThreads).Bytes());
+  }
+  return {{static_cast<unsigned>(DivideUp(s.Pixels(), pixels)), static_cast<unsigned>(s.lanes), 1},
+          pixels,
+          shared};
+}
+
+}  // namespace
+
+int SumBlocks(const MapShape& s) {
+  // Enough to fill a device; more would only lengthen the second pass.
+  constexpr int kMost = 256;
+  const int blocks = DivideUp(static_cast<int>(s.LaneElements() / 8), 4 * kSumThreads);
+  return blocks < kMost ? blocks : kMost;
+}
+
+void Add(const SumArguments& a, DeviceStream stream) {
+  const SumGrid plan = PlanSum(a);
+  const int blocks = SumBlocks(a.shape);
+  if (a.largest != nullptr) {
+    LaunchKernel("LargestSum", &LargestSumKernel,
+                 {static_cast<unsigned>(blocks), static_cast<unsigned>(a.shape.lanes), 1},
+                 kSumThreads, 0, stream, a);
+  }
+  LaunchKernel("Add", &AddKernel, plan.grid, kSumThreads, plan.shared_bytes, stream, a,
+               plan.tile_pixels, blocks);
+}
+
+void Concat(const SumArguments& a, bool fixed_exponent, DeviceStream stream) {
+  const SumGrid plan = PlanSum(a);
+  int channels = 0;
+  for (int k = 0; k < a.count; ++k) channels += a.inputs[k].channels;
+  FTT_CHECK(a.count > 0 && channels == a.shape.channels,
+            "concatenation: inputs have {} channels, the output {}", channels, a.shape.channels);
+  LaunchKernel("Concat", &ConcatKernel, plan.grid, kSumThreads, plan.shared_bytes, stream, a,
+               plan.tile_pixels, fixed_exponent);
+}
+
+}  // namespace ftt::cuda

@@ -1,0 +1,150 @@
+// Elementwise backward passes on the device against the reference.
+#include "kernels/cuda/backward.h"
+
+#include <numeric>
+
+#include "kernels/ref_backend.h"
+#include "tests/cuda/layout.h"
+#include "tests/kernels/parity_util.h"
+
+namespace ftt::cuda::test {
+namespace {
+
+using ftt::test::MakeNorm;
+using ftt::test::Operands;
+using ftt::test::RelativeError;
+
+constexpr double kTolerance = 1e-5;
+
+struct BackwardCase {
+  int lanes, images;
+  Shape map;
+  bool batch_norm, affine, masked;
+};
+
+class CudaBackwardTest : public ::testing::TestWithParam<BackwardCase> {
+ protected:
+  CudaBackwardTest()
+      : case_(GetParam()),
+        shape_{case_.lanes, case_.images, case_.map.h, case_.map.w, case_.map.c},
+        ids_(static_cast<size_t>(case_.images)),
+        dims_{case_.lanes, case_.images, ids_.data()},
+        maps_(int64_t{case_.lanes} * case_.images),
+        n_(maps_ * case_.map.Elements()),
+        mask_(operands_.Mask(maps_, case_.map.Elements())),
+        x_(operands_.Codes(n_)),
+        grad_(operands_.Floats(n_)) {}
+
+  const uint8_t* HostMask() const { return case_.masked ? mask_.data() : nullptr; }
+
+  const BackwardCase case_;
+  const MapShape shape_;
+  std::vector<uint32_t> ids_;
+  const BatchDims dims_;
+  Operands operands_{6};
+  const int64_t maps_, n_;
+  const std::vector<uint8_t> mask_;
+  const std::vector<int8_t> x_;
+  const std::vector<float> grad_;
+};
+
+TEST_P(CudaBackwardTest, Norm) {
+  const int c = case_.map.c;
+  std::vector<int32_t> acc(static_cast<size_t>(n_));
+  for (int32_t& v : acc) v = static_cast<int32_t>(operands_.Below(2001)) - 1000;
+  std::vector<LaneNorm> norms;
+  std::vector<float> mean, inv_std, unit;
+  for (int l = 0; l < case_.lanes; ++l) {
+    norms.push_back(MakeNorm(operands_, c, 1, case_.batch_norm));
+    mean.insert(mean.end(), norms.back().mean.begin(), norms.back().mean.end());
+    inv_std.insert(inv_std.end(), norms.back().inv_std.begin(), norms.back().inv_std.end());
+    unit.push_back(norms.back().unit);
+  }
+  const std::vector<float> gamma = operands_.Floats(c);
+  const auto channels = static_cast<size_t>(c);
+  std::vector<float> want = grad_, want_gamma(channels, 0.5f), want_beta(channels, 0.25f);
+  RefBackend().NormBackward(dims_, case_.map, acc.data(), norms.data(),
+                            case_.affine ? gamma.data() : nullptr, HostMask(), want.data(),
+                            case_.batch_norm && case_.affine ? want_gamma.data() : nullptr,
+                            case_.affine ? want_beta.data() : nullptr, nullptr);
+  InBothOrders([&] {
+    const DeviceBuffer<int32_t> raw(Padded(acc, c, 777));
+    const DeviceBuffer<float> d_mean(Padded(mean, c)), d_inv_std(Padded(inv_std, c)), d_unit(unit);
+    const DeviceBuffer<float> d_gamma(gamma), grad(Padded(grad_, c, 9.0f));
+    const DeviceBuffer<uint8_t> mask(PaddedMask(mask_, shape_));
+    const size_t rows = static_cast<size_t>(case_.lanes) * static_cast<size_t>(shape_.Stride());
+    const DeviceBuffer<GradSums> partials(rows * static_cast<size_t>(NormBackwardBlocks(shape_)));
+    const DeviceBuffer<GradSums> sums(rows);
+    const DeviceBuffer<float> got_gamma(std::vector<float>(channels, 0.5f));
+    const DeviceBuffer<float> got_beta(std::vector<float>(channels, 0.25f));
+    NormBackwardArguments a;
+    a.shape = shape_;
+    a.raw = raw.Data();
+    a.mean = case_.batch_norm ? d_mean.Data() : nullptr;
+    a.inv_std = d_inv_std.Data();
+    a.unit = d_unit.Data();
+    a.gamma = case_.affine ? d_gamma.Data() : nullptr;
+    a.mask = case_.masked ? mask.Data() : nullptr;
+    a.grad = grad.Data();
+    a.partials = partials.Data();
+    a.sums = sums.Data();
+    a.grad_gamma = case_.batch_norm && case_.affine ? got_gamma.Data() : nullptr;
+    a.grad_beta = case_.affine ? got_beta.Data() : nullptr;
+    NormBackward(a, {});
+    EXPECT_LT(RelativeError(want, Dense(grad.Get(), c)), kTolerance);
+    EXPECT_LT(RelativeError(want_gamma, got_gamma.Get()), kTolerance);
+    EXPECT_LT(RelativeError(want_beta, got_beta.Get()), kTolerance);
+  });
+}
+
+TEST_P(CudaBackwardTest, SumAndConcat) {
+  const int c = case_.map.c, offset = c > 3 ? 3 : 0, width = c - offset;
+  const int64_t inputs = n_ / c * width;
+  const std::vector<int8_t> x = operands_.Codes(inputs);
+  const std::vector<float> before = operands_.Floats(inputs);
+  for (const bool accumulate : {false, true}) {
+    std::vector<float> want = before;
+    const int exponent = 0;
+    const SumInput input{x.data(), &exponent, width, true};
+    RefBackend().SumBackward(dims_, case_.map, input, offset, HostMask(), grad_.data(), want.data(),
+                             accumulate);
+    const DeviceBuffer<int8_t> d_x(Padded(x, width));
+    const DeviceBuffer<uint8_t> mask(PaddedMask(mask_, shape_));
+    const DeviceBuffer<float> grad_y(Padded(grad_, c, 9.0f)), grad_x(Padded(before, width));
+    SumBackward({shape_, width, offset, true, d_x.Data(), case_.masked ? mask.Data() : nullptr,
+                 grad_y.Data(), grad_x.Data(), accumulate},
+                {});
+    EXPECT_EQ(want, Dense(grad_x.Get(), width));
+  }
+}
+
+TEST_P(CudaBackwardTest, GlobalSum) {
+  const int c = case_.map.c;
+  const std::vector<float> grad_y = operands_.Floats(maps_ * c);
+  const std::vector<uint8_t> mask = operands_.Mask(maps_, c);
+  const MapShape pooled{case_.lanes, case_.images, 1, 1, c};
+  for (const bool accumulate : {false, true}) {
+    std::vector<float> want = grad_;
+    RefBackend().GlobalSumBackward(dims_, case_.map, true, x_.data(),
+                                   case_.masked ? mask.data() : nullptr, grad_y.data(), want.data(),
+                                   accumulate);
+    const DeviceBuffer<int8_t> x(Padded(x_, c));
+    const DeviceBuffer<uint8_t> d_mask(PaddedMask(mask, pooled));
+    const DeviceBuffer<float> d_y(Padded(grad_y, c, 9.0f)), grad_x(Padded(grad_, c));
+    GlobalSumBackward({shape_, true, x.Data(), case_.masked ? d_mask.Data() : nullptr, d_y.Data(),
+                       grad_x.Data(), accumulate},
+                      {});
+    EXPECT_EQ(want, Dense(grad_x.Get(), c));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, CudaBackwardTest,
+                         ::testing::Values(BackwardCase{1, 1, {1, 1, 1}, true, true, true},
+                                           BackwardCase{2, 3, {7, 5, 20}, true, false, true},
+                                           BackwardCase{5, 2, {3, 5, 7}, true, true, false},
+                                           BackwardCase{2, 3, {11, 13, 17}, false, true, true},
+                                           BackwardCase{2, 1, {5, 5, 40}, false, false, true},
+                                           BackwardCase{1, 1, {3, 3, 600}, true, true, true}));
+
+}  // namespace
+}  // namespace ftt::cuda::test

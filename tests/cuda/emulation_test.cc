@@ -1,0 +1,100 @@
+// The emulation itself: what hardware leaves undefined must be reported, and the matrix
+// instruction must follow the PTX ISA's layout.
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "core/error.h"
+#include "kernels/cuda/device.h"
+
+namespace ftt::cuda::test {
+namespace {
+
+// The message of the error that the launch ends in; empty without one.
+template <typename... Parameters, typename... Arguments>
+std::string ErrorOf(void (*kernel)(Parameters...), unsigned threads, size_t shared,
+                    const Arguments&... arguments) {
+  try {
+    LaunchKernel("TestKernel", kernel, {1, 1, 1}, threads, shared, 0, arguments...);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+__global__ void HalfBarrierKernel() {
+  if (threadIdx.x < 32) SyncThreads();
+}
+TEST(CudaEmulationTest, BarrierThatSomeNeverReach) {
+  const std::string error = ErrorOf(&HalfBarrierKernel, 64, 0);
+  EXPECT_NE(error.find("deadlock: kernel TestKernel, block (0, 0, 0), thread"), std::string::npos)
+      << error;
+}
+
+__global__ void HalfShuffleKernel() {
+  if (threadIdx.x < 16) Shuffle(1, 0);
+}
+TEST(CudaEmulationTest, ShuffleWithAThreadThatEnded) {
+  EXPECT_NE(ErrorOf(&HalfShuffleKernel, 32, 0).find("deadlock"), std::string::npos);
+}
+
+__global__ void SharedOverrunKernel(int at) { SharedMemory()[at] = 1; }
+TEST(CudaEmulationTest, WriteBehindSharedMemory) {
+  EXPECT_EQ(ErrorOf(&SharedOverrunKernel, 32, 64, 63), "");
+  EXPECT_NE(ErrorOf(&SharedOverrunKernel, 32, 64, 64).find("behind its end"), std::string::npos);
+}
+
+__global__ void CopyKernel(const uint8_t* from, uint8_t* before, uint8_t* after, bool wait) {
+  AsyncCopy16(SharedMemory(), from, 12);
+  AsyncCommit();
+  *before = SharedMemory()[0];
+  if (wait) AsyncWait<0>();
+  *after = static_cast<uint8_t>(SharedMemory()[11] + SharedMemory()[12]);
+}
+TEST(CudaEmulationTest, AsyncCopyIsVisibleOnlyAfterTheWait) {
+  alignas(16) const uint8_t from[16] = {7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 9, 9, 9, 9, 9};
+  uint8_t before = 0, after = 0;
+  const uint8_t* source = from;
+  EXPECT_EQ(ErrorOf(&CopyKernel, 1, 16, source, &before, &after, true), "");
+  EXPECT_EQ(before, emulation::kInFlightSentinel);
+  EXPECT_EQ(after, 9);  // byte 12 is zero-filled
+  EXPECT_NE(ErrorOf(&CopyKernel, 1, 16, source, &before, &after, false).find("not waited for"),
+            std::string::npos);
+}
+
+// a[m][k], b[k][n] with every byte loaded as the ISA's figures place it.
+__global__ void MatrixKernel(const int8_t* a, const int8_t* b, int32_t* d) {
+  const int lane = static_cast<int>(threadIdx.x), g = lane / 4, t = lane % 4;
+  uint32_t fragment_a[4] = {}, fragment_b[2] = {};
+  int32_t acc[4] = {};
+  for (int i = 0; i < 16; ++i) {
+    const int row = (i < 4 || (i >= 8 && i < 12)) ? g : g + 8;
+    const int column = t * 4 + (i & 3) + (i < 8 ? 0 : 16);
+    fragment_a[i / 4] |= uint32_t{static_cast<uint8_t>(a[row * 32 + column])} << i % 4 * 8;
+  }
+  for (int i = 0; i < 8; ++i) {
+    const int row = t * 4 + (i & 3) + (i < 4 ? 0 : 16);
+    fragment_b[i / 4] |= uint32_t{static_cast<uint8_t>(b[row * 8 + g])} << i % 4 * 8;
+  }
+  MultiplyAccumulate(acc, fragment_a, fragment_b);
+  for (int i = 0; i < 4; ++i) d[(i < 2 ? g : g + 8) * 8 + t * 2 + (i & 1)] = acc[i];
+}
+TEST(CudaEmulationTest, MatrixInstructionMultiplies) {
+  int8_t a[16 * 32], b[32 * 8];
+  for (int i = 0; i < 16 * 32; ++i) a[i] = static_cast<int8_t>(i * 37 % 256 - 128);
+  for (int i = 0; i < 32 * 8; ++i) b[i] = static_cast<int8_t>(i * 91 % 256 - 128);
+  int32_t d[16 * 8] = {};
+  const int8_t *pa = a, *pb = b;
+  int32_t* pd = d;
+  ASSERT_EQ(ErrorOf(&MatrixKernel, 32, 0, pa, pb, pd), "");
+  for (int m = 0; m < 16; ++m) {
+    for (int n = 0; n < 8; ++n) {
+      int32_t want = 0;
+      for (int k = 0; k < 32; ++k) want += a[m * 32 + k] * b[k * 8 + n];
+      EXPECT_EQ(want, d[m * 8 + n]) << m << ' ' << n;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace ftt::cuda::test

@@ -1,0 +1,183 @@
+// Between the dense layout of kernels/backend.h and the padded one of the device; faults on the
+// device.
+#pragma once
+
+#include <deque>
+#include <string>
+#include <vector>
+
+#include "faults/model_list.h"
+#include "faults/probability.h"
+#include "faults/spec.h"
+#include "kernels/backend.h"
+#include "kernels/cuda/tensor.h"
+#include "tests/cuda/device_buffer.h"
+
+#ifdef FTT_CUDA_EMULATION
+#include "tests/cuda_emulation/block.h"
+#endif
+
+namespace ftt::cuda::test {
+
+// [rows][channels] -> [rows][Stride()], pad channels 0.
+template <typename T>
+std::vector<T> Padded(const std::vector<T>& dense, int channels, T pad = T{}) {
+  const auto c = static_cast<size_t>(channels);
+  const auto stride = static_cast<size_t>(PaddedChannels(channels));
+  std::vector<T> out(dense.size() / c * stride, pad);
+  for (size_t i = 0; i < dense.size(); ++i) out[i / c * stride + i % c] = dense[i];
+  return out;
+}
+
+// The inverse; pad channels must hold 0.
+template <typename T>
+std::vector<T> Dense(const std::vector<T>& padded, int channels) {
+  const auto c = static_cast<size_t>(channels);
+  const auto stride = static_cast<size_t>(PaddedChannels(channels));
+  std::vector<T> out;
+  size_t dirty = 0;
+  for (size_t i = 0; i < padded.size(); ++i) {
+    if (i % stride < c) {
+      out.push_back(padded[i]);
+    } else if (padded[i] != T{}) {
+      ++dirty;
+    }
+  }
+  EXPECT_EQ(dirty, 0u) << "pad channels that do not hold 0";
+  return out;
+}
+
+// Mask bits of the device as rows of kernels/backend.h: [lanes][images] x MaskBytes(elements).
+inline std::vector<uint8_t> DenseMask(const std::vector<uint8_t>& device, const MapShape& s) {
+  const int64_t elements = int64_t{s.MapPixels()} * s.channels;
+  std::vector<uint8_t> out(static_cast<size_t>(s.lanes * s.images * MaskBytes(elements)));
+  for (int64_t map = 0; map < s.lanes * s.images; ++map) {
+    for (int64_t e = 0; e < elements; ++e) {
+      const int64_t bit = (map * s.MapPixels() + e / s.channels) * s.Stride() + e % s.channels;
+      const int value = device[static_cast<size_t>(bit / 8)] >> (bit % 8) & 1;
+      uint8_t& byte = out[static_cast<size_t>(map * MaskBytes(elements) + e / 8)];
+      byte = static_cast<uint8_t>(byte | value << (e % 8));
+    }
+  }
+  return out;
+}
+inline std::vector<uint8_t> PaddedMask(const std::vector<uint8_t>& dense, const MapShape& s) {
+  const int64_t elements = int64_t{s.MapPixels()} * s.channels;
+  std::vector<uint8_t> out(static_cast<size_t>(s.lanes * s.LaneElements() / 8));
+  for (int64_t map = 0; map < s.lanes * s.images; ++map) {
+    for (int64_t e = 0; e < elements; ++e) {
+      const int64_t bit = (map * s.MapPixels() + e / s.channels) * s.Stride() + e % s.channels;
+      const int value =
+          dense[static_cast<size_t>(map * MaskBytes(elements) + e / 8)] >> (e % 8) & 1;
+      uint8_t& byte = out[static_cast<size_t>(bit / 8)];
+      byte = static_cast<uint8_t>(byte | value << (bit % 8));
+    }
+  }
+  return out;
+}
+
+// The same faults for the reference and for the device: lane l carries specs[l], "" is clean.
+class LanePlans {
+ public:
+  LanePlans(const std::vector<std::string>& specs, const Shape& map, int bits, bool training,
+            const std::vector<uint32_t>& image_ids, SiteKind kind = SiteKind::kConv)
+      : ids_(image_ids), hits_(specs.size() * kMaxFaultTerms), lanes_(specs.size()) {
+    FaultSite site;
+    site.id = 3;
+    site.name = "site";
+    site.kind = kind;
+    site.macs = 9;
+    site.h = map.h;
+    site.w = map.w;
+    site.c = map.c;
+    site.elements = map.Elements();
+    hits_.Set(std::vector<HitCounts>(hits_.Size(), HitCounts{}));
+    std::vector<LaneFaultSteps> lanes;
+    for (size_t l = 0; l < specs.size(); ++l) {
+      const FaultMoment moment{static_cast<uint32_t>(5 + l), training};
+      plans_.push_back(PlanSite(ParseFaultSpec(specs[l]), site, bits, 11 + l));
+      counts_.emplace_back();
+      host_.push_back({&plans_.back(), moment, &counts_.back(), nullptr});
+      lanes.push_back(Upload(plans_.back(), moment, l));
+    }
+    lanes_.Set(lanes);
+  }
+
+  const LaneFaults* Host() const { return host_.data(); }
+  SiteFaultsView View() const { return {lanes_.Data(), ids_.Data(), collects_}; }
+  // Both counted the same. Returns the faults delivered.
+  uint64_t CheckCounts() const {
+    const std::vector<HitCounts> hits = hits_.Get();
+    uint64_t all = 0;
+    for (size_t l = 0; l < host_.size(); ++l) {
+      for (const FaultStep& step : plans_[l].steps) {
+        const TermCounts& want = counts_[l].term[step.term];
+        const HitCounts& got = hits[l * kMaxFaultTerms + step.term];
+        uint64_t delivered = 0, positive = 0;
+        for (size_t k = 0; k < 16; ++k) {
+          delivered += got.kind[k];
+          positive += k < 8 ? 0 : got.kind[k];
+          if (k < 8 && step.style == FaultStyle::kCells) {
+            EXPECT_EQ(want.bit[k], got.kind[k] + got.kind[k + 8]) << "bit " << k;
+          }
+        }
+        EXPECT_EQ(want.delivered, delivered) << "lane " << l;
+        if (step.style != FaultStyle::kColumns) {
+          EXPECT_EQ(want.positive, positive) << "lane " << l;
+        }
+        all += delivered;
+      }
+    }
+    return all;
+  }
+
+ private:
+  template <typename T>
+  const T* Keep(std::deque<DeviceBuffer<T>>& buffers, const T* values, size_t n) {
+    buffers.emplace_back(std::vector<T>(values, values + n));
+    return buffers.back().Data();
+  }
+  LaneFaultSteps Upload(const SiteFaults& faults, FaultMoment moment, size_t lane) {
+    std::vector<FaultStep> steps = faults.steps;
+    for (FaultStep& s : steps) {
+      if (s.count_thresholds != nullptr) {
+        s.count_thresholds = Keep(words_, s.count_thresholds, s.count_size);
+        s.count_guide = Keep(guides_, s.count_guide, 256);
+      }
+      if (s.normal_thresholds != nullptr)
+        s.normal_thresholds = Keep(words_, s.normal_thresholds, s.normal_size);
+      collects_ |= s.style == FaultStyle::kCells && s.sampler == Sampler::kSparse && !s.one_fault;
+    }
+    return {Keep(steps_, steps.data(), steps.size()), static_cast<int>(steps.size()), moment,
+            hits_.Data() + lane * kMaxFaultTerms};
+  }
+
+  std::deque<SiteFaults> plans_;
+  std::deque<FaultCounts> counts_;
+  std::vector<LaneFaults> host_;
+  std::deque<DeviceBuffer<uint32_t>> words_;
+  std::deque<DeviceBuffer<uint16_t>> guides_;
+  std::deque<DeviceBuffer<FaultStep>> steps_;
+  DeviceBuffer<uint32_t> ids_;
+  DeviceBuffer<HitCounts> hits_;
+  DeviceBuffer<LaneFaultSteps> lanes_;
+  bool collects_ = false;
+};
+
+// Runs `launch` in both orders of threads under the emulation (results must not depend on it), once
+// on a GPU.
+template <typename F>
+void InBothOrders(const F& launch) {
+#ifdef FTT_CUDA_EMULATION
+  for (const emulation::Order order : {emulation::Order::kForward, emulation::Order::kReverse}) {
+    emulation::SetOrder(order);
+    SCOPED_TRACE(order == emulation::Order::kForward ? "threads forward" : "threads in reverse");
+    launch();
+  }
+  emulation::SetOrder(emulation::Order::kForward);
+#else
+  launch();
+#endif
+}
+
+}  // namespace ftt::cuda::test

@@ -1,0 +1,123 @@
+// FinishNorm against the arithmetic of engine/norm.cc.
+#include "kernels/cuda/norm.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "engine/norm.h"
+#include "kernels/quantize_math.h"
+#include "tests/cuda/layout.h"
+#include "tests/kernels/parity_util.h"
+
+namespace ftt::cuda::test {
+namespace {
+
+struct NormCase {
+  int lanes, channels, blocks;
+  bool batch_norm, affine;
+};
+
+class CudaNormTest : public ::testing::TestWithParam<NormCase> {};
+
+TEST_P(CudaNormTest, EqualsEngine) {
+  const NormCase c = GetParam();
+  ftt::test::Operands operands(4);
+  const auto channels = static_cast<size_t>(c.channels);
+  const auto stride = static_cast<size_t>(PaddedChannels(c.channels));
+  const double count = 640;
+  std::vector<ChannelMoments> partials(static_cast<size_t>(c.lanes * c.blocks) * stride);
+  for (ChannelMoments& m : partials) {
+    m.min = -static_cast<int32_t>(operands.Below(3000));
+    m.max = static_cast<int32_t>(operands.Below(3000)) + m.min;
+    m.sum = static_cast<double>(operands.Below(100000)) - 50000;
+    m.sum_squares = 1e6 + operands.Below(1000000);
+  }
+  const std::vector<float> gamma = operands.Floats(c.channels), beta = operands.Floats(c.channels);
+  const std::vector<float> mean0 = operands.Floats(c.channels);
+  std::vector<float> var0 = operands.Floats(c.channels);
+  std::vector<int> x_exponent;
+  for (int l = 0; l < c.lanes; ++l) x_exponent.push_back(-5 - l % 3);
+
+  const DeviceBuffer<ChannelMoments> d_partials(partials);
+  const DeviceBuffer<float> d_gamma(gamma), d_beta(beta), running_mean(mean0), running_var(var0);
+  const DeviceBuffer<int> d_x(x_exponent), d_w(std::vector<int>{-6});
+  const size_t floats = static_cast<size_t>(c.lanes) * stride;
+  const DeviceBuffer<float> scale(floats), shift(floats), mean(floats), inv_std(floats);
+  const DeviceBuffer<float> unit(static_cast<size_t>(c.lanes));
+  const DeviceBuffer<int> exponent(static_cast<size_t>(c.lanes));
+  NormArguments a;
+  a.lanes = c.lanes;
+  a.channels = c.channels;
+  a.partials = d_partials.Data();
+  a.blocks = c.blocks;
+  a.count = count;
+  a.batch_norm = c.batch_norm;
+  a.gamma = c.affine ? d_gamma.Data() : nullptr;
+  a.beta = c.affine ? d_beta.Data() : nullptr;
+  a.unit_scale = 0.25f;
+  a.x_exponent = d_x.Data();
+  a.weight_exponent = d_w.Data();
+  a.scale = scale.Data();
+  a.shift = shift.Data();
+  a.mean = mean.Data();
+  a.inv_std = inv_std.Data();
+  a.unit = unit.Data();
+  a.exponent = exponent.Data();
+  a.running_mean = running_mean.Data();
+  a.running_var = running_var.Data();
+  FinishNorm(a, {});
+
+  std::vector<float> want_scale, want_shift, want_mean, want_inv_std;
+  std::vector<Moments> moments;
+  for (int l = 0; l < c.lanes; ++l) {
+    std::vector<ChannelStats> stats(channels);
+    for (size_t k = 0; k < channels; ++k) {
+      for (int b = 0; b < c.blocks; ++b) {
+        const ChannelMoments& m = partials[static_cast<size_t>(l * c.blocks + b) * stride + k];
+        stats[k].sum += m.sum;
+        stats[k].sum_squares += m.sum_squares;
+        stats[k].min = b == 0 ? m.min : std::min(stats[k].min, m.min);
+        stats[k].max = b == 0 ? m.max : std::max(stats[k].max, m.max);
+      }
+    }
+    const float lane_unit = 0.25f * PowerOfTwo(x_exponent[static_cast<size_t>(l)] - 6);
+    moments.push_back(MomentsOf(stats.data(), c.channels, count, lane_unit));
+    LaneNorm norm = RealNorm({c.channels, c.batch_norm, c.affine ? gamma.data() : nullptr,
+                              c.affine ? beta.data() : nullptr, lane_unit},
+                             &moments.back());
+    const int e = ExponentFor(LargestOutput(norm, stats.data()), 8);
+    ScaleToCodes(norm, e);
+    EXPECT_EQ(e, exponent.Get()[static_cast<size_t>(l)]);
+    EXPECT_EQ(lane_unit, unit.Get()[static_cast<size_t>(l)]);
+    want_scale.insert(want_scale.end(), norm.scale.begin(), norm.scale.end());
+    want_shift.insert(want_shift.end(), norm.shift.begin(), norm.shift.end());
+    want_mean.insert(want_mean.end(), norm.mean.begin(), norm.mean.end());
+    want_inv_std.insert(want_inv_std.end(), norm.inv_std.begin(), norm.inv_std.end());
+  }
+  EXPECT_EQ(want_scale, Dense(scale.Get(), c.channels));
+  EXPECT_EQ(want_shift, Dense(shift.Get(), c.channels));
+  if (!c.batch_norm) return;
+  EXPECT_EQ(want_mean, Dense(mean.Get(), c.channels));
+  EXPECT_EQ(want_inv_std, Dense(inv_std.Get(), c.channels));
+  const float share = 0.1f / static_cast<float>(c.lanes);
+  const auto unbias = static_cast<float>(count / (count - 1));
+  for (size_t k = 0; k < channels; ++k) {
+    float want_m = mean0[k] * (1.0f - 0.1f), want_v = var0[k] * (1.0f - 0.1f);
+    for (const Moments& m : moments) {
+      want_m += share * m.mean[k];
+      want_v += share * m.variance[k] * unbias;
+    }
+    EXPECT_EQ(want_m, running_mean.Get()[k]);
+    EXPECT_EQ(want_v, running_var.Get()[k]);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, CudaNormTest,
+                         ::testing::Values(NormCase{1, 1, 1, true, true},
+                                           NormCase{2, 20, 7, true, false},
+                                           NormCase{5, 40, 3, true, true},
+                                           NormCase{2, 17, 2, false, true},
+                                           NormCase{1, 1000, 2, true, true}));
+
+}  // namespace
+}  // namespace ftt::cuda::test

@@ -1,0 +1,170 @@
+// Nodes and global sums on the device against the reference, bit for bit.
+#include "kernels/cuda/sum.h"
+
+#include <numeric>
+
+#include "kernels/cuda/pool.h"
+#include "kernels/ref_backend.h"
+#include "tests/cuda/layout.h"
+#include "tests/kernels/parity_util.h"
+
+namespace ftt::cuda::test {
+namespace {
+
+struct SumCase {
+  const char* name;
+  Shape map;
+  int images;
+  std::vector<std::string> specs;           // one per lane
+  std::vector<std::vector<int>> exponents;  // [input][lane]
+  std::vector<bool> relu;                   // [input]
+
+  friend void PrintTo(const SumCase& c, std::ostream* out) { *out << c.name; }
+};
+
+std::vector<SumCase> Cases() {
+  const std::string flips = "ibf-feature:0.02", stuck = "stuck-feature:0.05,sampler=dense";
+  return {
+      {"nothing", {3, 3, 7}, 1, {""}, {}, {}},
+      {"one", {1, 1, 1}, 1, {flips}, {{-4}}, {true}},
+      {"two", {7, 5, 20}, 3, {"", flips}, {{-5, -3}, {-7, -3}}, {false, true}},
+      {"three",
+       {5, 5, 17},
+       1,
+       {flips, stuck, "", flips, ""},
+       {{-5, -3, 0, 1, 2}, {-7, -3, 1, 1, 2}, {-6, -9, 2, 1, -2}},
+       {false, true, true}},
+      {"far_apart", {4, 4, 3}, 2, {"", stuck}, {{-28, 0}, {2, -25}}, {false, false}},
+      {"large", {16, 16, 40}, 2, {"", flips}, {{-5, -3}, {-7, -3}}, {false, true}},
+  };
+}
+
+class CudaSumTest : public ::testing::TestWithParam<SumCase> {
+ protected:
+  CudaSumTest()
+      : case_(GetParam()),
+        lanes_(static_cast<int>(case_.specs.size())),
+        shape_{lanes_, case_.images, case_.map.h, case_.map.w, case_.map.c},
+        ids_(static_cast<size_t>(case_.images)),
+        dims_{lanes_, case_.images, ids_.data()} {
+    std::iota(ids_.begin(), ids_.end(), 70u);
+  }
+  size_t Elements() const {
+    return static_cast<size_t>(lanes_ * case_.images * case_.map.Elements());
+  }
+  size_t PaddedElements() const { return static_cast<size_t>(lanes_ * shape_.LaneElements()); }
+
+  // Inputs of `channels` each, for the reference and for the device.
+  void MakeInputs(const std::vector<int>& channels, SumArguments* a) {
+    const int64_t pixels = int64_t{lanes_} * case_.images * case_.map.h * case_.map.w;
+    a->shape = shape_;
+    a->count = static_cast<int>(channels.size());
+    for (size_t k = 0; k < channels.size(); ++k) {
+      host_.push_back(operands_.Codes(pixels * channels[k]));
+      device_.emplace_back(Padded(host_.back(), channels[k]));
+      exponents_.emplace_back(case_.exponents[k]);
+      a->inputs[k] = {device_.back().Data(), exponents_.back().Data(), channels[k], case_.relu[k]};
+    }
+    for (size_t k = 0; k < channels.size(); ++k)
+      inputs_.push_back({host_[k].data(), case_.exponents[k].data(), channels[k], case_.relu[k]});
+  }
+
+  const SumCase case_;
+  const int lanes_;
+  const MapShape shape_;
+  std::vector<uint32_t> ids_;
+  const BatchDims dims_;
+  ftt::test::Operands operands_{9};
+  std::deque<std::vector<int8_t>> host_;
+  std::deque<DeviceBuffer<int8_t>> device_;
+  std::deque<DeviceBuffer<int>> exponents_;
+  std::vector<SumInput> inputs_;
+};
+
+TEST_P(CudaSumTest, AddEqualsReference) {
+  SumArguments a;
+  MakeInputs(std::vector<int>(case_.relu.size(), case_.map.c), &a);
+  for (const bool derive : {true, false}) {
+    InBothOrders([&] {
+      const LanePlans plans(case_.specs, case_.map, 8, true, ids_, SiteKind::kAdd);
+      std::vector<int> want_exponent(static_cast<size_t>(lanes_), -4);
+      std::vector<int8_t> want(Elements());
+      std::vector<uint8_t> want_mask(
+          static_cast<size_t>(lanes_ * case_.images * MaskBytes(case_.map.Elements())));
+      RefBackend().Add(dims_, case_.map, 8, inputs_, derive, want_exponent.data(), plans.Host(),
+                       want.data(), want_mask.data());
+      const DeviceBuffer<int> exponent(std::vector<int>(static_cast<size_t>(lanes_), -4));
+      const DeviceBuffer<int32_t> largest(static_cast<size_t>(lanes_ * SumBlocks(shape_)));
+      const DeviceBuffer<int8_t> codes(PaddedElements());
+      const DeviceBuffer<uint8_t> mask(PaddedElements() / 8);
+      a.exponent = exponent.Data();
+      a.largest = derive ? largest.Data() : nullptr;
+      a.faults = plans.View();
+      a.codes = codes.Data();
+      a.mask = mask.Data();
+      Add(a, {});
+      EXPECT_EQ(want_exponent, exponent.Get());
+      EXPECT_EQ(want, Dense(codes.Get(), case_.map.c));
+      EXPECT_EQ(want_mask, DenseMask(mask.Get(), shape_));
+      plans.CheckCounts();
+    });
+  }
+}
+
+TEST_P(CudaSumTest, ConcatEqualsReference) {
+  const auto parts = static_cast<int>(case_.relu.size());
+  if (parts == 0 || case_.map.c < parts) GTEST_SKIP() << "nothing to concatenate";
+  std::vector<int> channels(case_.relu.size(), 1);
+  channels.back() = case_.map.c - (parts - 1);
+  SumArguments a;
+  MakeInputs(channels, &a);
+  for (const bool fixed : {true, false}) {
+    InBothOrders([&] {
+      const LanePlans plans(case_.specs, case_.map, 8, true, ids_, SiteKind::kConcat);
+      std::vector<int> want_exponent(static_cast<size_t>(lanes_), -4);
+      for (size_t l = 0; !fixed && l < want_exponent.size(); ++l) {
+        want_exponent[l] = case_.exponents[0][l];
+        for (const std::vector<int>& e : case_.exponents)
+          want_exponent[l] = std::max(want_exponent[l], e[l]);
+      }
+      std::vector<int8_t> want(Elements());
+      RefBackend().Concat(dims_, case_.map, 8, inputs_, want_exponent.data(), plans.Host(),
+                          want.data());
+      const DeviceBuffer<int> exponent(std::vector<int>(static_cast<size_t>(lanes_), -4));
+      const DeviceBuffer<int8_t> codes(PaddedElements());
+      a.exponent = exponent.Data();
+      a.faults = plans.View();
+      a.codes = codes.Data();
+      Concat(a, fixed, {});
+      EXPECT_EQ(want_exponent, exponent.Get());
+      EXPECT_EQ(want, Dense(codes.Get(), case_.map.c));
+      plans.CheckCounts();
+    });
+  }
+}
+
+TEST_P(CudaSumTest, GlobalSumEqualsReference) {
+  const std::vector<int8_t> x = operands_.Codes(static_cast<int64_t>(Elements()));
+  const DeviceBuffer<int8_t> device(Padded(x, case_.map.c));
+  for (const bool relu : {false, true}) {
+    const auto maps = static_cast<size_t>(lanes_ * case_.images);
+    std::vector<int32_t> want(maps * static_cast<size_t>(case_.map.c));
+    RefBackend().GlobalSum(dims_, case_.map, relu, x.data(), want.data());
+    const DeviceBuffer<int32_t> sums(maps * static_cast<size_t>(shape_.Stride()));
+    const DeviceBuffer<ChannelMoments> partials(sums.Size());
+    GlobalSum({shape_, relu, device.Data(), sums.Data(), partials.Data()}, {});
+    EXPECT_EQ(want, Dense(sums.Get(), case_.map.c));
+    const std::vector<int32_t> raw = sums.Get();
+    const std::vector<ChannelMoments> moments = partials.Get();
+    for (size_t i = 0; i < raw.size(); ++i) {
+      EXPECT_EQ(raw[i], moments[i].min);
+      EXPECT_EQ(raw[i], moments[i].max);
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, CudaSumTest, ::testing::ValuesIn(Cases()),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+}  // namespace
+}  // namespace ftt::cuda::test
