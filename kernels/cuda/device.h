@@ -112,6 +112,15 @@ __device__ inline void LoadMatrix4(const void* row, uint32_t (&r)[4]) {
                : "r"(at)
                : "memory");
 }
+// The same with each matrix transposed: r[m] receives rows 2 * (lane % 4) and + 1 of column lane
+// / 4.
+__device__ inline void LoadMatrix4Transposed(const void* row, uint32_t (&r)[4]) {
+  const auto at = static_cast<uint32_t>(__cvta_generic_to_shared(row));
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(at)
+               : "memory");
+}
 // d[16 x 8] += a[16 x 32] * b[32 x 8] over a warp; layouts as in the PTX ISA, mma.m16n8k32.
 __device__ inline void MultiplyAccumulate(int32_t (&d)[4], const uint32_t (&a)[4],
                                           const uint32_t (&b)[2]) {
@@ -119,6 +128,20 @@ __device__ inline void MultiplyAccumulate(int32_t (&d)[4], const uint32_t (&a)[4
       "{%8, %9}, {%0, %1, %2, %3};"
       : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+// d[16 x 8] += a[16 x 16] * b[16 x 8] of bfloat16 pairs; layouts as in the PTX ISA, mma.m16n8k16.
+__device__ inline void MultiplyAccumulateBf16(float (&d)[4], const uint32_t (&a)[4],
+                                              const uint32_t (&b)[2]) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+      "{%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+// Two floats as bfloat16, rounded to nearest even; `low` in the lower half.
+__device__ inline uint32_t PackBf16(float low, float high) {
+  uint32_t result;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(result) : "f"(high), "f"(low));
+  return result;
 }
 
 // c + sum of the products of four signed bytes.

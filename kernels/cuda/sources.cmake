@@ -2,10 +2,13 @@
 set(FTT_CUDA_SOURCES
   backward.cu
   conv.cu
+  conv_backward.cu
   depthwise.cu
   head.cu
+  input.cu
   norm.cu
   optimizer.cu
   pool.cu
   quantize.cu
-  sum.cu)
+  sum.cu
+  weights.cu)

@@ -96,5 +96,50 @@ TEST(CudaEmulationTest, MatrixInstructionMultiplies) {
   }
 }
 
+// a[m][k] row by row, b[k][n] row by row: one plain and two transposing loads, then the product.
+__global__ void Bf16Kernel(const float* a, const float* b, float* d) {
+  const int lane = static_cast<int>(threadIdx.x), g = lane / 4, t = lane % 4;
+  auto* plain = reinterpret_cast<uint16_t*>(SharedMemory());  // a: [16][16]
+  uint16_t* turned = plain + 256;                             // a, transposed
+  uint16_t* right = turned + 256;                             // b: [16][8], pitch 16
+  for (int i = lane; i < 256; i += 32) {
+    plain[i] = static_cast<uint16_t>(PackBf16(a[i], 0));
+    turned[i % 16 * 16 + i / 16] = static_cast<uint16_t>(PackBf16(a[i], 0));
+    right[i] = static_cast<uint16_t>(i % 16 < 8 ? PackBf16(b[i / 16 * 8 + i % 16], 0) : 0);
+  }
+  SyncThreads();
+  uint32_t f[4], turned_f[4], columns[4];
+  LoadMatrix4(plain + lane % 16 * 16 + lane / 16 * 8, f);
+  LoadMatrix4Transposed(turned + (lane % 8 + lane / 16 * 8) * 16 + lane / 8 % 2 * 8, turned_f);
+  LoadMatrix4Transposed(right + lane % 16 * 16 + lane / 16 * 8, columns);
+  const uint32_t b_fragment[2] = {columns[0], columns[1]};
+  float acc[4] = {};
+  MultiplyAccumulateBf16(acc, f, b_fragment);
+  MultiplyAccumulateBf16(acc, turned_f, b_fragment);
+  for (int i = 0; i < 4; ++i) d[(g + i / 2 * 8) * 8 + 2 * t + i % 2] = acc[i];
+}
+TEST(CudaEmulationTest, Bf16InstructionMultiplies) {
+  float a[16 * 16], b[16 * 8], d[16 * 8] = {};
+  for (int i = 0; i < 16 * 16; ++i) a[i] = static_cast<float>(i * 37 % 256 - 128);
+  for (int i = 0; i < 16 * 8; ++i) b[i] = static_cast<float>(i * 91 % 256 - 128);
+  const float *pa = a, *pb = b;
+  float* pd = d;
+  ASSERT_EQ(ErrorOf(&Bf16Kernel, 32, 1536, pa, pb, pd), "");
+  for (int m = 0; m < 16; ++m) {
+    for (int n = 0; n < 8; ++n) {
+      float want = 0;
+      for (int k = 0; k < 16; ++k) want += a[m * 16 + k] * b[k * 8 + n];
+      EXPECT_EQ(2 * want, d[m * 8 + n]) << m << ' ' << n;
+    }
+  }
+}
+
+TEST(CudaEmulationTest, Bf16RoundsToNearestEven) {
+  EXPECT_EQ(PackBf16(1.0f, -2.0f), 0xC0003F80u);
+  EXPECT_EQ(PackBf16(0x1.01p0f, 0x1.03p0f), 0x3F823F80u);  // ties go to even
+  EXPECT_EQ(PackBf16(0x1.0101p0f, 0x1.00FFp0f), 0x3F803F81u);
+  EXPECT_EQ(PackBf16(0x1.FFp127f, 0x1.FDp127f), 0x7F7E7F80u);  // to infinity
+}
+
 }  // namespace
 }  // namespace ftt::cuda::test

@@ -1,6 +1,6 @@
 // The device side of kernels/cuda/device.h as plain C++: threads are fibers, blocks run one after
 // another. Semantics follow the CUDA programming guide and the PTX ISA (cp.async, ldmatrix,
-// mma.m16n8k32); what they leave undefined is reported where it can be (block.h).
+// mma.m16n8k32 and k16); what they leave undefined is reported where it can be (block.h).
 #pragma once
 
 #include <algorithm>
@@ -161,6 +161,18 @@ inline void LoadMatrix4(const void* row, uint32_t (&r)[4]) {
 inline void MultiplyAccumulate(int32_t (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
   const emulation::MatrixOperands operands{a, b};
   emulation::WarpCollective(&emulation::MultiplyAccumulate, kFullMask, &operands, d, 0, sizeof d);
+}
+inline void LoadMatrix4Transposed(const void* row, uint32_t (&r)[4]) {
+  emulation::CheckShared(row, 16, 16, "ldmatrix");
+  emulation::WarpCollective(&emulation::LoadMatrix4Transposed, kFullMask, row, r, 0, sizeof r);
+}
+inline void MultiplyAccumulateBf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  const emulation::MatrixOperands operands{a, b};
+  emulation::WarpCollective(&emulation::MultiplyAccumulateBf16, kFullMask, &operands, d, 0,
+                            sizeof d);
+}
+inline uint32_t PackBf16(float low, float high) {
+  return emulation::Bf16Bits(low) | uint32_t{emulation::Bf16Bits(high)} << 16;
 }
 
 inline int32_t Dp4a(uint32_t a, uint32_t b, int32_t c) {

@@ -55,4 +55,66 @@ inline void MultiplyAccumulate(Thread* warp, uint32_t mask, size_t) {
   }
 }
 
+// ldmatrix with .trans: lane l receives rows 2 * (l % 4) and + 1 of column l / 4 of each matrix.
+inline void LoadMatrix4Transposed(Thread* warp, uint32_t mask, size_t) {
+  CheckFullWarp(mask);
+  for (int lane = 0; lane < kWarp; ++lane) {
+    auto* out = static_cast<uint32_t*>(warp[lane].out);
+    for (int matrix = 0; matrix < 4; ++matrix) {
+      uint16_t pair[2];
+      for (int i = 0; i < 2; ++i) {
+        const auto* row = static_cast<const uint8_t*>(warp[8 * matrix + 2 * (lane % 4) + i].in);
+        std::memcpy(&pair[i], row + 2 * (lane / 4), 2);
+      }
+      std::memcpy(&out[matrix], pair, 4);
+    }
+  }
+}
+
+// cvt.rn.bf16.f32: to nearest, ties to even; any NaN becomes 0x7FFF.
+inline uint16_t Bf16Bits(float v) {
+  uint32_t bits;
+  std::memcpy(&bits, &v, 4);
+  if (v != v) return 0x7FFF;
+  return static_cast<uint16_t>((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
+}
+inline float Bf16Float(uint16_t v) {
+  const uint32_t bits = uint32_t{v} << 16;
+  float result;
+  std::memcpy(&result, &bits, 4);
+  return result;
+}
+
+// mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32, d += a * b. Lane l, group g = l / 4,
+// t = l % 4:
+//   a[i], half j: row g + 8 * (i % 2), column 2 * t + j + 8 * (i / 2)
+//   b[i], half j: row 2 * t + j + 8 * i, column g
+//   d[i]: row g + 8 * (i / 2), column 2 * t + i % 2
+inline void MultiplyAccumulateBf16(Thread* warp, uint32_t mask, size_t) {
+  CheckFullWarp(mask);
+  float a[16][16], b[8][16];
+  for (int lane = 0; lane < kWarp; ++lane) {
+    const auto& operands = *static_cast<const MatrixOperands*>(warp[lane].in);
+    const int g = lane / 4, t = lane % 4;
+    for (int j = 0; j < 2; ++j) {
+      for (int i = 0; i < 4; ++i) {
+        const auto half = static_cast<uint16_t>(operands.a[i] >> 16 * j);
+        a[g + 8 * (i % 2)][2 * t + j + 8 * (i / 2)] = Bf16Float(half);
+      }
+      for (int i = 0; i < 2; ++i) {
+        b[g][2 * t + j + 8 * i] = Bf16Float(static_cast<uint16_t>(operands.b[i] >> 16 * j));
+      }
+    }
+  }
+  for (int lane = 0; lane < kWarp; ++lane) {
+    auto* d = static_cast<float*>(warp[lane].out);
+    for (int i = 0; i < 4; ++i) {
+      const int row = lane / 4 + 8 * (i / 2), column = 2 * (lane % 4) + i % 2;
+      float sum = 0;
+      for (int k = 0; k < 16; ++k) sum += a[row][k] * b[column][k];
+      d[i] += sum;
+    }
+  }
+}
+
 }  // namespace ftt::emulation

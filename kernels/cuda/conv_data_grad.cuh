@@ -1,0 +1,232 @@
+// Kernels of ConvDataGrad.
+//
+// Rows of the GEMM are the input pixels of one class (gradient.h), 128 a block, columns its input
+// channels, the depth runs over chunks of output channels and within them over taps. The gradient
+// of the block's windows lies in shared memory while all taps of a chunk pass; weights stream
+// through three stages of asynchronous copies.
+#pragma once
+
+#include "kernels/cuda/conv_backward.h"
+#include "kernels/cuda/conv_tile.cuh"
+#include "kernels/quantize_math.h"
+
+namespace ftt::cuda {
+
+inline constexpr int kDataGradStages = 3;
+
+struct DataGradClass {
+  GradAxis y, x;
+  MapTile tile;
+  int first_block = 0;
+};
+// How a launch is cut; `chunk`: output channels at a time, a multiple of 16.
+struct DataGradPlan {
+  DataGradClass classes[4];
+  int count = 0, chunk = 16, tile_pixels = 0;
+};
+
+template <int kWarpN, int kWarpsN>
+struct DataGradShape {
+  static constexpr int kColumns = kWarpN * kWarpsN;
+  static constexpr int kThreads = 128 * kWarpsN;
+  static int SharedBytes(int tile_pixels, int chunk) {
+    return 2 * (tile_pixels + kDataGradStages * kColumns) * (chunk + kTileSkew);
+  }
+};
+
+// Walks over the depth: chunks, and the taps of each.
+struct DepthWalk {
+  int channel = 0, jy = 0, jx = 0;
+  __device__ __forceinline__ void Next(const DataGradClass& k, int chunk) {
+    if (++jx < k.x.taps) return;
+    jx = 0;
+    if (++jy < k.y.taps) return;
+    jy = 0;
+    channel += chunk;
+  }
+};
+
+// The weights of one step of the walk, [columns][chunk]; columns beyond the last are zeros.
+template <int kThreads, int kColumns>
+__device__ __forceinline__ void CopyGradWeights(const ConvDataGradArguments& a,
+                                                const DataGradClass& k, const DepthWalk& at,
+                                                const uint16_t* weights, int columns, int segments,
+                                                uint16_t* to) {
+  const WindowGeometry& g = a.geometry;
+  const int depth = PaddedChannels(g.out_channels), pitch = 8 * segments + kTileSkew;
+  const int tap =
+      (k.y.first_tap + at.jy * k.y.tap_step) * g.kernel + k.x.first_tap + at.jx * k.x.tap_step;
+  const int column_pitch = g.kernel * g.kernel * depth;
+  const uint16_t* from = weights + tap * depth + at.channel;
+  for (int i = static_cast<int>(threadIdx.x); i < kColumns * segments; i += kThreads) {
+    const int column = i / segments, segment = i - column * segments;
+    const bool inside = column < columns && at.channel + 8 * segment < depth;
+    AsyncCopy16(to + column * pitch + 8 * segment,
+                inside ? from + int64_t{column} * column_pitch + 8 * segment : weights,
+                inside ? 16 : 0);
+  }
+}
+
+// One tap of one chunk; rows: where the two matrix rows of this thread start.
+template <int kWarpN>
+__device__ __forceinline__ void DataGradStep(const uint16_t* const (&rows)[2],
+                                             const uint16_t* weights, int pitch, int depth,
+                                             float (&acc)[2][kWarpN / 8][4]) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
+  const uint16_t* columns = weights + (lane / 16 * 8 + lane % 8) * pitch + lane / 8 % 2 * 8;
+  for (int k = 0; k < depth; k += 16) {
+    uint32_t f[2][4];
+    FTT_UNROLL
+    for (int mt = 0; mt < 2; ++mt) LoadMatrix4(rows[mt] + k, f[mt]);
+    FTT_UNROLL
+    for (int pair = 0; pair < kWarpN / 16; ++pair) {
+      uint32_t b[4];
+      LoadMatrix4(columns + 16 * pair * pitch + k, b);
+      const uint32_t low[2] = {b[0], b[1]}, high[2] = {b[2], b[3]};
+      FTT_UNROLL
+      for (int mt = 0; mt < 2; ++mt) {
+        MultiplyAccumulateBf16(acc[mt][2 * pair], f[mt], low);
+        MultiplyAccumulateBf16(acc[mt][2 * pair + 1], f[mt], high);
+      }
+    }
+  }
+}
+
+// Two neighbouring channels of an input pixel out.
+__device__ __forceinline__ void StoreDataGrad(const ConvDataGradArguments& a, int64_t at, float low,
+                                              float high) {
+  if (a.geometry.relu) {
+    const uint32_t codes = *reinterpret_cast<const uint16_t*>(a.x + at);
+    low = static_cast<int8_t>(codes & 0xFF) > 0 ? low : 0.0f;
+    high = static_cast<int8_t>(codes >> 8) > 0 ? high : 0.0f;
+  }
+  auto* to = reinterpret_cast<float2*>(a.grad_x + at);
+  if (a.accumulate) {
+    const float2 before = *to;
+    low += before.x;
+    high += before.y;
+  }
+  *to = make_float2(low, high);
+}
+
+template <int kWarpN>
+__device__ __forceinline__ void StoreDataGradTile(const ConvDataGradArguments& a,
+                                                  const DataGradClass& k, int lane, int first_row,
+                                                  int channel,
+                                                  const float (&acc)[2][kWarpN / 8][4]) {
+  const WindowGeometry& g = a.geometry;
+  const MapShape in = g.In();
+  const int thread = static_cast<int>(threadIdx.x) % kWarpSize, stride = in.Stride();
+  const float unit = PowerOfTwo(*a.weight_exponent);
+  FTT_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    const int position = first_row + 16 * (i / 2) + 8 * (i % 2) + thread / 4;
+    if (position >= k.tile.Positions()) continue;
+    const int row = position / k.tile.w, x = position - row * k.tile.w;
+    const int image = row / k.tile.h, y = row - image * k.tile.h;
+    const int pixel =
+        (image * g.in_h + k.y.first + g.stride * y) * g.in_w + k.x.first + g.stride * x;
+    const int64_t at = lane * in.LaneElements() + int64_t{pixel} * stride + channel;
+    FTT_UNROLL
+    for (int nt = 0; nt < kWarpN / 8; ++nt) {
+      const int column = 8 * nt + thread % 4 * 2;
+      if (channel + column >= stride) continue;
+      StoreDataGrad(a, at + column, acc[i / 2][nt][i % 2 * 2] * unit,
+                    acc[i / 2][nt][i % 2 * 2 + 1] * unit);
+    }
+  }
+}
+
+template <int kWarpN, int kWarpsN>
+__global__ void __launch_bounds__(128 * kWarpsN, kWarpsN == 1 ? 4 : 2)
+    ConvDataGradKernel(ConvDataGradArguments a, DataGradPlan plan) {
+  using Shape = DataGradShape<kWarpN, kWarpsN>;
+  const int block = static_cast<int>(blockIdx.x);
+  int which = 0;
+  while (which + 1 < plan.count && block >= plan.classes[which + 1].first_block) ++which;
+  const DataGradClass& k = plan.classes[which];
+  const int steps = k.y.taps * k.x.taps * DivideUp(a.geometry.out_channels, plan.chunk);
+  if (steps == 0 && a.accumulate) return;
+
+  const WindowGeometry& g = a.geometry;
+  const MapShape out = g.Out();
+  const int lane = static_cast<int>(blockIdx.z), thread = static_cast<int>(threadIdx.x);
+  const int channel = static_cast<int>(blockIdx.y) * Shape::kColumns;
+  const int warp = thread / kWarpSize, matrix_lane = thread % kWarpSize;
+  const int warp_row = warp % 4 * 32, warp_column = warp / 4 * kWarpN;
+  const int first = (block - k.first_block) * kTilePositions;
+  const int pitch = plan.chunk + kTileSkew, depth = out.Stride();
+  const uint16_t* weights = a.weights + (a.one_weight ? 0 : lane * PackedConvGradElements(g)) +
+                            int64_t{channel} * g.kernel * g.kernel * depth;
+  const int columns = PaddedChannels(g.in_channels) - channel;
+  auto* tile = reinterpret_cast<uint16_t*>(SharedMemory());
+  uint16_t* stages = tile + plan.tile_pixels * pitch;
+  const TileRows tile_rows(k.tile, first);
+
+  DepthWalk ahead, now;
+  const auto copy = [&](int step) {
+    if (step < steps) {
+      CopyGradWeights<Shape::kThreads, Shape::kColumns>(
+          a, k, ahead, weights, columns, plan.chunk / 8,
+          stages + step % kDataGradStages * Shape::kColumns * pitch);
+      ahead.Next(k, plan.chunk);
+    }
+    AsyncCommit();
+  };
+  for (int step = 0; step < kDataGradStages - 1; ++step) copy(step);
+
+  int pixel[2];
+  FTT_UNROLL
+  for (int mt = 0; mt < 2; ++mt)
+    pixel[mt] = TilePixel(k.tile, tile_rows, first + warp_row + 16 * mt + matrix_lane % 16);
+  float acc[2][kWarpN / 8][4] = {};
+  for (int step = 0; step < steps; ++step) {
+    AsyncWait<kDataGradStages - 2>();
+    const int left = depth - now.channel, width = left < plan.chunk ? left : plan.chunk;
+    if (now.jy == 0 && now.jx == 0) {
+      SyncThreads();  // nobody reads the chunk before any more
+      ForTile<Shape::kThreads>(k.tile, tile_rows, width / 8, [&](int source, int group, int at) {
+        *reinterpret_cast<uint4*>(tile + at * pitch + 8 * group) =
+            GradientBf16(a.grad_y, out, lane, source, now.channel + 8 * group);
+      });
+    }
+    // This step's copies are there, and the step before no longer reads its stage.
+    SyncThreads();
+    copy(step + kDataGradStages - 1);
+    const int shift = (k.y.taps - 1 - now.jy) * k.y.offset_step * k.tile.Width() +
+                      (k.x.taps - 1 - now.jx) * k.x.offset_step;
+    const uint16_t* rows[2];
+    FTT_UNROLL
+    for (int mt = 0; mt < 2; ++mt)
+      rows[mt] = tile + (pixel[mt] + shift) * pitch + matrix_lane / 16 * 8;
+    DataGradStep<kWarpN>(rows,
+                         stages + (step % kDataGradStages * Shape::kColumns + warp_column) * pitch,
+                         pitch, width, acc);
+    now.Next(k, plan.chunk);
+  }
+  AsyncWait<0>();
+  StoreDataGradTile<kWarpN>(a, k, lane, first + warp_row, channel + warp_column, acc);
+}
+
+// One thread packs eight output channels of one tap and input channel.
+__global__ void __launch_bounds__(128)
+    PackConvGradKernel(WindowGeometry g, const int8_t* codes, uint16_t* packed) {
+  const int depth = PaddedChannels(g.out_channels), taps = g.kernel * g.kernel;
+  const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (i >= PackedConvGradElements(g) / 8) return;
+  const int first = static_cast<int>(i * 8 % depth);
+  const int tap = static_cast<int>(i * 8 / depth % taps);
+  const int c = static_cast<int>(i * 8 / depth / taps);
+  const int8_t* from =
+      codes + int64_t{blockIdx.y} * g.out_channels * taps * g.in_channels + tap * g.in_channels + c;
+  float v[8];
+  FTT_UNROLL
+  for (int k = 0; k < 8; ++k) {
+    const bool inside = c < g.in_channels && first + k < g.out_channels;
+    v[k] = inside ? static_cast<float>(from[int64_t{first + k} * taps * g.in_channels]) : 0.0f;
+  }
+  *reinterpret_cast<uint4*>(packed + blockIdx.y * PackedConvGradElements(g) + 8 * i) = make_uint4(
+      PackBf16(v[0], v[1]), PackBf16(v[2], v[3]), PackBf16(v[4], v[5]), PackBf16(v[6], v[7]));
+}
+
+}  // namespace ftt::cuda

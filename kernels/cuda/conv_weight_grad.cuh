@@ -1,0 +1,195 @@
+// Kernel of ConvWeightGrad.
+//
+// A GEMM whose depth are the output pixels of a lane: rows are output channels, columns units of
+// one tap and 16 input channels. A block goes over a run of tiles of 128 pixels with up to 64
+// output channels and a range of units; its gradient and its input windows lie in shared memory as
+// bfloat16, pixel by pixel, and transposing matrix loads turn them into fragments. Its eight warps
+// share out the units, and where there are few of them the depth, too.
+#pragma once
+
+#include "kernels/cuda/conv_backward.h"
+#include "kernels/cuda/conv_tile.cuh"
+
+namespace ftt::cuda {
+
+inline constexpr int kWeightGradThreads = 256;
+inline constexpr int kWeightGradWarps = kWeightGradThreads / kWarpSize;
+
+struct WeightGradPlan {
+  MapTile tile;
+  int tap_shift = 1;              // tile rows or columns between taps
+  int m16 = 1, m_tiles = 1;       // output channels of a block / 16
+  int units = 1, unit_tiles = 1;  // units of a block
+  int warps_u = 1;                // warps that share out the units; the others share the depth
+  int splits = 1, tiles_per_split = 1;
+  int x_channels = 16;  // at most, of a block's input windows
+  int tile_pixels = 0;
+
+  int XPitch() const { return x_channels + kTileSkew; }
+};
+
+// Accumulators [output channels / 16][units][halves of 16 channels][fragment] of a warp.
+template <int kM16, int kUnits>
+using WeightGradSums = float[kM16][kUnits][2][4];
+
+// The gradient of 128 positions, kM16 * 16 channels from `channel` on; zeros beyond the map.
+template <int kM16>
+__device__ __forceinline__ void LoadGradientTile(const OutputGradient& y, const MapShape& s,
+                                                 int lane, int first, int channel, uint16_t* to) {
+  constexpr int kGroups = 2 * kM16, kPitch = 16 * kM16 + kTileSkew;
+  for (int i = static_cast<int>(threadIdx.x); i < kTilePositions * kGroups;
+       i += kWeightGradThreads) {
+    const int position = i / kGroups, group = i % kGroups, c = channel + 8 * group;
+    const bool inside = first + position < s.Pixels() && c < s.Stride();
+    *reinterpret_cast<uint4*>(to + position * kPitch + 8 * group) =
+        GradientBf16(y, s, lane, inside ? first + position : -1, c);
+  }
+}
+
+// The input windows of the same positions, `channels` channels from `channel` on.
+__device__ __forceinline__ void LoadInputTile(const ConvWeightGradArguments& a, const MapTile& t,
+                                              const TileRows& rows, int lane, int channel,
+                                              int channels, int pitch, uint16_t* to) {
+  const MapShape in = a.geometry.In();
+  const bool relu = a.geometry.relu;
+  const int8_t* x = a.x + lane * in.LaneElements() + channel;
+  ForTile<kWeightGradThreads>(t, rows, channels / 16, [&](int source, int group, int at) {
+    uint4 codes = make_uint4(0, 0, 0, 0);
+    if (source >= 0)
+      codes = *reinterpret_cast<const uint4*>(x + int64_t{source} * in.Stride() + 16 * group);
+    const uint2 v[4] = {CodesBf16(codes.x, relu), CodesBf16(codes.y, relu),
+                        CodesBf16(codes.z, relu), CodesBf16(codes.w, relu)};
+    auto* vector = reinterpret_cast<uint4*>(to + at * pitch + 16 * group);
+    vector[0] = make_uint4(v[0].x, v[0].y, v[1].x, v[1].y);
+    vector[1] = make_uint4(v[2].x, v[2].y, v[3].x, v[3].y);
+  });
+}
+
+// Sixteen positions of the depth.
+template <int kM16, int kUnits>
+__device__ __forceinline__ void WeightGradStep(const uint16_t* gradient, const uint16_t* input,
+                                               const int (&unit)[kUnits],
+                                               WeightGradSums<kM16, kUnits>& acc) {
+  uint32_t f[kM16][4];
+  FTT_UNROLL
+  for (int mt = 0; mt < kM16; ++mt) LoadMatrix4Transposed(gradient + 16 * mt, f[mt]);
+  FTT_UNROLL
+  for (int j = 0; j < kUnits; ++j) {
+    if (unit[j] < 0) continue;
+    uint32_t b[4];
+    LoadMatrix4Transposed(input + unit[j], b);
+    const uint32_t low[2] = {b[0], b[1]}, high[2] = {b[2], b[3]};
+    FTT_UNROLL
+    for (int mt = 0; mt < kM16; ++mt) {
+      MultiplyAccumulateBf16(acc[mt][j][0], f[mt], low);
+      MultiplyAccumulateBf16(acc[mt][j][1], f[mt], high);
+    }
+  }
+}
+
+// Adds up the warps that shared the depth: the upper half of them into the lower half, until one
+// is left. All threads.
+template <int kM16, int kUnits>
+__device__ __forceinline__ void AddDepthWarps(int warp_k, int warps_k, int warp_u, int warps_u,
+                                              float* shared, WeightGradSums<kM16, kUnits>& acc) {
+  constexpr int kSums = kM16 * kUnits * 8;
+  const int thread = static_cast<int>(threadIdx.x) % kWarpSize;
+  for (int half = warps_k / 2; half > 0; half /= 2) {
+    SyncThreads();
+    float* slot = shared + (warp_k % half * warps_u + warp_u) * kSums * kWarpSize + thread;
+    const bool gives = warp_k >= half && warp_k < 2 * half, takes = warp_k < half;
+    FTT_UNROLL
+    for (int i = 0; i < kSums; ++i) {
+      if (gives) slot[i * kWarpSize] = acc[i / 8 / kUnits][i / 8 % kUnits][i / 4 % 2][i % 4];
+    }
+    SyncThreads();
+    FTT_UNROLL
+    for (int i = 0; i < kSums; ++i) {
+      if (takes) acc[i / 8 / kUnits][i / 8 % kUnits][i / 4 % 2][i % 4] += slot[i * kWarpSize];
+    }
+  }
+}
+
+// One unit into the block's row of the scratch buffer, [out_c][tap][padded in_c].
+template <int kM16, int kUnits>
+__device__ __forceinline__ void StoreUnit(const WindowGeometry& g, int unit, int j, int channel,
+                                          float* row, const WeightGradSums<kM16, kUnits>& acc) {
+  const int taps = g.kernel * g.kernel, stride = PaddedChannels(g.in_channels);
+  const int thread = static_cast<int>(threadIdx.x) % kWarpSize;
+  const int column = unit % taps * stride + unit / taps * 16 + thread % 4 * 2;
+  FTT_UNROLL
+  for (int mt = 0; mt < kM16; ++mt) {
+    FTT_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      const int oc = channel + 16 * mt + i / 2 * 8 + thread / 4;
+      if (oc >= g.out_channels) continue;
+      *reinterpret_cast<float2*>(row + int64_t{oc} * taps * stride + column + i % 2 * 8) =
+          make_float2(acc[mt][j][i % 2][i / 2 * 2], acc[mt][j][i % 2][i / 2 * 2 + 1]);
+    }
+  }
+}
+
+template <int kM16, int kUnits>
+__global__ void __launch_bounds__(kWeightGradThreads, 2)
+    ConvWeightGradKernel(ConvWeightGradArguments a, WeightGradPlan plan) {
+  const WindowGeometry& g = a.geometry;
+  const MapTile& t = plan.tile;
+  const MapShape out = g.Out();
+  const int taps = g.kernel * g.kernel, in_stride = PaddedChannels(g.in_channels);
+  const int lane = static_cast<int>(blockIdx.z), split = static_cast<int>(blockIdx.x);
+  const int m_tile = static_cast<int>(blockIdx.y) % plan.m_tiles;
+  const int first_unit = static_cast<int>(blockIdx.y) / plan.m_tiles * plan.units;
+  const int units_left = in_stride / 16 * taps - first_unit;
+  const int units = units_left < plan.units ? units_left : plan.units;
+  const int out_channel = m_tile * 16 * kM16;
+  const int in_channel = first_unit / taps * 16;
+  const int in_channels = (first_unit + units - 1) / taps * 16 + 16 - in_channel;
+  const int thread = static_cast<int>(threadIdx.x), matrix_lane = thread % kWarpSize;
+  const int warp = thread / kWarpSize, warp_u = warp % plan.warps_u, warp_k = warp / plan.warps_u;
+  const int warps_k = kWeightGradWarps / plan.warps_u;
+  constexpr int kPitch = 16 * kM16 + kTileSkew;
+  const int pitch = plan.x_channels + kTileSkew;
+
+  auto* gradient = reinterpret_cast<uint16_t*>(SharedMemory());
+  uint16_t* input = gradient + kTilePositions * kPitch;
+  int* pixels = reinterpret_cast<int*>(input + plan.tile_pixels * pitch);
+
+  int unit[kUnits];
+  FTT_UNROLL
+  for (int j = 0; j < kUnits; ++j) {
+    const int k = warp_u + j * plan.warps_u, u = first_unit + k, tap = u % taps;
+    const int shift = (tap / g.kernel * t.Width() + tap % g.kernel) * plan.tap_shift;
+    unit[j] = k < units ? shift * pitch + u / taps * 16 - in_channel : -1;
+  }
+  const uint16_t* gradient_lane =
+      gradient + (matrix_lane % 8 + matrix_lane / 16 * 8) * kPitch + matrix_lane / 8 % 2 * 8;
+  WeightGradSums<kM16, kUnits> acc = {};
+  const int first_tile = split * plan.tiles_per_split, tiles = t.Blocks();
+  const int end = first_tile + plan.tiles_per_split;
+  for (int tile = first_tile; tile < (end < tiles ? end : tiles); ++tile) {
+    const int first = tile * kTilePositions;
+    const TileRows rows(t, first);
+    SyncThreads();  // nobody reads the tile before any more
+    LoadGradientTile<kM16>(a.grad_y, out, lane, first, out_channel, gradient);
+    LoadInputTile(a, t, rows, lane, in_channel, in_channels, pitch, input);
+    if (thread < kTilePositions) pixels[thread] = TilePixel(t, rows, first + thread) * pitch;
+    SyncThreads();
+    for (int k = 16 * warp_k; k < kTilePositions; k += 16 * warps_k) {
+      WeightGradStep<kM16, kUnits>(gradient_lane + k * kPitch,
+                                   input + pixels[k + matrix_lane % 16] + matrix_lane / 16 * 8,
+                                   unit, acc);
+    }
+  }
+  AddDepthWarps<kM16, kUnits>(warp_k, warps_k, warp_u, plan.warps_u,
+                              reinterpret_cast<float*>(SharedMemory()), acc);
+  if (warp_k != 0) return;
+  float* row =
+      a.scratch + (int64_t{lane} * plan.splits + split) * g.out_channels * taps * in_stride;
+  FTT_UNROLL
+  for (int j = 0; j < kUnits; ++j) {
+    if (unit[j] >= 0)
+      StoreUnit<kM16, kUnits>(g, first_unit + warp_u + j * plan.warps_u, j, out_channel, row, acc);
+  }
+}
+
+}  // namespace ftt::cuda
