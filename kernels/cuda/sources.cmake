@@ -4,11 +4,13 @@ set(FTT_CUDA_SOURCES
   conv.cu
   conv_backward.cu
   depthwise.cu
+  depthwise_backward.cu
   head.cu
   input.cu
   norm.cu
   optimizer.cu
   pool.cu
+  pool_backward.cu
   quantize.cu
   sum.cu
   weights.cu)

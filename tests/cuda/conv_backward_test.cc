@@ -38,6 +38,7 @@ std::vector<WindowCase> Cases() {
       {"dense3x3_dilated", MakeWindow({7, 9, 17}, 80, Params(3, 1, 2, 1), false), 1, 2},
       {"dense3x3_dilated_stride", MakeWindow({9, 8, 7}, 17, Params(3, 2, 2, 1), true), 2, 1},
       {"dense3x3_wide", MakeWindow({3, 140, 3}, 5, Params(3, 1, 1, 1), true), 2, 1},
+      {"dense3x3_128_wide", MakeWindow({2, 128, 3}, 3, Params(3, 1, 1, 1), true), 1, 1},
       {"dense3x3_72_to_70", MakeWindow({3, 5, 72}, 70, Params(3, 1, 1, 1), true), 1, 1},
       {"dense3x3_3_to_200", MakeWindow({4, 4, 3}, 200, Params(3, 1, 1, 1), true), 3, 1},
       {"dense5x5_3_to_100", MakeWindow({6, 7, 3}, 100, Params(5, 1, 1, 1), true), 1, 2},
