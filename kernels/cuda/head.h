@@ -1,4 +1,4 @@
-// The end of a network: classifier and softmax cross-entropy.
+// The end of a network: classifier, softmax cross-entropy, the classifier's backward pass.
 #pragma once
 
 #include <cstdint>
@@ -20,6 +20,24 @@ struct LinearArguments {
 };
 // logits = fma(float(sum_i w[o][i] * x[i]), unit, bias[o]).
 void Linear(const LinearArguments& arguments, DeviceStream stream);
+
+struct LinearBackwardArguments {
+  int lanes = 1, images = 1, in = 1, out = 1;
+  const int8_t* x = nullptr;             // [lanes][images][padded in]
+  const int* x_exponent = nullptr;       // [lanes]
+  const int8_t* weights = nullptr;       // [lanes or 1][out][in], faults already applied
+  const uint8_t* weight_keep = nullptr;  // like weights, 0 where no gradient passes; nullable
+  bool one_weight = false;               // one copy of both
+  const int* weight_exponent = nullptr;  // one, in device memory
+  const uint8_t* keep = nullptr;         // dropout: [images][in], 1 keeps; null without dropout
+  float keep_scale = 1;                  // of what dropout keeps
+  const float* grad_logits = nullptr;    // [lanes][images][out]
+  float* grad_x = nullptr;               // out: [lanes][images][padded in], pads 0
+  float* grad_w = nullptr;               // [out][in], added to, lanes in order
+  float* grad_bias = nullptr;            // [out], added to, lanes in order
+};
+// Gradients of Linear with respect to real values, in float32.
+void LinearBackward(const LinearBackwardArguments& arguments, DeviceStream stream);
 
 struct LaneLoss {
   double mean = 0;  // cross-entropy, nats

@@ -16,6 +16,7 @@ namespace {
 
 using ftt::test::MakeWeights;
 using ftt::test::Operands;
+using ftt::test::RelativeError;
 
 struct HeadCase {
   int lanes, images, in, out;
@@ -47,6 +48,48 @@ TEST_P(CudaHeadTest, Linear) {
   });
 }
 
+TEST_P(CudaHeadTest, LinearBackward) {
+  const HeadCase c = GetParam();
+  Operands operands(5);
+  const std::vector<uint32_t> ids(static_cast<size_t>(c.images));
+  const int64_t rows = int64_t{c.lanes} * c.images;
+  const std::vector<int8_t> x = operands.Codes(rows * c.in);
+  const std::vector<float> grad = operands.Floats(rows * c.out);
+  std::vector<int> exponents;
+  std::vector<float> units;
+  for (int l = 0; l < c.lanes; ++l) {
+    exponents.push_back(l % 3 - 6);
+    units.push_back(PowerOfTwo(exponents.back()));
+  }
+  std::vector<uint8_t> keep(static_cast<size_t>(c.images * c.in));
+  for (uint8_t& k : keep) k = static_cast<uint8_t>(operands.Below(3) != 0);
+  const std::vector<float> before_w = operands.Floats(int64_t{c.in} * c.out);
+  const std::vector<float> before_bias = operands.Floats(c.out);
+  const float keep_scale = c.keep ? 1.5f : 1.0f;
+  for (const int copies : {1, c.lanes}) {
+    const WeightCodes w = MakeWeights(operands, int64_t{c.in} * c.out, copies, c.keep);
+    std::vector<float> want_x(x.size()), want_w = before_w, want_bias = before_bias;
+    RefBackend().LinearBackward({c.lanes, c.images, ids.data()}, c.in, c.out, x.data(),
+                                units.data(), w, c.keep ? keep.data() : nullptr, keep_scale,
+                                grad.data(), want_x.data(), want_w.data(), want_bias.data());
+    InBothOrders([&] {
+      const DeviceBuffer<int8_t> d_x(Padded(x, c.in)), d_w(w.codes);
+      const DeviceBuffer<uint8_t> d_keep(keep), weight_keep(w.keep);
+      const DeviceBuffer<int> x_exponents(exponents), w_exponent(std::vector<int>{w.exponent});
+      const DeviceBuffer<float> d_grad(grad), grad_w(before_w), grad_bias(before_bias);
+      const DeviceBuffer<float> grad_x(static_cast<size_t>(rows * PaddedChannels(c.in)));
+      LinearBackward({c.lanes, c.images, c.in, c.out, d_x.Data(), x_exponents.Data(), d_w.Data(),
+                      w.keep.empty() ? nullptr : weight_keep.Data(), copies == 1, w_exponent.Data(),
+                      c.keep ? d_keep.Data() : nullptr, keep_scale, d_grad.Data(), grad_x.Data(),
+                      grad_w.Data(), grad_bias.Data()},
+                     {});
+      EXPECT_LT(RelativeError(want_x, Dense(grad_x.Get(), c.in)), 1e-6);
+      EXPECT_LT(RelativeError(want_w, grad_w.Get()), 1e-5);
+      EXPECT_LT(RelativeError(want_bias, grad_bias.Get()), 1e-5);
+    });
+  }
+}
+
 TEST_P(CudaHeadTest, Loss) {
   const HeadCase c = GetParam();
   Operands operands(8);
@@ -71,7 +114,7 @@ TEST_P(CudaHeadTest, Loss) {
     EXPECT_NEAR(want.mean, got.mean, 1e-9);
     EXPECT_EQ(want.correct, got.correct);
   }
-  EXPECT_LT(ftt::test::RelativeError(want_grad, d_grad.Get()), 1e-6);
+  EXPECT_LT(RelativeError(want_grad, d_grad.Get()), 1e-6);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, CudaHeadTest,
