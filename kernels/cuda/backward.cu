@@ -13,18 +13,34 @@ unsigned FlatBlocks(int64_t n) {
   return static_cast<unsigned>(blocks < kMost ? blocks : kMost);
 }
 
+constexpr unsigned kChannelThreads = 128;
+
+// Sums over the map, and the gradients of the parameters.
+template <typename Raw>
+void LaunchNormSums(const NormBackwardArguments& a, DeviceStream stream) {
+  if (a.mean == nullptr && a.grad_beta == nullptr) return;
+  const int blocks = NormBackwardBlocks(a.shape);
+  LaunchKernel("NormSums", &NormSumsKernel<Raw>,
+               {static_cast<unsigned>(blocks), static_cast<unsigned>(a.shape.lanes), 1},
+               kBackwardThreads, 0, stream, a);
+  LaunchKernel(
+      "NormSumsFinish", &NormSumsFinishKernel,
+      {(static_cast<unsigned>(a.shape.channels) + kChannelThreads - 1) / kChannelThreads, 1, 1},
+      kChannelThreads, 0, stream, a, blocks);
+}
+
 template <typename Raw>
 void LaunchNormBackward(const NormBackwardArguments& a, DeviceStream stream) {
-  const int blocks = NormBackwardBlocks(a.shape);
-  const GridSize grid{static_cast<unsigned>(blocks), static_cast<unsigned>(a.shape.lanes), 1};
-  if (a.mean != nullptr || a.grad_beta != nullptr) {
-    constexpr unsigned kThreads = 128;
-    LaunchKernel("NormSums", &NormSumsKernel<Raw>, grid, kBackwardThreads, 0, stream, a);
-    LaunchKernel("NormSumsFinish", &NormSumsFinishKernel,
-                 {(static_cast<unsigned>(a.shape.channels) + kThreads - 1) / kThreads, 1, 1},
-                 kThreads, 0, stream, a, blocks);
-  }
-  LaunchKernel("NormApply", &NormApplyKernel<Raw>, grid, kBackwardThreads, 0, stream, a);
+  LaunchNormSums<Raw>(a, stream);
+  LaunchKernel(
+      "NormApply", &NormApplyKernel<Raw>,
+      {static_cast<unsigned>(NormBackwardBlocks(a.shape)), static_cast<unsigned>(a.shape.lanes), 1},
+      kBackwardThreads, 0, stream, a);
+}
+
+void CheckNormBackward(const NormBackwardArguments& a) {
+  FTT_CHECK(a.shape.lanes > 0 && a.shape.Pixels() > 0 && a.shape.channels > 0,
+            "norm backward: the map is empty");
 }
 
 }  // namespace
@@ -32,13 +48,36 @@ void LaunchNormBackward(const NormBackwardArguments& a, DeviceStream stream) {
 int NormBackwardBlocks(const MapShape& s) { return DivideUp(s.Pixels(), kBackwardPixels); }
 
 void NormBackward(const NormBackwardArguments& a, DeviceStream stream) {
-  FTT_CHECK(a.shape.lanes > 0 && a.shape.Pixels() > 0 && a.shape.channels > 0,
-            "norm backward: the map is empty");
+  CheckNormBackward(a);
   if (a.raw_type == RawType::kInt32) {
     LaunchNormBackward<int32_t>(a, stream);
   } else {
     LaunchNormBackward<Half>(a, stream);
   }
+}
+
+OutputGradient DeferredNormBackward(const NormBackwardArguments& a, float* map,
+                                    DeviceStream stream) {
+  CheckNormBackward(a);
+  if (a.raw_type == RawType::kInt32) {
+    LaunchNormSums<int32_t>(a, stream);
+  } else {
+    LaunchNormSums<Half>(a, stream);
+  }
+  OutputGradient y;
+  y.grad = a.grad;
+  y.mask = a.mask;
+  if (a.mean == nullptr) return y;
+  const int n = a.shape.lanes * a.shape.Stride();
+  LaunchKernel("NormMap", &NormMapKernel,
+               {(static_cast<unsigned>(n) + kChannelThreads - 1) / kChannelThreads, 1, 1},
+               kChannelThreads, 0, stream, a, map);
+  y.raw = a.raw;
+  y.raw_type = a.raw_type;
+  y.p = map;
+  y.q = map + n;
+  y.r = map + 2 * n;
+  return y;
 }
 
 void SumBackward(const SumBackwardArguments& a, DeviceStream stream) {

@@ -139,6 +139,30 @@ __global__ void __launch_bounds__(kBackwardThreads) NormApplyKernel(NormBackward
   }
 }
 
+// A thread writes the map of one channel of one lane: NormApplyKernel as
+// g -> fma(raw, q, fma(g, p, r)), map = p, q, r.
+__global__ void __launch_bounds__(128) NormMapKernel(NormBackwardArguments a, float* map) {
+  const int stride = a.shape.Stride(), n = a.shape.lanes * stride;
+  const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+  if (i >= n) return;
+  const int lane = i / stride, c = i - lane * stride;
+  float p = 0, q = 0, r = 0;
+  if (c < a.shape.channels) {
+    const double values = a.shape.Pixels();
+    const auto mean_grad = static_cast<float>(a.sums[i].grad / values);
+    const auto mean_xhat = static_cast<float>(a.sums[i].grad_xhat / values);
+    const float unit =
+        a.unit[lane] * (a.raw_type == RawType::kInt32 ? 1.0f : PowerOfTwo(a.raw_shift));
+    p = a.inv_std[i] * (a.gamma == nullptr ? 1.0f : a.gamma[c]);
+    const float slope = p * mean_xhat * a.inv_std[i];
+    q = -slope * unit;
+    r = slope * a.mean[i] - p * mean_grad;
+  }
+  map[i] = p;
+  map[n + i] = q;
+  map[2 * n + i] = r;
+}
+
 __global__ void __launch_bounds__(kBackwardThreads) SumBackwardKernel(SumBackwardArguments a) {
   const int stride = PaddedChannels(a.channels), out_stride = a.shape.Stride();
   const int64_t n = int64_t{a.shape.lanes} * a.shape.Pixels() * stride;

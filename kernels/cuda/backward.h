@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "kernels/cuda/gradient.h"
 #include "kernels/cuda/stream.h"
 #include "kernels/cuda/tensor.h"
 
@@ -32,6 +33,12 @@ struct NormBackwardArguments {
 };
 int NormBackwardBlocks(const MapShape& shape);
 void NormBackward(const NormBackwardArguments& arguments, DeviceStream stream);
+// The same without the pass that applies it: sums, grad_gamma and grad_beta are computed, and what
+// is returned reads as the gradient of the real convolution output. `map`: out,
+// [3][lanes][Stride()] floats, unused without batch norm. arguments.grad stays as it was; it, mask,
+// raw and map must live as long as the returned gradient is read.
+OutputGradient DeferredNormBackward(const NormBackwardArguments& arguments, float* map,
+                                    DeviceStream stream);
 
 // One input of an addition or concatenation: grad_x (+)= grad_y where the mask passes and the
 // input's ReLU was open.

@@ -129,6 +129,7 @@ __global__ void __launch_bounds__(kPoolGradThreads) PoolBackwardKernel(PoolBackw
     for (int ky = g.kernel - 1; ky >= 0; --ky) {
       const int y = iy - g.origin - ky * g.dilation, oy = y / g.stride;
       if (y < 0 || oy >= g.out_h || oy * g.stride != y) continue;
+      const int rows = kType == PoolType::kMax ? 0 : ValidTaps(g, oy, g.in_h);
       for (int kx = g.kernel - 1; kx >= 0; --kx) {
         const int column = ix - g.origin - kx * g.dilation, ox = column / g.stride;
         if (column < 0 || ox >= g.out_w || ox * g.stride != column) continue;
@@ -141,11 +142,15 @@ __global__ void __launch_bounds__(kPoolGradThreads) PoolBackwardKernel(PoolBackw
           FTT_UNROLL
           for (int c = 0; c < 4; ++c) sum[c] += (won >> 8 * c & 0xFF) == tap ? grad[c] : 0.0f;
         } else {
-          const auto taps = static_cast<float>(ValidTaps(g, oy, g.in_h) * ValidTaps(g, ox, g.in_w));
+          // The correctly rounded quotient, by one step from the product with the inverse.
+          const auto taps = static_cast<float>(rows * ValidTaps(g, ox, g.in_w));
+          const float inverse = 1.0f / taps;
           FTT_UNROLL
           for (int c = 0; c < 4; ++c) {
             const bool passes = !g.relu || static_cast<int8_t>(codes >> 8 * c & 0xFF) > 0;
-            sum[c] += passes ? grad[c] / taps : 0.0f;
+            const float quotient = grad[c] * inverse;
+            const float exact = fmaf(fmaf(-quotient, taps, grad[c]), inverse, quotient);
+            sum[c] += passes ? exact : 0.0f;
           }
         }
       }

@@ -1,6 +1,7 @@
 // Elementwise backward passes on the device against the reference.
 #include "kernels/cuda/backward.h"
 
+#include <cmath>
 #include <numeric>
 
 #include "kernels/ref_backend.h"
@@ -36,6 +37,9 @@ class CudaBackwardTest : public ::testing::TestWithParam<BackwardCase> {
         grad_(operands_.Floats(n_)) {}
 
   const uint8_t* HostMask() const { return case_.masked ? mask_.data() : nullptr; }
+  void CheckNorm(bool deferred);
+  std::vector<float> Applied(const OutputGradient& y, const DeviceBuffer<float>& map,
+                             const std::vector<int32_t>& raw, std::vector<float> grad) const;
 
   const BackwardCase case_;
   const MapShape shape_;
@@ -48,7 +52,7 @@ class CudaBackwardTest : public ::testing::TestWithParam<BackwardCase> {
   const std::vector<float> grad_;
 };
 
-TEST_P(CudaBackwardTest, Norm) {
+void CudaBackwardTest::CheckNorm(bool deferred) {
   const int c = case_.map.c;
   std::vector<int32_t> acc(static_cast<size_t>(n_));
   for (int32_t& v : acc) v = static_cast<int32_t>(operands_.Below(2001)) - 1000;
@@ -90,12 +94,49 @@ TEST_P(CudaBackwardTest, Norm) {
     a.sums = sums.Data();
     a.grad_gamma = case_.batch_norm && case_.affine ? got_gamma.Data() : nullptr;
     a.grad_beta = case_.affine ? got_beta.Data() : nullptr;
-    NormBackward(a, {});
-    EXPECT_LT(RelativeError(want, Dense(grad.Get(), c)), kTolerance);
+    if (deferred) {
+      const DeviceBuffer<float> map(3 * rows);
+      const OutputGradient y = DeferredNormBackward(a, map.Data(), {});
+      EXPECT_LT(RelativeError(want, Applied(y, map, raw.Get(), grad.Get())), kTolerance);
+    } else {
+      NormBackward(a, {});
+      EXPECT_LT(RelativeError(want, Dense(grad.Get(), c)), kTolerance);
+    }
     EXPECT_LT(RelativeError(want_gamma, got_gamma.Get()), kTolerance);
     EXPECT_LT(RelativeError(want_beta, got_beta.Get()), kTolerance);
   });
 }
+
+// What a kernel reads through a deferred gradient, dense.
+std::vector<float> CudaBackwardTest::Applied(const OutputGradient& y,
+                                             const DeviceBuffer<float>& map,
+                                             const std::vector<int32_t>& raw,
+                                             std::vector<float> grad) const {
+  const auto stride = static_cast<size_t>(shape_.Stride());
+  const size_t n = static_cast<size_t>(shape_.lanes) * stride, lane = grad.size() / n * stride;
+  const std::vector<uint8_t> mask = PaddedMask(mask_, shape_);
+  EXPECT_EQ(y.mask != nullptr, case_.masked);
+  EXPECT_EQ(y.raw != nullptr, case_.batch_norm);
+  const std::vector<float> pqr = y.raw == nullptr ? std::vector<float>(3 * n) : map.Get();
+  for (size_t i = 0; i < grad.size(); ++i) {
+    const size_t at = i / lane * stride + i % stride;
+    if (i % stride >= static_cast<size_t>(shape_.channels)) {
+      EXPECT_EQ(pqr[at], 0.0f);
+      EXPECT_EQ(pqr[n + at], 0.0f);
+      EXPECT_EQ(pqr[2 * n + at], 0.0f);
+      grad[i] = 0;
+      continue;
+    }
+    if (y.mask != nullptr && (mask[i / 8] >> i % 8 & 1) == 0) grad[i] = 0;
+    if (y.raw == nullptr) continue;
+    grad[i] = std::fmaf(static_cast<float>(raw[i]), pqr[n + at],
+                        std::fmaf(grad[i], pqr[at], pqr[2 * n + at]));
+  }
+  return Dense(grad, shape_.channels);
+}
+
+TEST_P(CudaBackwardTest, Norm) { CheckNorm(false); }
+TEST_P(CudaBackwardTest, DeferredNorm) { CheckNorm(true); }
 
 TEST_P(CudaBackwardTest, SumAndConcat) {
   const int c = case_.map.c, offset = c > 3 ? 3 : 0, width = c - offset;
