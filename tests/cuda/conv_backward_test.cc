@@ -177,30 +177,31 @@ TEST(CudaWeightReduceTest, AddsRowsAndLanesInOrder) {
   for (int i = 0; i < kLanes * kWeights; ++i)
     keep.push_back(static_cast<uint8_t>(operands.Below(3) != 0));
   const std::vector<float> before = operands.Floats(kWeights);
-  std::vector<float> want = before;
-  for (int i = 0; i < kWeights; ++i) {
-    for (int lane = 0; lane < kLanes; ++lane) {
-      double sum = 0;
-      for (int row = 0; row < kRows; ++row) {
-        sum += partials[static_cast<size_t>((lane * kRows + row) * kRow + i / kInner * kPitch +
-                                            i % kInner)];
-      }
-      if (keep[static_cast<size_t>(lane * kWeights + i)] != 0)
-        want[static_cast<size_t>(i)] +=
-            static_cast<float>(sum) * PowerOfTwo(exponents[static_cast<size_t>(lane)]);
-    }
-  }
   const DeviceBuffer<float> d_partials(partials);
-  DeviceBuffer<float> grad_w(before);
   const DeviceBuffer<int> d_exponents(exponents);
   const DeviceBuffer<uint8_t> d_keep(keep);
-  InBothOrders([&] {
-    grad_w.Set(before);
-    ReduceWeightGrad({kLanes, kRows, kWeights, kInner, kPitch, kRow, d_partials.Data(),
-                      d_exponents.Data(), d_keep.Data(), false, grad_w.Data()},
-                     {});
-    ExpectClose(want, grad_w.Get(), 1e-6);
-  });
+  for (const bool one_weight : {false, true}) {
+    std::vector<float> want = before;
+    for (int i = 0; i < kWeights; ++i) {
+      for (int lane = 0; lane < kLanes; ++lane) {
+        double sum = 0;
+        for (int row = 0; row < kRows; ++row) {
+          sum += partials[static_cast<size_t>((lane * kRows + row) * kRow + i / kInner * kPitch +
+                                              i % kInner)];
+        }
+        if (keep[static_cast<size_t>((one_weight ? 0 : lane * kWeights) + i)] != 0)
+          want[static_cast<size_t>(i)] +=
+              static_cast<float>(sum) * PowerOfTwo(exponents[static_cast<size_t>(lane)]);
+      }
+    }
+    InBothOrders([&] {
+      const DeviceBuffer<float> grad_w(before);
+      ReduceWeightGrad({kLanes, kRows, kWeights, kInner, kPitch, kRow, d_partials.Data(),
+                        d_exponents.Data(), d_keep.Data(), one_weight, grad_w.Data()},
+                       {});
+      ExpectClose(want, grad_w.Get(), 1e-6);
+    });
+  }
 }
 
 TEST(CudaConvBackwardErrorTest, RefusesWhatItCannotDo) {
