@@ -46,7 +46,7 @@ nlohmann::ordered_json ToJson(const BenchRow& r) {
 
 int Run(const BenchCommand& o) {
   const FaultSpec faults = ParseFaultSpec(o.fault);
-  const std::unique_ptr<Backend> backend = OpenBackend(o.backend);
+  const std::unique_ptr<Device> device = OpenDevice(o.backend);
   nlohmann::ordered_json all = nlohmann::ordered_json::array();
   if (!o.json) {
     fmt::print("batch {}, {}, median of {} pairs\n{:<14} {:<15} {:>9} {:>9} {:>7} {:>9} {:>9}\n",
@@ -55,8 +55,8 @@ int Run(const BenchCommand& o) {
   }
   for (const std::string& name : o.networks) {
     const Program program = BuildNetwork(name, {32, 32, 3}, 10);
-    for (const BenchRow& row : {BenchDeploy(*backend, program, faults, o.bench),
-                                BenchTrainStep(*backend, program, faults, o.bench)}) {
+    for (const BenchRow& row : {BenchDeploy(*device, program, faults, o.bench),
+                                BenchTrainStep(*device, program, faults, o.bench)}) {
       if (o.json) {
         all.push_back(ToJson(row));
       } else {

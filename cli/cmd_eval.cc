@@ -92,12 +92,12 @@ int Check(const EvalCommand& o, const TrainedNetwork& net, const Dataset& data) 
       SplitList(o.backend.backend.substr(std::string("check:").size()));
   FTT_CHECK(names.size() == 2, "--backend {}: give two backends, as in check:cpu,ref",
             o.backend.backend);
-  const auto a = MakeBackend(names[0], o.backend.threads),
-             b = MakeBackend(names[1], o.backend.threads);
+  const auto a = OpenDevice(names[0], o.backend.threads),
+             b = OpenDevice(names[1], o.backend.threads);
   for (const std::string& text : o.faults) {
     const FaultSpec spec = ParseFaultSpec(text);
     try {
-      const int64_t n = CheckBackends(*a, *b, net.model, data.test, &spec, o.evaluate);
+      const int64_t n = CheckDevices(*a, *b, net.model, data.test, &spec, o.evaluate);
       fmt::print("{}: backends {} and {} agree bit for bit on {} values\n", spec.Text(), a->Name(),
                  b->Name(), n);
     } catch (const Error& e) {
@@ -114,7 +114,7 @@ int Run(EvalCommand o) {
   const TrainedNetwork net = LoadTrained(o.checkpoint);
   const Dataset data = LoadDataset(o.data.empty() ? net.data : o.data);
   if (o.backend.backend.rfind("check:", 0) == 0) return Check(o, net, data);
-  const std::unique_ptr<Backend> backend = OpenBackend(o.backend);
+  const std::unique_ptr<Device> device = OpenDevice(o.backend);
   std::unique_ptr<ReplayPlan> replay;
   if (!o.replay.empty()) {
     replay = std::make_unique<ReplayPlan>(ReadFaultList(o.replay));
@@ -129,7 +129,7 @@ int Run(EvalCommand o) {
     EvaluateOptions options = o.evaluate;
     if (spec.Empty() && replay == nullptr) options.trials = 0;
     Row row{replay != nullptr ? "replay" : spec.Text(),
-            Evaluate(*backend, net.model, data.test, &spec, options,
+            Evaluate(*device, net.model, data.test, &spec, options,
                      o.fault_list.empty() ? nullptr : &recorder,
                      [&](int64_t done, int64_t total) {
                        progress.Update(fmt::format(

@@ -37,7 +37,7 @@ void PrintText() {
   fmt::print("cores      {} available to this process\n", AvailableCores());
   fmt::print("features   {}\n", JoinedFeatures(true));
   fmt::print("missing    {}\n", JoinedFeatures(false));
-  fmt::print("backends   cpu (default), ref\n");
+  fmt::print("backends   cpu, ref; cuda: {}\n", CudaStatus());
 }
 
 void PrintJson() {
@@ -48,7 +48,7 @@ void PrintJson() {
       {"compiler", FTT_COMPILER},    {"build_flags", FTT_BUILD_FLAGS},
       {"onednn", OneDnnVersion()},   {"processor", CpuModelName()},
       {"threads", AvailableCores()}, {"cpu_features", features},
-      {"backends", {"cpu", "ref"}}};
+      {"backends", {"cpu", "ref"}},  {"cuda", CudaStatus()}};
   fmt::print("{}\n", json.dump(2));
 }
 

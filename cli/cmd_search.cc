@@ -106,7 +106,7 @@ int Run(const SearchCommand& o, const CLI::App& app) {
   ParseFaultSpec(o.fault);
   const Dataset data = LoadDataset(o.data);
   const SearchRunConfig config = MakeConfig(o, data, ResolvedToml(app));
-  const std::unique_ptr<Backend> backend = OpenBackend(o.backend);
+  const std::unique_ptr<Device> device = OpenDevice(o.backend);
   Progress progress(o.json ? stderr : stdout);
   const bool faulty = !config.search.faults.Empty() && config.search.fault_loss_coeff > 0;
   const int epochs = config.search.epochs, batch = config.search.batch;
@@ -125,7 +125,7 @@ int Run(const SearchCommand& o, const CLI::App& app) {
         faulty ? fmt::format("  faulty {:.2f} %", 100 * sums.fault_correct / seen) : "",
         seen / seconds, FormatDuration(seconds / static_cast<double>(done) * (all - so_far))));
   };
-  return Report(o, RunSearch(*backend, data, config, observer));
+  return Report(o, RunSearch(*device, data, config, observer));
 }
 
 }  // namespace

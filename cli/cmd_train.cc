@@ -103,7 +103,7 @@ int Run(const TrainCommand& o, const CLI::App& app) {
   ParseFaultSpec(o.fault);
   const Dataset data = LoadDataset(o.data);
   const TrainRunConfig config = MakeConfig(o, data, ResolvedToml(app));
-  const std::unique_ptr<Backend> backend = OpenBackend(o.backend);
+  const std::unique_ptr<Device> device = OpenDevice(o.backend);
   fmt::print(stderr, "{}\n", NetworkSummary(config.network.Build()));
   Progress progress(o.json ? stderr : stdout);
   const bool faulty = !config.train.faults.Empty() && config.train.fault_loss_coeff > 0;
@@ -124,7 +124,7 @@ int Run(const TrainCommand& o, const CLI::App& app) {
                     faulty ? fmt::format("  faulty {:.2f} %", 100 * sums.fault_correct / seen) : "",
                     seen / seconds, FormatDuration(rest)));
   };
-  return Report(o, RunTraining(*backend, data, config, observer));
+  return Report(o, RunTraining(*device, data, config, observer));
 }
 
 }  // namespace

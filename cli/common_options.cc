@@ -50,9 +50,9 @@ void AddConfigOptions(CLI::App& app) {
 
 void AddBackendOptions(CLI::App& app, BackendOptions& o) {
   app.add_option("--backend", o.backend,
-                 "auto, cpu, cpu-f32 (gradients in float32 even where bfloat16 is faster), ref "
-                 "(plain loops, slow); eval also takes check:A,B, which compares "
-                 "two bit for bit")
+                 "auto (a GPU where there is one, else cpu), cuda[:DEVICE], cpu, cpu-f32 (gradients "
+                 "in float32 even where bfloat16 is faster), ref (plain loops, slow); eval also "
+                 "takes check:A,B, which compares two bit for bit")
       ->take_last();
   app.add_option("--threads", o.threads, "Worker threads, 0: one per core; never changes a result")
       ->take_last();
@@ -68,13 +68,12 @@ void AddRunOptions(CLI::App& app, RunOptions& o) {
       ->take_last();
 }
 
-std::unique_ptr<Backend> OpenBackend(const BackendOptions& o) {
+std::unique_ptr<Device> OpenDevice(const BackendOptions& o) {
   FTT_CHECK(o.backend.rfind("check:", 0) != 0,
             "--backend {}: comparing backends is for `ftt-cuda eval`", o.backend);
-  std::unique_ptr<Backend> backend = MakeBackend(o.backend, o.threads);
-  if (o.backend == "auto")
-    fmt::print(stderr, "backend: {}, {} threads\n", backend->Name(), backend->Threads());
-  return backend;
+  std::unique_ptr<Device> device = OpenDevice(o.backend, o.threads);
+  if (o.backend == "auto") fmt::print(stderr, "backend: {}\n", device->Text());
+  return device;
 }
 
 std::vector<std::string> SplitList(const std::string& text) {

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/backend.h"
+#include "engine/open_device.h"
 
 namespace ftt {
 
@@ -30,8 +30,8 @@ struct RunOptions {
 };
 void AddRunOptions(CLI::App& app, RunOptions& options);  // --out, --resume, --checkpoint-minutes
 
-// The backend; says on stderr which one `auto` took. `check:A,B` is an error here.
-std::unique_ptr<Backend> OpenBackend(const BackendOptions& options);
+// The device; says on stderr which one `auto` took. `check:A,B` is an error here.
+std::unique_ptr<Device> OpenDevice(const BackendOptions& options);
 
 // "a,b, c" -> {"a", "b", "c"}.
 std::vector<std::string> SplitList(const std::string& text);

@@ -39,20 +39,20 @@ struct Pairs {
 
 // Alternates two bodies; kernel time is taken over the clean ones.
 template <typename Clean, typename Faulty>
-Pairs TimePairs(Backend& backend, int repeats, const Clean& clean, const Faulty& faulty) {
+Pairs TimePairs(Device& device, int repeats, const Clean& clean, const Faulty& faulty) {
   Pairs pairs;
   clean();
   faulty();
   for (int i = 0; i < repeats; ++i) {
-    const double kernels = backend.ConvolutionSeconds(), start = MonotonicSeconds();
+    const double kernels = device.ConvolutionSeconds(), start = MonotonicSeconds();
     clean();
-    const double middle = MonotonicSeconds(), spent = backend.ConvolutionSeconds() - kernels;
+    const double middle = MonotonicSeconds(), spent = device.ConvolutionSeconds() - kernels;
     faulty();
     const double end = MonotonicSeconds();
     pairs.clean.push_back(middle - start);
     pairs.faulty.push_back(end - middle);
     pairs.ratio.push_back((end - middle) / (middle - start));
-    pairs.kernel_ratio.push_back(spent > 0 ? (middle - start) * backend.Threads() / spent : 0.0);
+    pairs.kernel_ratio.push_back(spent > 0 ? (middle - start) * device.Threads() / spent : 0.0);
   }
   return pairs;
 }
@@ -77,43 +77,43 @@ std::vector<uint32_t> Ids(int count) {
 
 }  // namespace
 
-BenchRow BenchDeploy(Backend& backend, const Program& program, const FaultSpec& faults,
+BenchRow BenchDeploy(Device& device, const Program& program, const FaultSpec& faults,
                      const BenchOptions& o) {
   FTT_CHECK(o.batch >= 1 && o.repeats >= 1, "bench: batch and repeats must be at least 1");
   const ImageSet images = RandomImages(program.InputShape(), program.classes, o.batch, o.seed);
   const InputCoding coding = PlainCoding(program.InputShape());
   ParamStore params(o.seed);
-  TrainExecutor executor(backend, params, coding, {});
+  const auto executor = device.NewTrainExecutor(params, coding, {});
   const DeployModel model =
-      Freeze(program, params, coding, Calibrate(executor, program, images, o.batch, o.batch), 8);
+      Freeze(program, params, coding, Calibrate(*executor, program, images, o.batch, o.batch), 8);
   EvaluateOptions check;
   check.batch = 2;
   check.limit = 2;
-  const std::unique_ptr<Backend> ref = MakeRefBackend();
-  const int64_t compared = CheckBackends(backend, *ref, model, images, &faults, check);
+  const auto ref = MakeHostDevice(MakeRefBackend());
+  const int64_t compared = CheckDevices(device, *ref, model, images, &faults, check);
 
   const std::vector<uint32_t> ids = Ids(o.batch);
-  DeployExecutor clean(backend, model), faulty(backend, model);
+  const auto clean = device.NewDeployExecutor(model), faulty = device.NewDeployExecutor(model);
   LaneSpec lane;
   lane.faults = &faults;
   lane.seed = o.seed;
-  faulty.SetLanes({lane});
+  faulty->SetLanes({lane});
   const Pairs pairs = TimePairs(
-      backend, o.repeats, [&] { clean.Run(images.pixels.data(), ids.data(), o.batch); },
-      [&] { faulty.Run(images.pixels.data(), ids.data(), o.batch); });
+      device, o.repeats, [&] { clean->Run(images.pixels.data(), ids.data(), o.batch); },
+      [&] { faulty->Run(images.pixels.data(), ids.data(), o.batch); });
   BenchRow row = MakeRow(program, "deploy forward", pairs, o.batch);
   row.parity_values = compared;
   return row;
 }
 
-BenchRow BenchTrainStep(Backend& backend, const Program& program, const FaultSpec& faults,
+BenchRow BenchTrainStep(Device& device, const Program& program, const FaultSpec& faults,
                         const BenchOptions& o) {
   FTT_CHECK(o.batch >= 1 && o.lanes >= 1 && o.repeats >= 1,
             "bench: batch, lanes and repeats must be at least 1");
   const ImageSet images = RandomImages(program.InputShape(), program.classes, o.batch, o.seed);
   const std::vector<uint32_t> ids = Ids(o.batch);
   ParamStore params(o.seed);
-  TrainExecutor executor(backend, params, PlainCoding(program.InputShape()), {});
+  const auto executor = device.NewTrainExecutor(params, PlainCoding(program.InputShape()), {});
   const std::vector<LaneSpec> clean_lanes(static_cast<size_t>(o.lanes));
   std::vector<LaneSpec> faulty_lanes = clean_lanes;
   faulty_lanes.back().faults = &faults;
@@ -123,16 +123,16 @@ BenchRow BenchTrainStep(Backend& backend, const Program& program, const FaultSpe
   const auto run = [&](std::vector<LaneSpec> lanes) {
     lanes.back().moment = {step, true};
     const TrainBatch batch{o.batch, images.pixels.data(), images.labels.data(), ids.data(), step};
-    executor.Run(program, batch, lanes, TrainExecutor::Mode::kTrain);
-    OptimizerStep(optimizer, program, params, executor, 0.01f);
+    executor->Step(program, batch, lanes, optimizer, 0.01f);
+    executor->NextResult(true);
     ++step;
   };
   const Pairs pairs = TimePairs(
-      backend, o.repeats, [&] { run(clean_lanes); }, [&] { run(faulty_lanes); });
+      device, o.repeats, [&] { run(clean_lanes); }, [&] { run(faulty_lanes); });
   BenchRow row = MakeRow(program, "training step", pairs, static_cast<double>(o.batch) * o.lanes);
-  row.arena_mib = static_cast<double>(executor.ArenaBytes()) / (1 << 20);
-  row.arena_over_bound = static_cast<double>(executor.ArenaBytes()) /
-                         static_cast<double>(std::max<int64_t>(executor.ArenaLowerBound(), 1));
+  row.arena_mib = static_cast<double>(executor->ArenaBytes()) / (1 << 20);
+  row.arena_over_bound = static_cast<double>(executor->ArenaBytes()) /
+                         static_cast<double>(std::max<int64_t>(executor->ArenaLowerBound(), 1));
   return row;
 }
 

@@ -29,9 +29,9 @@ struct BenchRow {
 // Random images, freshly initialised weights. Clean and faulty runs alternate, so that the
 // machine's mood hits both. Deploy mode is first compared with the reference backend on two images;
 // a mismatch throws ftt::Error.
-BenchRow BenchDeploy(Backend& backend, const Program& program, const FaultSpec& faults,
+BenchRow BenchDeploy(Device& device, const Program& program, const FaultSpec& faults,
                      const BenchOptions& options);
-BenchRow BenchTrainStep(Backend& backend, const Program& program, const FaultSpec& faults,
+BenchRow BenchTrainStep(Device& device, const Program& program, const FaultSpec& faults,
                         const BenchOptions& options);
 
 }  // namespace ftt

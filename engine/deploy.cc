@@ -63,7 +63,9 @@ DeployModel Freeze(const Program& program, ParamStore& params, const InputCoding
   return model;
 }
 
-struct DeployExecutor::Impl {
+namespace {
+
+struct HostDeploy {
   Backend& backend;
   const DeployModel& model;
   std::unique_ptr<LanePlan> lanes;
@@ -77,7 +79,7 @@ struct DeployExecutor::Impl {
   std::vector<int32_t> sums;
   std::vector<float> logits;
 
-  Impl(Backend& b, const DeployModel& m) : backend(b), model(m), weights(m.weights) {}
+  HostDeploy(Backend& b, const DeployModel& m) : backend(b), model(m), weights(m.weights) {}
 
   const Shape& ShapeOf(int value) const { return model.program.values[static_cast<size_t>(value)]; }
   int8_t* Codes(int value) {
@@ -90,7 +92,7 @@ struct DeployExecutor::Impl {
   void RunGlobalPool(size_t i);
 };
 
-void DeployExecutor::Impl::Plan() {
+void HostDeploy::Plan() {
   if (planned_lanes == dims.lanes && planned_images >= dims.images) return;
   const int64_t copies = int64_t{dims.lanes} * dims.images;
   std::vector<BufferRequest> requests;
@@ -111,7 +113,7 @@ void DeployExecutor::Impl::Plan() {
     exponents.insert(exponents.end(), static_cast<size_t>(dims.lanes), e);
 }
 
-std::vector<SumInput> DeployExecutor::Impl::SumInputs(const Op& op) {
+std::vector<SumInput> HostDeploy::SumInputs(const Op& op) {
   std::vector<SumInput> inputs;
   for (const OpInput& in : op.inputs) {
     inputs.push_back({Codes(in.value), Exponent(in.value), ShapeOf(in.value).c, in.relu});
@@ -119,7 +121,7 @@ std::vector<SumInput> DeployExecutor::Impl::SumInputs(const Op& op) {
   return inputs;
 }
 
-void DeployExecutor::Impl::RunLinear(size_t i) {
+void HostDeploy::RunLinear(size_t i) {
   const Op& op = model.program.ops[i];
   const auto in = static_cast<int>(ShapeOf(op.inputs[0].value).Elements());
   const std::vector<float> unit(static_cast<size_t>(dims.lanes), model.norms[i].unit);
@@ -129,7 +131,7 @@ void DeployExecutor::Impl::RunLinear(size_t i) {
   lanes->InjectLaneLogits(op.output, dims, model.program.classes, logits.data());
 }
 
-void DeployExecutor::Impl::RunGlobalPool(size_t i) {
+void HostDeploy::RunGlobalPool(size_t i) {
   const Op& op = model.program.ops[i];
   const Shape& s = ShapeOf(op.output);
   sums.resize(static_cast<size_t>(int64_t{dims.lanes} * dims.images * s.c));
@@ -140,27 +142,38 @@ void DeployExecutor::Impl::RunGlobalPool(size_t i) {
                    Codes(op.output), nullptr);
 }
 
-DeployExecutor::DeployExecutor(Backend& backend, const DeployModel& model)
-    : impl_(std::make_unique<Impl>(backend, model)) {
-  SetLanes({LaneSpec{}});
-}
-DeployExecutor::~DeployExecutor() = default;
+class HostDeployExecutor final : public DeployExecutor {
+ public:
+  HostDeployExecutor(Backend& backend, const DeployModel& model)
+      : DeployExecutor(model.program), state_(backend, model) {
+    SetLanes({LaneSpec{}}, nullptr);
+  }
+  void SetLanes(const std::vector<LaneSpec>& lanes, FaultRecorder* recorder) override;
+  LanePlan& Lanes() override { return *state_.lanes; }
+  void Begin(const uint8_t* pixels, const uint32_t* image_ids, int images) override;
+  void RunOp(size_t i) override;
+  const std::vector<float>& Logits() override { return state_.logits; }
+  const int8_t* Codes(int value) override { return state_.Codes(value); }
 
-void DeployExecutor::SetLanes(const std::vector<LaneSpec>& lanes, FaultRecorder* recorder) {
+ private:
+  HostDeploy state_;
+};
+
+void HostDeployExecutor::SetLanes(const std::vector<LaneSpec>& lanes, FaultRecorder* recorder) {
   FTT_CHECK(!lanes.empty(), "deploy run: needs at least one lane");
-  impl_->lanes = std::make_unique<LanePlan>(impl_->model.program, lanes, impl_->model.bits);
-  impl_->lanes->SetRecorder(recorder);
-  for (size_t i = 0; i < impl_->weights.size(); ++i) {
-    if (impl_->weights[i].copies == 1 && !impl_->lanes->HasWeightFaults(i)) continue;
-    impl_->weights[i] = impl_->model.weights[i];
-    ApplyWeightFaults(impl_->weights[i], *impl_->lanes, i, false);
+  state_.lanes = std::make_unique<LanePlan>(state_.model.program, lanes, state_.model.bits);
+  state_.lanes->SetRecorder(recorder);
+  for (size_t i = 0; i < state_.weights.size(); ++i) {
+    if (state_.weights[i].copies == 1 && !state_.lanes->HasWeightFaults(i)) continue;
+    state_.weights[i] = state_.model.weights[i];
+    ApplyWeightFaults(state_.weights[i], *state_.lanes, i, false);
   }
 }
 
-LanePlan& DeployExecutor::Lanes() { return *impl_->lanes; }
-
-void DeployExecutor::Begin(const uint8_t* pixels, const uint32_t* image_ids, int images) {
-  Impl& m = *impl_;
+void HostDeployExecutor::Begin(const uint8_t* pixels, const uint32_t* image_ids, int images) {
+  HostDeploy& m = state_;
+  lanes_ = m.lanes->Lanes();
+  images_ = images;
   m.ids.assign(image_ids, image_ids + images);
   m.dims = {m.lanes->Lanes(), images, m.ids.data()};
   m.Plan();
@@ -171,8 +184,8 @@ void DeployExecutor::Begin(const uint8_t* pixels, const uint32_t* image_ids, int
     m.backend.Inject(m.dims, m.ShapeOf(0), m.lanes->Feature(0), m.Codes(0));
 }
 
-void DeployExecutor::RunOp(size_t i) {
-  Impl& m = *impl_;
+void HostDeployExecutor::RunOp(size_t i) {
+  HostDeploy& m = state_;
   const Op& op = m.model.program.ops[i];
   const Shape& out = m.ShapeOf(op.output);
   const LaneFaults* faults = m.lanes->Feature(op.output);
@@ -203,17 +216,21 @@ void DeployExecutor::RunOp(size_t i) {
   }
 }
 
+}  // namespace
+
 const std::vector<float>& DeployExecutor::Run(const uint8_t* pixels, const uint32_t* image_ids,
                                               int images) {
   Begin(pixels, image_ids, images);
-  for (size_t i = 0; i < impl_->model.program.ops.size(); ++i) RunOp(i);
-  return impl_->logits;
+  for (size_t i = 0; i < program_.ops.size(); ++i) RunOp(i);
+  return Logits();
 }
 
-const std::vector<float>& DeployExecutor::Logits() const { return impl_->logits; }
-const int8_t* DeployExecutor::Codes(int value) const { return impl_->Codes(value); }
 int64_t DeployExecutor::CodeCount(int value) const {
-  return int64_t{impl_->dims.lanes} * impl_->dims.images * impl_->ShapeOf(value).Elements();
+  return int64_t{lanes_} * images_ * program_.values[static_cast<size_t>(value)].Elements();
+}
+
+std::unique_ptr<DeployExecutor> MakeDeployExecutor(Backend& backend, const DeployModel& model) {
+  return std::make_unique<HostDeployExecutor>(backend, model);
 }
 
 }  // namespace ftt

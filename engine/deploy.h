@@ -29,29 +29,35 @@ DeployModel Freeze(const Program& program, ParamStore& params, const InputCoding
 
 class DeployExecutor {
  public:
-  DeployExecutor(Backend& backend, const DeployModel& model);
-  ~DeployExecutor();
+  virtual ~DeployExecutor() = default;
 
   // Lanes for the following batches: prepares faulty weights and fault plans. Audit counts restart.
   // recorder (nullable) gets every delivered fault, those of the weights right here.
-  void SetLanes(const std::vector<LaneSpec>& lanes, FaultRecorder* recorder = nullptr);
-  LanePlan& Lanes();
+  virtual void SetLanes(const std::vector<LaneSpec>& lanes, FaultRecorder* recorder = nullptr) = 0;
+  // Their audit counts are those of all batches so far.
+  virtual LanePlan& Lanes() = 0;
 
   // pixels: [images][h][w][c]; image_ids: [images]. Logits: [lanes][images][classes].
   const std::vector<float>& Run(const uint8_t* pixels, const uint32_t* image_ids, int images);
 
   // The same, one op at a time: Begin, then RunOp(0..ops-1) in order.
-  void Begin(const uint8_t* pixels, const uint32_t* image_ids, int images);
-  void RunOp(size_t i);
-  const std::vector<float>& Logits() const;
+  virtual void Begin(const uint8_t* pixels, const uint32_t* image_ids, int images) = 0;
+  virtual void RunOp(size_t i) = 0;
+  virtual const std::vector<float>& Logits() = 0;
   // Codes of a value, [lanes][images][h][w][c]; valid right after the op that wrote it, until its
   // memory is reused.
-  const int8_t* Codes(int value) const;
+  virtual const int8_t* Codes(int value) = 0;
+
   int64_t CodeCount(int value) const;  // lanes * images * elements
 
- private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
+ protected:
+  explicit DeployExecutor(const Program& program) : program_(program) {}
+
+  const Program& program_;
+  int lanes_ = 1, images_ = 0;  // of the batch that Begin began
 };
+
+// On the host. backend and model must outlive it.
+std::unique_ptr<DeployExecutor> MakeDeployExecutor(Backend& backend, const DeployModel& model);
 
 }  // namespace ftt

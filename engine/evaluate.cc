@@ -90,13 +90,14 @@ void AddCounts(LanePlan& lanes, EvaluateResult& result) {
 
 }  // namespace
 
-EvaluateResult Evaluate(Backend& backend, const DeployModel& model, const ImageSet& images,
+EvaluateResult Evaluate(Device& device, const DeployModel& model, const ImageSet& images,
                         const FaultSpec* faults, const EvaluateOptions& options,
                         FaultRecorder* recorder,
                         const std::function<void(int64_t, int64_t)>& progress) {
   const Batches batches = MakeBatches(images, model, options);
   const int classes = model.program.classes;
-  DeployExecutor executor(backend, model);
+  const std::unique_ptr<DeployExecutor> owner = device.NewDeployExecutor(model);
+  DeployExecutor& executor = *owner;
   EvaluateResult result;
   result.images = batches.count;
   Golden golden{std::min(kTop, classes), {}};
@@ -143,10 +144,11 @@ EvaluateResult Evaluate(Backend& backend, const DeployModel& model, const ImageS
   return result;
 }
 
-int64_t CheckBackends(Backend& a, Backend& b, const DeployModel& model, const ImageSet& images,
+int64_t CheckDevices(Device& a, Device& b, const DeployModel& model, const ImageSet& images,
                       const FaultSpec* faults, const EvaluateOptions& options) {
   const Batches batches = MakeBatches(images, model, options);
-  DeployExecutor first_executor(a, model), second_executor(b, model);
+  const auto first_owner = a.NewDeployExecutor(model), second_owner = b.NewDeployExecutor(model);
+  DeployExecutor &first_executor = *first_owner, &second_executor = *second_owner;
   int64_t compared = 0;
   const int trials = std::max(options.trials, 1);
   for (int trial = 0; trial < trials; trial += options.lanes) {

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "data/dataset.h"
-#include "engine/deploy.h"
+#include "engine/device.h"
 
 namespace ftt {
 
@@ -40,14 +40,14 @@ struct EvaluateResult {
 
 // Golden run, then trials of `faults` (null: none). progress (nullable): called with images done
 // and images in all.
-EvaluateResult Evaluate(Backend& backend, const DeployModel& model, const ImageSet& images,
+EvaluateResult Evaluate(Device& device, const DeployModel& model, const ImageSet& images,
                         const FaultSpec* faults, const EvaluateOptions& options,
                         FaultRecorder* recorder = nullptr,
                         const std::function<void(int64_t, int64_t)>& progress = nullptr);
 
-// Runs two backends op by op over the images and throws ftt::Error at the first value, or logit, in
+// Runs a network on two devices op by op over the images and throws ftt::Error at the first value, or logit, in
 // which they differ, naming op, lane, image and element. Returns the number of values compared.
-int64_t CheckBackends(Backend& a, Backend& b, const DeployModel& model, const ImageSet& images,
+int64_t CheckDevices(Device& a, Device& b, const DeployModel& model, const ImageSet& images,
                       const FaultSpec* faults, const EvaluateOptions& options);
 
 }  // namespace ftt

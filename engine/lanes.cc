@@ -128,6 +128,22 @@ void LanePlan::InjectLaneLogits(int value, const BatchDims& dims, int classes,
   }
 }
 
+const SiteFaults& LanePlan::FeatureFaults(int lane, int value) const {
+  return feature_faults_[At(lane, static_cast<size_t>(value), sites_.features.size())];
+}
+
+const SiteFaults& LanePlan::WeightFaults(int lane, size_t op) const {
+  return weight_faults_[At(lane, op, sites_.weights.size())];
+}
+
+FaultCounts& LanePlan::FeatureCounts(int lane, int value) {
+  return feature_counts_[At(lane, static_cast<size_t>(value), sites_.features.size())];
+}
+
+FaultCounts& LanePlan::WeightCounts(int lane, size_t op) {
+  return weight_counts_[At(lane, op, sites_.weights.size())];
+}
+
 const FaultCounts& LanePlan::FeatureCounts(int lane, int value) const {
   return feature_counts_[At(lane, static_cast<size_t>(value), sites_.features.size())];
 }

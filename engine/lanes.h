@@ -50,9 +50,16 @@ class LanePlan {
   // Faults of the classifier's outputs of all lanes; logits: [lanes][images][classes].
   void InjectLaneLogits(int value, const BatchDims& dims, int classes, float* logits) const;
 
+  // Of one lane, for those who apply them elsewhere; Empty() where there are none.
+  const SiteFaults& FeatureFaults(int lane, int value) const;
+  const SiteFaults& WeightFaults(int lane, size_t op) const;
+  FaultMoment Moment(int lane) const { return lanes_[static_cast<size_t>(lane)].moment; }
+
   // Audit: what was delivered, per lane and feature value / weight op.
   const FaultCounts& FeatureCounts(int lane, int value) const;
   const FaultCounts& WeightCounts(int lane, size_t op) const;
+  FaultCounts& FeatureCounts(int lane, int value);
+  FaultCounts& WeightCounts(int lane, size_t op);
   FaultCounts TotalCounts(int lane) const;
   void SetRecorder(FaultRecorder* recorder);
   const ProgramSites& Sites() const { return sites_; }

@@ -47,27 +47,25 @@ void Validate(const OptimizerOptions& o) {
 }
 
 double OptimizerStep(const OptimizerOptions& options, const Program& program, ParamStore& params,
-                     TrainExecutor& executor, float learning_rate) {
-  std::vector<float>& gradient = executor.Gradient();
+                     std::vector<float>& gradient, float learning_rate) {
   double squares = 0;
   for (const float g : gradient) squares += double{g} * g;
   const double norm = std::sqrt(squares);
-  FTT_CHECK(std::isfinite(norm),
-            "training diverged: the gradient is not finite; lower the learning rate or switch "
-            "clipping on");
+  FTT_CHECK(std::isfinite(norm), kDivergedMessage);
   if (options.clip > 0 && norm > options.clip) {
     const auto scale = static_cast<float>(options.clip / norm);
     for (float& g : gradient) g *= scale;
   }
-  for (size_t i = 0; i < program.params.size(); ++i) {
-    const int64_t offset = executor.GradientOffset(static_cast<int>(i));
-    if (offset < 0) continue;
-    Param& p = params.Get(program.params[i]);
+  const float* part = gradient.data();
+  for (const ParamInfo& info : program.params) {
+    if (!info.Trained()) continue;
+    Param& p = params.Get(info);
     if (options.kind == "adam") {
-      AdamUpdate(options, p, gradient.data() + offset, learning_rate);
+      AdamUpdate(options, p, part, learning_rate);
     } else {
-      SgdUpdate(options, p, gradient.data() + offset, learning_rate);
+      SgdUpdate(options, p, part, learning_rate);
     }
+    part += info.Elements();
   }
   return norm;
 }

@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "engine/params.h"
-#include "engine/train_executor.h"
 
 namespace ftt {
 
@@ -21,11 +20,15 @@ struct OptimizerOptions {
 // Throws ftt::Error where a value is out of range.
 void Validate(const OptimizerOptions& options);
 
-// One update of the program's trained parameters from the executor's gradient (which is scaled when
-// clipped). Parameters that the program does not use stay as they are. Returns the gradient's norm
-// before clipping.
+// One update of the program's trained parameters from their gradient, in program order, which is
+// scaled when clipped. Parameters that the program does not use stay as they are. Returns the
+// gradient's norm before clipping. Throws ftt::Error where that is not finite.
 double OptimizerStep(const OptimizerOptions& options, const Program& program, ParamStore& params,
-                     TrainExecutor& executor, float learning_rate);
+                     std::vector<float>& gradient, float learning_rate);
+
+// What the error of a step whose gradient is not finite says.
+inline constexpr char kDivergedMessage[] =
+    "training diverged: the gradient is not finite; lower the learning rate or switch clipping on";
 
 struct Schedule {
   std::string kind = "cosine";  // constant | cosine | step

@@ -5,7 +5,7 @@
 
 namespace ftt {
 
-float* TrainExecutor::Impl::GradTarget(int value, bool* accumulate) {
+float* HostTrain::GradTarget(int value, bool* accumulate) {
   if (value == 0) return nullptr;
   char& written = has_grad[static_cast<size_t>(value)];
   *accumulate = written == 2;
@@ -13,7 +13,7 @@ float* TrainExecutor::Impl::GradTarget(int value, bool* accumulate) {
   return Grad(value);
 }
 
-void TrainExecutor::Impl::BackwardSum(const Op& op) {
+void HostTrain::BackwardSum(const Op& op) {
   const std::vector<SumInput> inputs = SumInputs(op);
   const bool concat = op.kind == OpKind::kConcat;
   int offset = 0;
@@ -28,7 +28,7 @@ void TrainExecutor::Impl::BackwardSum(const Op& op) {
   }
 }
 
-void TrainExecutor::Impl::BackwardOp(size_t i) {
+void HostTrain::BackwardOp(size_t i) {
   const Op& op = OpAt(i);
   bool accumulate = false;
   switch (op.kind) {
@@ -75,7 +75,7 @@ void TrainExecutor::Impl::BackwardOp(size_t i) {
   }
 }
 
-void TrainExecutor::Impl::Backward() {
+void HostTrain::Backward() {
   for (size_t i = program->ops.size(); i-- > 0;) {
     const Op& op = OpAt(i);
     if (op.kind == OpKind::kLinear || has_grad[static_cast<size_t>(op.output)] != 0) BackwardOp(i);

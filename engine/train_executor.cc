@@ -2,15 +2,17 @@
 
 #include <algorithm>
 #include <cmath>
+#include <deque>
 
 #include "core/error.h"
 #include "core/philox.h"
 #include "engine/loss.h"
+#include "engine/optimizer.h"
 #include "engine/train_state.h"
 
 namespace ftt {
 
-WindowShape TrainExecutor::Impl::Window(const Op& op) const {
+WindowShape HostTrain::Window(const Op& op) const {
   return {ShapeOf(op.inputs[0].value),
           ShapeOf(op.output),
           op.conv,
@@ -19,7 +21,7 @@ WindowShape TrainExecutor::Impl::Window(const Op& op) const {
           op.inputs[0].relu};
 }
 
-std::vector<SumInput> TrainExecutor::Impl::SumInputs(const Op& op) {
+std::vector<SumInput> HostTrain::SumInputs(const Op& op) {
   std::vector<SumInput> inputs;
   for (const OpInput& in : op.inputs) {
     inputs.push_back({Codes(in.value), Exponent(in.value), ShapeOf(in.value).c, in.relu});
@@ -28,13 +30,13 @@ std::vector<SumInput> TrainExecutor::Impl::SumInputs(const Op& op) {
 }
 
 // Real value of one accumulator step of a window op or classifier.
-float TrainExecutor::Impl::LaneUnit(const Op& op, int lane, float scale) {
+float HostTrain::LaneUnit(const Op& op, int lane, float scale) {
   const size_t i = static_cast<size_t>(&op - program->ops.data());
   const int weight_exponent = op.weight < 0 ? 0 : weights[i].exponent;
   return scale * PowerOfTwo(Exponent(op.inputs[0].value)[lane] + weight_exponent);
 }
 
-void TrainExecutor::Impl::UpdateRunningStats(const Op& op, const std::vector<Moments>& moments,
+void HostTrain::UpdateRunningStats(const Op& op, const std::vector<Moments>& moments,
                                              double count) {
   float* mean = ParamValue(op.running_mean);
   float* variance = ParamValue(op.running_var);
@@ -52,7 +54,7 @@ void TrainExecutor::Impl::UpdateRunningStats(const Op& op, const std::vector<Mom
 }
 
 // Turns the statistics of op i into affine maps and exponents, then writes the codes of its output.
-void TrainExecutor::Impl::Quantize(size_t i, const Shape& s) {
+void HostTrain::Quantize(size_t i, const Shape& s) {
   const Op& op = OpAt(i);
   const double count = static_cast<double>(dims.images) * s.h * s.w;
   std::vector<Moments> moments;
@@ -65,7 +67,7 @@ void TrainExecutor::Impl::Quantize(size_t i, const Shape& s) {
                               : 1.0f;
     NormInputs in{s.c, op.batch_norm, ParamValue(op.gamma),
                   ParamValue(op.batch_norm ? op.beta : op.bias), LaneUnit(op, lane, average)};
-    if (op.batch_norm && mode == Mode::kCalibrate) {
+    if (op.batch_norm && mode == TrainMode::kCalibrate) {
       const float* mean = ParamValue(op.running_mean);
       const float* variance = ParamValue(op.running_var);
       moments.push_back({{mean, mean + s.c}, {variance, variance + s.c}});
@@ -82,7 +84,7 @@ void TrainExecutor::Impl::Quantize(size_t i, const Shape& s) {
   if (op.batch_norm && Training()) UpdateRunningStats(op, moments, count);
 }
 
-void TrainExecutor::Impl::ForwardWindow(size_t i) {
+void HostTrain::ForwardWindow(size_t i) {
   const Op& op = OpAt(i);
   const Shape& s = ShapeOf(op.output);
   if (op.weight >= 0) {
@@ -96,7 +98,7 @@ void TrainExecutor::Impl::ForwardWindow(size_t i) {
   Quantize(i, s);
 }
 
-void TrainExecutor::Impl::ForwardGlobalPool(size_t i) {
+void HostTrain::ForwardGlobalPool(size_t i) {
   const Op& op = OpAt(i);
   const Shape& s = ShapeOf(op.output);
   backend.GlobalSum(dims, ShapeOf(op.inputs[0].value), op.inputs[0].relu, Codes(op.inputs[0].value),
@@ -115,7 +117,7 @@ void TrainExecutor::Impl::ForwardGlobalPool(size_t i) {
   Quantize(i, s);
 }
 
-void TrainExecutor::Impl::ForwardLinear(size_t i) {
+void HostTrain::ForwardLinear(size_t i) {
   const Op& op = OpAt(i);
   const auto in = static_cast<int>(ShapeOf(op.inputs[0].value).Elements());
   weights[i] =
@@ -139,7 +141,7 @@ void TrainExecutor::Impl::ForwardLinear(size_t i) {
   lanes->InjectLaneLogits(op.output, dims, program->classes, logits.data());
 }
 
-void TrainExecutor::Impl::Forward() {
+void HostTrain::Forward() {
   const int64_t pixels = dims.images * ShapeOf(0).Elements();
   for (int lane = 0; lane < dims.lanes; ++lane) {
     coding.Encode(batch->pixels, pixels, Codes(0) + lane * pixels);
@@ -179,7 +181,7 @@ void TrainExecutor::Impl::Forward() {
   }
 }
 
-std::vector<LaneResult> TrainExecutor::Impl::Loss() {
+std::vector<LaneResult> HostTrain::Loss() {
   std::vector<LaneResult> results(static_cast<size_t>(dims.lanes));
   grad_logits.resize(logits.size());
   const int64_t per_lane = int64_t{dims.images} * program->classes;
@@ -195,7 +197,7 @@ std::vector<LaneResult> TrainExecutor::Impl::Loss() {
   return results;
 }
 
-std::vector<LaneResult> TrainExecutor::Impl::Run() {
+std::vector<LaneResult> HostTrain::Run() {
   dims = {static_cast<int>(lane_specs->size()), batch->images, batch->image_ids};
   FTT_CHECK(dims.lanes > 0 && dims.images > 0,
             "training step: needs at least one lane and one image");
@@ -208,7 +210,7 @@ std::vector<LaneResult> TrainExecutor::Impl::Run() {
   Forward();
   std::vector<LaneResult> results = Loss();
   if (Training()) Backward();
-  if (mode == Mode::kCalibrate) {
+  if (mode == TrainMode::kCalibrate) {
     calibrated.resize(program->values.size(), -1000);
     for (size_t v = 0; v < program->values.size(); ++v)
       calibrated[v] = std::max(calibrated[v], *Exponent(static_cast<int>(v)));
@@ -216,28 +218,52 @@ std::vector<LaneResult> TrainExecutor::Impl::Run() {
   return results;
 }
 
-TrainExecutor::TrainExecutor(Backend& backend, ParamStore& params, InputCoding coding,
-                             const TrainExecutorOptions& options)
-    : impl_(std::make_unique<Impl>(backend, params, std::move(coding), options)) {}
-TrainExecutor::~TrainExecutor() = default;
+namespace {
 
-std::vector<LaneResult> TrainExecutor::Run(const Program& program, const TrainBatch& batch,
-                                           const std::vector<LaneSpec>& lanes, Mode mode) {
-  impl_->program = &program;
-  impl_->batch = &batch;
-  impl_->lane_specs = &lanes;
-  impl_->mode = mode;
-  return impl_->Run();
-}
+class HostTrainExecutor final : public TrainExecutor {
+ public:
+  HostTrainExecutor(Backend& backend, ParamStore& params, const InputCoding& coding,
+                    const TrainExecutorOptions& options)
+      : state_(backend, params, coding, options) {}
 
-std::vector<float>& TrainExecutor::Gradient() { return impl_->gradient; }
-int64_t TrainExecutor::GradientOffset(int param) const {
-  return impl_->gradient_offset[static_cast<size_t>(param)];
+  std::vector<LaneResult> Run(const Program& program, const TrainBatch& batch,
+                              const std::vector<LaneSpec>& lanes, TrainMode mode) override {
+    state_.program = &program;
+    state_.batch = &batch;
+    state_.lane_specs = &lanes;
+    state_.mode = mode;
+    return state_.Run();
+  }
+  std::vector<float> Gradient() override { return state_.gradient; }
+  void Step(const Program& program, const TrainBatch& batch, const std::vector<LaneSpec>& lanes,
+            const OptimizerOptions& optimizer, float learning_rate) override {
+    finished_.push_back(Run(program, batch, lanes, TrainMode::kTrain));
+    OptimizerStep(optimizer, program, state_.params, state_.gradient, learning_rate);
+  }
+  std::optional<std::vector<LaneResult>> NextResult(bool) override {
+    if (finished_.empty()) return std::nullopt;
+    std::vector<LaneResult> result = std::move(finished_.front());
+    finished_.pop_front();
+    return result;
+  }
+  void Synchronize() override {}
+  const std::vector<int>& CalibratedExponents() const override { return state_.calibrated; }
+  void ResetCalibration() override { state_.calibrated.clear(); }
+  int64_t ArenaBytes() const override { return state_.plan.total; }
+  int64_t ArenaLowerBound() const override { return state_.plan.lower_bound; }
+  const std::vector<float>& Logits() override { return state_.logits; }
+
+ private:
+  HostTrain state_;
+  std::deque<std::vector<LaneResult>> finished_;
+};
+
+}  // namespace
+
+std::unique_ptr<TrainExecutor> MakeTrainExecutor(Backend& backend, ParamStore& params,
+                                                 const InputCoding& coding,
+                                                 const TrainExecutorOptions& options) {
+  return std::make_unique<HostTrainExecutor>(backend, params, coding, options);
 }
-const std::vector<int>& TrainExecutor::CalibratedExponents() const { return impl_->calibrated; }
-void TrainExecutor::ResetCalibration() { impl_->calibrated.clear(); }
-int64_t TrainExecutor::ArenaBytes() const { return impl_->plan.total; }
-int64_t TrainExecutor::ArenaLowerBound() const { return impl_->plan.lower_bound; }
-const std::vector<float>& TrainExecutor::Logits() const { return impl_->logits; }
 
 }  // namespace ftt

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "engine/input_coding.h"
@@ -30,40 +31,52 @@ struct TrainExecutorOptions {
   int bits = 8;              // 4..8
   float bn_momentum = 0.1f;  // weight of a new batch in the running statistics, (0, 1]
   uint64_t seed = 0;         // dropout
+  // On a GPU: raw outputs of convolutions are kept as int32, not in half precision. For tests.
+  bool exact_raw = false;
 };
+
+enum class TrainMode {
+  kTrain,      // forward and backward; running statistics updated
+  kForward,    // forward only, batch statistics: the controller's reward
+  kCalibrate,  // forward only, running statistics; largest exponent per value remembered
+};
+
+struct OptimizerOptions;
 
 class TrainExecutor {
  public:
-  enum class Mode {
-    kTrain,      // forward and backward; running statistics updated
-    kForward,    // forward only, batch statistics: the controller's reward
-    kCalibrate,  // forward only, running statistics; largest exponent per value remembered
-  };
+  virtual ~TrainExecutor() = default;
 
-  TrainExecutor(Backend& backend, ParamStore& params, InputCoding coding,
-                const TrainExecutorOptions& options);
-  ~TrainExecutor();
+  // One result per lane. The parameters stay as they are, but for running statistics.
+  virtual std::vector<LaneResult> Run(const Program& program, const TrainBatch& batch,
+                                      const std::vector<LaneSpec>& lanes, TrainMode mode) = 0;
+  // After Run in kTrain: gradient of sum over lanes of loss_weight * loss for all trained parameters
+  // of the program, one after another in program order.
+  virtual std::vector<float> Gradient() = 0;
 
-  std::vector<LaneResult> Run(const Program& program, const TrainBatch& batch,
-                              const std::vector<LaneSpec>& lanes, Mode mode);
+  // A training step: Run in kTrain, then the optimizer's update. It may return before it is done.
+  // Its results come out of NextResult in the order of the steps; wait: until there is one, unless
+  // all steps' results have been taken. Throws ftt::Error where training diverged.
+  virtual void Step(const Program& program, const TrainBatch& batch,
+                    const std::vector<LaneSpec>& lanes, const OptimizerOptions& optimizer,
+                    float learning_rate) = 0;
+  virtual std::optional<std::vector<LaneResult>> NextResult(bool wait) = 0;
+  // Brings the parameter store up to date with all steps.
+  virtual void Synchronize() = 0;
 
-  // After kTrain: gradient of sum over lanes of loss_weight * loss for all trained parameters of
-  // the program that ran, in program order; parameter p starts at GradientOffset(p) (-1 for running
-  // statistics).
-  std::vector<float>& Gradient();
-  int64_t GradientOffset(int param) const;
   // After kCalibrate runs of one program: exponent per value. Cleared by ResetCalibration.
-  const std::vector<int>& CalibratedExponents() const;
-  void ResetCalibration();
+  virtual const std::vector<int>& CalibratedExponents() const = 0;
+  virtual void ResetCalibration() = 0;
   // Bytes of the arena of the last run and the lower bound of its plan.
-  int64_t ArenaBytes() const;
-  int64_t ArenaLowerBound() const;
-  // float logits of the last run, [lanes][images][classes].
-  const std::vector<float>& Logits() const;
-
- private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
+  virtual int64_t ArenaBytes() const = 0;
+  virtual int64_t ArenaLowerBound() const = 0;
+  // float logits of the last Run, [lanes][images][classes].
+  virtual const std::vector<float>& Logits() = 0;
 };
+
+// On the host. backend and params must outlive it.
+std::unique_ptr<TrainExecutor> MakeTrainExecutor(Backend& backend, ParamStore& params,
+                                                 const InputCoding& coding,
+                                                 const TrainExecutorOptions& options);
 
 }  // namespace ftt

@@ -1,11 +1,13 @@
 // Binding of parameters and the memory plan of a training run.
+#include "engine/train_plan.h"
+
 #include <algorithm>
 
 #include "engine/train_state.h"
 
 namespace ftt {
 
-void TrainExecutor::Impl::Bind() {
+void HostTrain::Bind() {
   bound.clear();
   gradient_offset.clear();
   int64_t total = 0;
@@ -17,51 +19,24 @@ void TrainExecutor::Impl::Bind() {
   gradient.assign(static_cast<size_t>(total), 0.0f);
 }
 
-void TrainExecutor::Impl::PlanBuffers() {
-  const auto ops = static_cast<int>(program->ops.size());
+void HostTrain::PlanBuffers() {
   const size_t values = program->values.size();
-  const auto backward = [&](int i) { return 2 * ops + 1 - i; };
-  std::vector<BufferRequest> codes(values), acc(values), mask(values), grad(values);
   const int64_t copies = int64_t{dims.lanes} * dims.images;
-  codes[0] = {copies * ShapeOf(0).Elements(), 0, 0};
   has_grad.assign(values, 0);
-  for (int i = ops - 1; i >= 0; --i) {  // consumers before producers
-    const Op& op = OpAt(static_cast<size_t>(i));
-    const auto out = static_cast<size_t>(op.output);
-    const int64_t n = ShapeOf(op.output).Elements();
-    const bool live = op.kind == OpKind::kLinear || has_grad[out] != 0;
-    const int end = Training() && live ? backward(i) : i + 1;
-    const bool window = op.kind == OpKind::kConv || op.kind == OpKind::kPool;
-    codes[out] = {op.kind == OpKind::kLinear ? 0 : copies * n, i + 1,
-                  std::max(codes[out].last, i + 1)};
-    if (window || op.kind == OpKind::kGlobalPool)
-      acc[out] = {copies * n * 4, i + 1, op.batch_norm ? end : i + 1};
-    if (Training() && op.kind != OpKind::kLinear && op.kind != OpKind::kConcat) {
-      mask[out] = {copies * MaskBytes(n), i + 1, end};
-    }
-    if (Training() && live && op.kind != OpKind::kLinear) {
-      grad[out] = {copies * n * 4, grad[out].first, backward(i)};
-    }
-    for (const OpInput& in : op.inputs) {
-      const auto v = static_cast<size_t>(in.value);
-      const bool needs_codes = window || op.kind == OpKind::kLinear || in.relu;
-      codes[v].last = std::max({codes[v].last, i + 1, needs_codes ? end : 0});
-      if (!Training() || !live) continue;
-      if (has_grad[v] == 0)
-        grad[v].first = backward(i);  // the first consumer seen is the first to write
-      has_grad[v] = 1;
-    }
+  std::vector<BufferRequest> all(4 * values);
+  const std::vector<ValueBuffers> buffers = PlanTrainBuffers(*program, Training());
+  for (size_t v = 0; v < values; ++v) {
+    const int64_t n = ShapeOf(static_cast<int>(v)).Elements();
+    const ValueBuffers& b = buffers[v];
+    const auto request = [&](size_t part, const BufferSpan& span, int64_t bytes) {
+      if (span.Used()) all[part * values + v] = {copies * bytes, span.first, span.last};
+    };
+    request(0, b.codes, n);
+    request(1, b.acc, n * 4);
+    request(2, b.mask, MaskBytes(n));
+    request(3, b.grad, n * 4);
+    has_grad[v] = b.wants_grad ? 1 : 0;
   }
-  has_grad[0] = 0;
-  grad[0] = {};
-  std::vector<BufferRequest> all;
-  const auto append = [&](const std::vector<BufferRequest>& part) {
-    all.insert(all.end(), part.begin(), part.end());
-  };
-  append(codes);
-  append(acc);
-  append(mask);
-  append(grad);
   plan = PlanMemory(all);
   arena.Resize(plan.total);
   const auto take = [&](size_t part, std::vector<int64_t>& offsets) {
@@ -74,6 +49,35 @@ void TrainExecutor::Impl::PlanBuffers() {
   take(1, acc_at);
   take(2, mask_at);
   take(3, grad_at);
+}
+
+std::vector<ValueBuffers> PlanTrainBuffers(const Program& program, bool training) {
+  const auto ops = static_cast<int>(program.ops.size());
+  std::vector<ValueBuffers> values(program.values.size());
+  const auto backward = [&](int i) { return 2 * ops + 1 - i; };
+  values[0].codes = {0, 0};
+  for (int i = ops - 1; i >= 0; --i) {  // consumers before producers
+    const Op& op = program.ops[static_cast<size_t>(i)];
+    ValueBuffers& out = values[static_cast<size_t>(op.output)];
+    const bool linear = op.kind == OpKind::kLinear;
+    const bool live = linear || out.wants_grad;
+    const int end = training && live ? backward(i) : i + 1;
+    const bool window = op.kind == OpKind::kConv || op.kind == OpKind::kPool;
+    if (!linear) out.codes = {i + 1, std::max(out.codes.last, i + 1)};
+    if (window || op.kind == OpKind::kGlobalPool) out.acc = {i + 1, op.batch_norm ? end : i + 1};
+    if (training && !linear && op.kind != OpKind::kConcat) out.mask = {i + 1, end};
+    if (training && live && !linear) out.grad.last = backward(i);
+    for (const OpInput& in : op.inputs) {
+      ValueBuffers& x = values[static_cast<size_t>(in.value)];
+      const bool needs_codes = window || linear || in.relu;
+      x.codes.last = std::max({x.codes.last, i + 1, needs_codes ? end : 0});
+      if (!training || !live || in.value == 0) continue;
+      // The first consumer seen here is the first to write in the backward pass.
+      if (!x.wants_grad) x.grad.first = backward(i);
+      x.wants_grad = true;
+    }
+  }
+  return values;
 }
 
 }  // namespace ftt

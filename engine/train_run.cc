@@ -17,15 +17,15 @@ namespace {
 
 class TrainRun {
  public:
-  TrainRun(Backend& backend, const Dataset& data, const TrainRunConfig& config,
+  TrainRun(Device& device, const Dataset& data, const TrainRunConfig& config,
            const TrainObserver& observer)
-      : backend_(backend),
+      : device_(device),
         data_(data),
         config_(config),
         observer_(observer),
         program_(config.network.Build()),
         params_(config.train.seed),
-        trainer_(backend, program_, data, params_, config.train),
+        trainer_(device, program_, data, params_, config.train),
         dir_(config.resume ? RunDir::Resume(config.out, config.config_text)
                            : RunDir::Create(config.out, config.config_text)) {
     for (const ParamInfo& info : program_.params) params_.Get(info);
@@ -80,6 +80,7 @@ class TrainRun {
   }
 
   void Save(const DeployModel* model) {
+    trainer_.Synchronize();
     TensorFile file;
     AddParams(params_, true, file);
     const EpochSums& s = trainer_.Sums();
@@ -118,7 +119,7 @@ class TrainRun {
     Save(&model);
     const FaultSpec* faults = config_.eval_faults.Empty() ? nullptr : &config_.eval_faults;
     result_.train_mode_accuracy = trainer_.TrainModeAccuracy(config_.evaluate.limit);
-    result_.evaluation = Evaluate(backend_, model, data_.test, faults, config_.evaluate);
+    result_.evaluation = Evaluate(device_, model, data_.test, faults, config_.evaluate);
     result_.finished = true;
     result_.step = trainer_.Step();
     nlohmann::ordered_json j = {{"event", "result"},
@@ -134,7 +135,7 @@ class TrainRun {
     dir_.WriteText("result.json", j.dump(2) + "\n");
   }
 
-  Backend& backend_;
+  Device& device_;
   const Dataset& data_;
   const TrainRunConfig& config_;
   const TrainObserver& observer_;
@@ -148,7 +149,7 @@ class TrainRun {
 
 }  // namespace
 
-TrainRunResult RunTraining(Backend& backend, const Dataset& data, const TrainRunConfig& config,
+TrainRunResult RunTraining(Device& device, const Dataset& data, const TrainRunConfig& config,
                            const TrainObserver& observer) {
   FTT_CHECK(config.checkpoint_minutes > 0, "checkpoint-minutes: {} is not positive",
             config.checkpoint_minutes);
@@ -156,7 +157,7 @@ TrainRunResult RunTraining(Backend& backend, const Dataset& data, const TrainRun
   CheckFaults(program, config.train.faults, config.train.bits);
   CheckFaults(program, config.eval_faults, config.train.bits);
   InstallSignalHandlers();
-  return TrainRun(backend, data, config, observer).Run();
+  return TrainRun(device, data, config, observer).Run();
 }
 
 }  // namespace ftt

@@ -39,7 +39,7 @@ struct TrainObserver {
 };
 
 // Throws ftt::Error on bad input before anything is written.
-TrainRunResult RunTraining(Backend& backend, const Dataset& data, const TrainRunConfig& config,
+TrainRunResult RunTraining(Device& device, const Dataset& data, const TrainRunConfig& config,
                            const TrainObserver& observer);
 
 }  // namespace ftt

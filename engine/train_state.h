@@ -1,4 +1,4 @@
-// Internal to the train executor: everything that lives during one run.
+// Internal to the host's train executor: everything that lives during one run.
 #pragma once
 
 #include <memory>
@@ -13,7 +13,7 @@
 
 namespace ftt {
 
-struct TrainExecutor::Impl {
+struct HostTrain {
   Backend& backend;
   ParamStore& params;
   InputCoding coding;
@@ -23,7 +23,7 @@ struct TrainExecutor::Impl {
   const Program* program = nullptr;
   const TrainBatch* batch = nullptr;
   const std::vector<LaneSpec>* lane_specs = nullptr;
-  Mode mode = Mode::kTrain;
+  TrainMode mode = TrainMode::kTrain;
   BatchDims dims;
   std::unique_ptr<LanePlan> lanes;
   std::vector<Param*> bound;                 // by program parameter
@@ -42,17 +42,17 @@ struct TrainExecutor::Impl {
 
   // --- results ---
   std::vector<float> gradient;
-  std::vector<int64_t> gradient_offset;
+  std::vector<int64_t> gradient_offset;  // by program parameter, -1 for running statistics
   std::vector<int> calibrated;
 
-  Impl(Backend& b, ParamStore& p, InputCoding c, const TrainExecutorOptions& o)
+  HostTrain(Backend& b, ParamStore& p, InputCoding c, const TrainExecutorOptions& o)
       : backend(b), params(p), coding(std::move(c)), options(o) {}
 
   std::vector<LaneResult> Run();
 
   const Op& OpAt(size_t i) const { return program->ops[i]; }
   const Shape& ShapeOf(int value) const { return program->values[static_cast<size_t>(value)]; }
-  bool Training() const { return mode == Mode::kTrain; }
+  bool Training() const { return mode == TrainMode::kTrain; }
   float* ParamValue(int index) {
     return index < 0 ? nullptr : bound[static_cast<size_t>(index)]->value.data();
   }

@@ -11,6 +11,7 @@
 namespace ftt {
 namespace {
 
+constexpr int64_t kStepsAhead = 4;  // of the host before the device
 constexpr uint64_t kTrainingFaults = 0x7472'6169'6E00'0000ull;  // apart from every evaluation seed
 
 }  // namespace
@@ -46,15 +47,15 @@ std::vector<LaneSpec> TrainingLanes(const FaultSpec& faults, double coeff, uint6
   return lanes;
 }
 
-Trainer::Trainer(Backend& backend, const Program& program, const Dataset& data, ParamStore& params,
+Trainer::Trainer(Device& device, const Program& program, const Dataset& data, ParamStore& params,
                  const TrainConfig& config)
-    : backend_(backend),
-      program_(program),
+    : program_(program),
       data_(data),
       params_(params),
       config_(config),
-      executor_(backend, params, InputCoding(data.mean, data.stddev, config.bits),
-                {config.bits, config.bn_momentum, config.seed}) {
+      executor_(
+          device.NewTrainExecutor(params, InputCoding(data.mean, data.stddev, config.bits),
+                                  {config.bits, config.bn_momentum, config.seed})) {
   Validate(config);
   Validate(config.augment, data.train.channels);
   const Shape& input = program.InputShape();
@@ -124,12 +125,11 @@ bool Trainer::RunEpoch(EpochStats* stats,
     const std::vector<LaneSpec> lanes =
         TrainingLanes(config_.faults, config_.fault_loss_coeff, config_.seed, key);
     const TrainBatch batch{config_.batch, pixels.data(), labels.data(), ids.data(), key};
-    const std::vector<LaneResult> results =
-        executor_.Run(program_, batch, lanes, TrainExecutor::Mode::kTrain);
     rate = LearningRate(config_.schedule, step_, total);
-    OptimizerStep(config_.optimizer, program_, params_, executor_, rate);
-    sums_.Add(results, lanes.back().faults != nullptr);
+    executor_->Step(program_, batch, lanes, config_.optimizer, rate);
+    ++in_flight_;
     ++step_;
+    TakeResults(step_ < end ? kStepsAhead : 0);
     if (progress && !progress(position + 1, sums_) && step_ < end) return false;
   }
   *stats = Summarise(sums_, steps_per_epoch_, config_.batch);
@@ -140,9 +140,23 @@ bool Trainer::RunEpoch(EpochStats* stats,
   return true;
 }
 
+// Until at most so many are left to take.
+void Trainer::TakeResults(int64_t in_flight) {
+  while (auto results = executor_->NextResult(in_flight_ > in_flight)) {
+    sums_.Add(*results, config_.fault_loss_coeff > 0 && !config_.faults.terms.empty());
+    --in_flight_;
+  }
+}
+
+void Trainer::Synchronize() {
+  TakeResults(0);
+  executor_->Synchronize();
+}
+
 DeployModel Trainer::Deploy() {
+  Synchronize();
   const std::vector<int> exponents =
-      Calibrate(executor_, program_, data_.train, config_.calibration_images, config_.batch);
+      Calibrate(*executor_, program_, data_.train, config_.calibration_images, config_.batch);
   return Freeze(program_, params_, InputCoding(data_.mean, data_.stddev, config_.bits), exponents,
                 config_.bits);
 }
@@ -156,7 +170,7 @@ double Trainer::TrainModeAccuracy(int64_t limit) {
   int64_t correct = 0, seen = 0;
   for (; seen + batch <= n; seen += batch) {
     const TrainBatch b{batch, test.Image(seen), test.labels.data() + seen, ids.data() + seen, 0};
-    correct += executor_.Run(program_, b, {LaneSpec{}}, TrainExecutor::Mode::kForward)[0].correct;
+    correct += executor_->Run(program_, b, {LaneSpec{}}, TrainMode::kForward)[0].correct;
   }
   return seen > 0 ? static_cast<double>(correct) / static_cast<double>(seen) : 0.0;
 }
@@ -171,7 +185,7 @@ std::vector<int> Calibrate(TrainExecutor& executor, const Program& program, cons
     const auto size = static_cast<int>(std::min<int64_t>(batch, n - first));
     const TrainBatch b{size, images.Image(first), images.labels.data() + first, ids.data() + first,
                        0};
-    executor.Run(program, b, {LaneSpec{}}, TrainExecutor::Mode::kCalibrate);
+    executor.Run(program, b, {LaneSpec{}}, TrainMode::kCalibrate);
   }
   return executor.CalibratedExponents();
 }

@@ -7,9 +7,8 @@
 
 #include "data/augment.h"
 #include "data/dataset.h"
-#include "engine/deploy.h"
+#include "engine/device.h"
 #include "engine/optimizer.h"
-#include "engine/train_executor.h"
 
 namespace ftt {
 
@@ -60,11 +59,12 @@ EpochStats Summarise(const EpochSums& sums, int64_t steps, int batch);
 class Trainer {
  public:
   // Throws ftt::Error where data set and network do not fit together.
-  Trainer(Backend& backend, const Program& program, const Dataset& data, ParamStore& params,
+  Trainer(Device& device, const Program& program, const Dataset& data, ParamStore& params,
           const TrainConfig& config);
 
   int64_t StepsPerEpoch() const { return steps_per_epoch_; }
   int64_t Step() const { return step_; }  // steps done so far
+  // Of the epoch in progress; complete after Synchronize.
   const EpochSums& Sums() const { return sums_; }
   void Restore(int64_t step, const EpochSums& sums);  // resume
   bool Done() const { return step_ >= steps_per_epoch_ * config_.epochs; }
@@ -73,6 +73,8 @@ class Trainer {
   // the epoch's end.
   bool RunEpoch(EpochStats* stats,
                 const std::function<bool(int64_t, const EpochSums&)>& progress = nullptr);
+  // Brings the parameters and Sums up to date with all steps.
+  void Synchronize();
   // Freezes the network: exponents from config.calibration_images training images.
   DeployModel Deploy();
   // Accuracy on the first `limit` test images (0: all) with the statistics and exponents of each
@@ -81,15 +83,17 @@ class Trainer {
   double TrainModeAccuracy(int64_t limit);
 
  private:
-  Backend& backend_;
+  void TakeResults(int64_t in_flight);
+
   const Program& program_;
   const Dataset& data_;
   ParamStore& params_;
   TrainConfig config_;
-  TrainExecutor executor_;
+  std::unique_ptr<TrainExecutor> executor_;
   std::vector<uint32_t> subset_;
   int64_t steps_per_epoch_ = 0;
   int64_t step_ = 0;
+  int64_t in_flight_ = 0;  // steps whose results are not in sums_ yet
   EpochSums sums_;
 };
 

@@ -9,6 +9,7 @@
 namespace ftt {
 namespace {
 
+constexpr int64_t kStepsAhead = 4;  // of the host before the device
 constexpr uint64_t kRewardFaults = 0x7265'7761'7264'0000ull;  // apart from training and evaluation
 constexpr uint32_t kRewardDraw = 0x4000'0000u;
 constexpr uint32_t kDeriveDraw = 0x8000'0000u;
@@ -65,27 +66,27 @@ void Validate(const SearchConfig& c) {
 }
 
 struct SearchLoop::Impl {
-  Backend& backend;
   const Dataset& data;
   ParamStore& params;
   SearchConfig config;
   Shape input;
-  TrainExecutor executor;
+  std::unique_ptr<TrainExecutor> executor;
   std::unique_ptr<BatchWalk> weight_walk, reward_walk;
   std::unique_ptr<Strategy> strategy;
   std::vector<Reward> trace;
   int64_t step = 0;
+  int64_t in_flight = 0;  // steps whose results are not in sums yet
   EpochSums sums;
   std::vector<uint8_t> pixels, labels;
   std::vector<uint32_t> ids;
 
-  Impl(Backend& b, const Dataset& d, ParamStore& p, const SearchConfig& c)
-      : backend(b),
-        data(d),
+  Impl(Device& device, const Dataset& d, ParamStore& p, const SearchConfig& c)
+      : data(d),
         params(p),
         config(c),
         input{d.train.height, d.train.width, d.train.channels},
-        executor(b, p, InputCoding(d.mean, d.stddev, c.bits), {c.bits, 0.1f, c.seed}) {
+        executor(device.NewTrainExecutor(p, InputCoding(d.mean, d.stddev, c.bits),
+                                         {c.bits, 0.1f, c.seed})) {
     Validate(c);
     config.network.affine = false;
     config.network.shared = true;
@@ -111,7 +112,8 @@ struct SearchLoop::Impl {
                   uint32_t step);
   Reward Measure(const Program& program, int64_t reward_batch, uint64_t fault_seed, uint32_t trial);
   Candidate MeasureCandidate(const Genotype& genotype, int batches);
-  std::vector<LaneResult> SupernetStep();
+  void SupernetStep();
+  void TakeResults(int64_t most);
   void Propose();
   Reward MeanReward(size_t count) const;
 };
@@ -140,7 +142,7 @@ Reward SearchLoop::Impl::Measure(const Program& program, int64_t reward_batch, u
     lanes.push_back(faulty);
   }
   const std::vector<LaneResult> results =
-      executor.Run(program, batch, lanes, TrainExecutor::Mode::kForward);
+      executor->Run(program, batch, lanes, TrainMode::kForward);
   Reward r;
   r.clean = static_cast<double>(results.front().correct) / batch.images;
   r.fault = static_cast<double>(results.back().correct) / batch.images;
@@ -166,7 +168,7 @@ Candidate SearchLoop::Impl::MeasureCandidate(const Genotype& genotype, int batch
   return candidate;
 }
 
-std::vector<LaneResult> SearchLoop::Impl::SupernetStep() {
+void SearchLoop::Impl::SupernetStep() {
   const auto number = static_cast<uint32_t>(step);
   PhiloxSequence draws(config.seed, Stream::kSearch, number, 1);
   const Genotype genotype =
@@ -176,11 +178,17 @@ std::vector<LaneResult> SearchLoop::Impl::SupernetStep() {
   const TrainBatch batch = Load(weight_walk->At(step), &config.augment, pass, number);
   const std::vector<LaneSpec> lanes =
       TrainingLanes(config.faults, config.fault_loss_coeff, config.seed, number);
-  std::vector<LaneResult> results =
-      executor.Run(program, batch, lanes, TrainExecutor::Mode::kTrain);
   const float rate = LearningRate(config.schedule, step, StepsPerEpoch() * config.epochs);
-  OptimizerStep(config.optimizer, program, params, executor, rate);
-  return results;
+  executor->Step(program, batch, lanes, config.optimizer, rate);
+  ++in_flight;
+}
+
+// Until at most so many are left to take.
+void SearchLoop::Impl::TakeResults(int64_t most) {
+  while (auto results = executor->NextResult(in_flight > most)) {
+    sums.Add(*results, config.fault_loss_coeff > 0 && !config.faults.terms.empty());
+    --in_flight;
+  }
 }
 
 void SearchLoop::Impl::Propose() {
@@ -193,10 +201,15 @@ void SearchLoop::Impl::Propose() {
   trace.push_back(r);
 }
 
-SearchLoop::SearchLoop(Backend& backend, const Dataset& data, ParamStore& params,
+SearchLoop::SearchLoop(Device& device, const Dataset& data, ParamStore& params,
                        const SearchConfig& config)
-    : impl_(std::make_unique<Impl>(backend, data, params, config)) {}
+    : impl_(std::make_unique<Impl>(device, data, params, config)) {}
 SearchLoop::~SearchLoop() = default;
+
+void SearchLoop::Synchronize() {
+  impl_->TakeResults(0);
+  impl_->executor->Synchronize();
+}
 
 int64_t SearchLoop::Step() const { return impl_->step; }
 int64_t SearchLoop::StepsPerEpoch() const { return impl_->StepsPerEpoch(); }
@@ -228,10 +241,11 @@ bool SearchLoop::RunEpoch(SearchEpoch* stats,
   const int64_t epoch = m.step / steps;
   const bool warming = m.Warming();
   while (m.step < (epoch + 1) * steps) {
-    m.sums.Add(m.SupernetStep(), m.config.fault_loss_coeff > 0 && !m.config.faults.terms.empty());
+    m.SupernetStep();
     const int64_t position = m.step % steps;
     if (!warming && (position + 1) % m.config.controller_every == 0) m.Propose();
     ++m.step;
+    m.TakeResults(position + 1 < steps ? kStepsAhead : 0);
     if (progress && !progress(position + 1, m.sums) && position + 1 < steps) return false;
   }
   const EpochStats summary = Summarise(m.sums, steps, m.config.batch);

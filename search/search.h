@@ -12,7 +12,6 @@
 #include "engine/genotype.h"
 #include "engine/networks/cell.h"
 #include "engine/optimizer.h"
-#include "engine/train_executor.h"
 #include "engine/trainer.h"
 #include "search/space.h"
 #include "search/strategy.h"
@@ -77,13 +76,15 @@ struct SearchOutcome {
 
 class SearchLoop {
  public:
-  SearchLoop(Backend& backend, const Dataset& data, ParamStore& params, const SearchConfig& config);
+  SearchLoop(Device& device, const Dataset& data, ParamStore& params, const SearchConfig& config);
   ~SearchLoop();
 
   int64_t Step() const;  // supernet steps done so far
   int64_t StepsPerEpoch() const;
   bool Done() const;
-  const EpochSums& Sums() const;
+  const EpochSums& Sums() const;  // of the epoch in progress; complete after Synchronize
+  // Brings the parameters and Sums up to date with all steps.
+  void Synchronize();
   // The rest of the current epoch: supernet steps with interleaved rewards. progress: steps done in
   // this epoch and its sums; returns false to stop there. Returns false if stopped before the
   // epoch's end.

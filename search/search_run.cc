@@ -27,13 +27,13 @@ Json ToJson(const Candidate& c) {
 
 class SearchRun {
  public:
-  SearchRun(Backend& backend, const Dataset& data, const SearchRunConfig& config,
+  SearchRun(Device& device, const Dataset& data, const SearchRunConfig& config,
             const SearchObserver& observer)
       : data_(data),
         config_(config),
         observer_(observer),
         params_(config.search.seed),
-        loop_(backend, data, params_, config.search),
+        loop_(device, data, params_, config.search),
         dir_(config.resume ? RunDir::Resume(config.out, config.config_text)
                            : RunDir::Create(config.out, config.config_text)) {
     if (const auto latest = dir_.LatestCheckpoint()) Load(*latest);
@@ -86,6 +86,7 @@ class SearchRun {
   }
 
   void Save() {
+    loop_.Synchronize();
     TensorFile file;
     AddParams(params_, true, file);
     for (const StateTensor& t : loop_.GetStrategy().Export())
@@ -167,7 +168,7 @@ class SearchRun {
 
 }  // namespace
 
-SearchRunResult RunSearch(Backend& backend, const Dataset& data, const SearchRunConfig& config,
+SearchRunResult RunSearch(Device& device, const Dataset& data, const SearchRunConfig& config,
                           const SearchObserver& observer) {
   FTT_CHECK(config.checkpoint_minutes > 0, "checkpoint-minutes: {} is not positive",
             config.checkpoint_minutes);
@@ -178,7 +179,7 @@ SearchRunResult RunSearch(Backend& backend, const Dataset& data, const SearchRun
                        {data.train.height, data.train.width, data.train.channels}, data.classes),
       config.search.faults, config.search.bits);
   InstallSignalHandlers();
-  return SearchRun(backend, data, config, observer).Run();
+  return SearchRun(device, data, config, observer).Run();
 }
 
 }  // namespace ftt

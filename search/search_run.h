@@ -35,7 +35,7 @@ struct SearchObserver {
 };
 
 // Throws ftt::Error on bad input before anything is written.
-SearchRunResult RunSearch(Backend& backend, const Dataset& data, const SearchRunConfig& config,
+SearchRunResult RunSearch(Device& device, const Dataset& data, const SearchRunConfig& config,
                           const SearchObserver& observer);
 
 }  // namespace ftt

@@ -54,9 +54,13 @@ __global__ void __launch_bounds__(kNormThreads) FinishNormKernel(NormArguments a
     if (a.batch_norm) {
       const double mean_steps = m.sum / a.count;
       const double variance_steps = m.sum_squares / a.count - mean_steps * mean_steps;
-      const auto mean = static_cast<float>(mean_steps * unit);
-      const auto variance =
+      auto mean = static_cast<float>(mean_steps * unit);
+      auto variance =
           static_cast<float>((variance_steps > 0 ? variance_steps : 0.0) * unit * unit);
+      if (a.fixed_mean != nullptr) {
+        mean = a.fixed_mean[c];
+        variance = a.fixed_var[c];
+      }
       const float inv_std = 1.0f / sqrtf(variance + kNormEpsilon);
       const float gain = (a.gamma == nullptr ? 1.0f : a.gamma[c]) * inv_std;
       scale = gain * unit;

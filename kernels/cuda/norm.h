@@ -29,6 +29,9 @@ struct NormArguments {
   float* inv_std = nullptr;  // with batch norm only
   float* unit = nullptr;     // [lanes]
   int* exponent = nullptr;   // [lanes]
+  // With batch norm: these statistics instead of the batch's; null: the batch's.
+  const float* fixed_mean = nullptr;  // [channels]
+  const float* fixed_var = nullptr;
   // Running statistics, updated with equal weight of all lanes; null: left alone.
   float* running_mean = nullptr;  // [channels]
   float* running_var = nullptr;

@@ -13,4 +13,5 @@ set(FTT_CUDA_SOURCES
   pool_backward.cu
   quantize.cu
   sum.cu
+  weight_reduce.cu
   weights.cu)

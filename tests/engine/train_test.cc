@@ -8,16 +8,21 @@
 
 #include "core/error.h"
 #include "core/file.h"
-#include "core/philox.h"
 #include "core/signals.h"
 #include "engine/checkpoint.h"
 #include "engine/evaluate.h"
 #include "engine/networks/networks.h"
 #include "engine/run_dir.h"
 #include "engine/train_run.h"
+#include "tests/engine/engine_util.h"
 
 namespace ftt {
 namespace {
+
+using test::EveryOpNetwork;
+using test::FreshModel;
+using test::HostDevice;
+using test::Noise;
 
 Dataset SmallShapes() {
   static const Dataset data = LoadDataset("shapes:640,100");
@@ -39,56 +44,19 @@ TrainConfig TinyTraining() {
   return c;
 }
 
-// A genotype that has every primitive.
-constexpr char kEveryOp[] =
-    "normal_0=[('sep_conv_3x3', 0, 2), ('sep_conv_5x5', 1, 2), ('dil_conv_3x3', 0, 3), "
-    "('dil_conv_5x5', 2, 3), "
-    "('max_pool_3x3', 1, 4), ('avg_pool_3x3', 3, 4), ('none', 0, 5), ('skip_connect', 4, 5)], "
-    "reduce_1=[('relu_conv_bn_3x3', 0, 2), ('relu_conv_bn_5x5', 1, 2), ('conv_1x1', 1, 3), "
-    "('skip_connect', 0, 3), "
-    "('max_pool_3x3', 0, 4), ('avg_pool_3x3', 1, 4), ('none', 2, 5), ('none', 0, 5)]";
-
-Program EveryOpNetwork() {
-  CellNetOptions options;
-  options.init_channels = 4;
-  options.cells = 3;
-  options.stem_multiplier = 1;
-  return BuildCellNetwork(ParseGenotype(kEveryOp), options, {16, 16, 3}, 10);
-}
-
-ImageSet Noise(const Shape& s, int count) {
-  ImageSet images;
-  images.height = s.h;
-  images.width = s.w;
-  images.channels = s.c;
-  PhiloxSequence draws(3, Stream::kShapes, 5);
-  images.pixels.resize(static_cast<size_t>(count * s.Elements()));
-  for (uint8_t& p : images.pixels) p = static_cast<uint8_t>(draws.Next());
-  for (int i = 0; i < count; ++i) images.labels.push_back(static_cast<uint8_t>(i % 10));
-  return images;
-}
-
-DeployModel FreshModel(Backend& backend, const Program& program, const ImageSet& images) {
-  ParamStore params(9);
-  const InputCoding coding({0.5f, 0.4f, 0.45f}, {0.25f, 0.2f, 0.22f}, 8);
-  TrainExecutor executor(backend, params, coding, {});
-  return Freeze(program, params, coding, Calibrate(executor, program, images, images.Size(), 4), 8);
-}
-
 TEST(TrainTest, LossFallsAlongTheGradient) {
-  const auto backend = MakeCpuBackend(2);
+  const auto device = HostDevice("cpu");
   const Program program = EveryOpNetwork();
   const ImageSet images = Noise(program.InputShape(), 32);
   ParamStore params(4);
-  TrainExecutor executor(*backend, params,
-                         InputCoding({0.5f, 0.5f, 0.5f}, {0.25f, 0.25f, 0.25f}, 8), {});
+  const auto executor = device->NewTrainExecutor(
+      params, InputCoding({0.5f, 0.5f, 0.5f}, {0.25f, 0.25f, 0.25f}, 8), {});
   std::vector<uint32_t> ids(32);
   const TrainBatch batch{32, images.pixels.data(), images.labels.data(), ids.data(), 0};
   double first = 0, last = 0;
   for (int step = 0; step < 25; ++step) {
-    const auto r = executor.Run(program, batch, {LaneSpec{}}, TrainExecutor::Mode::kTrain);
-    (step == 0 ? first : last) = r[0].loss;
-    OptimizerStep({}, program, params, executor, 0.02f);
+    executor->Step(program, batch, {LaneSpec{}}, {}, 0.02f);
+    (step == 0 ? first : last) = executor->NextResult(true)->front().loss;
   }
   EXPECT_LT(last, 0.7 * first);  // one batch, learnt by heart
 }
@@ -101,17 +69,17 @@ TEST(TrainTest, RefAndCpuAgreeOnAStep) {
   std::vector<std::vector<float>> gradients;
   std::vector<double> losses;
   for (const char* name : {"ref", "cpu"}) {
-    const auto backend = MakeBackend(name, 2);
+    const auto device = HostDevice(name);
     ParamStore params(4);
-    TrainExecutor executor(*backend, params,
-                           InputCoding({0.5f, 0.5f, 0.5f}, {0.25f, 0.25f, 0.25f}, 8), {});
+    const auto executor = device->NewTrainExecutor(
+        params, InputCoding({0.5f, 0.5f, 0.5f}, {0.25f, 0.25f, 0.25f}, 8), {});
     const TrainBatch batch{4, images.pixels.data(), images.labels.data(), ids.data(), 3};
     LaneSpec faulty;
     faulty.faults = &faults;
     faulty.moment = {3, true};
-    const auto r = executor.Run(program, batch, {LaneSpec{}, faulty}, TrainExecutor::Mode::kTrain);
+    const auto r = executor->Run(program, batch, {LaneSpec{}, faulty}, TrainMode::kTrain);
     losses.push_back(r[1].loss);
-    gradients.push_back(executor.Gradient());
+    gradients.push_back(executor->Gradient());
     EXPECT_GT(r[1].faults.delivered, 0u);
     EXPECT_EQ(r[0].faults.delivered, 0u);
   }
@@ -129,7 +97,7 @@ TEST(TrainTest, RefAndCpuAgreeOnAStep) {
 TEST(DeployTest, CpuEqualsRefForEveryFaultModelWhateverTheBatchLanesAndThreads) {
   const Program program = EveryOpNetwork();
   const ImageSet images = Noise(program.InputShape(), 9);
-  const auto ref = MakeRefBackend();
+  const auto ref = HostDevice("ref");
   const DeployModel model = FreshModel(*ref, program, images);
   for (const char* text : {"none", "mibb:1e-3", "mibb:1e-3,sites=conv,linear", "ibf-feature:1e-3",
                            "ibf-weight:1e-2", "adsaf:0.08", "adsaf-bit:0.02", "stuck-feature:1e-3",
@@ -141,8 +109,8 @@ TEST(DeployTest, CpuEqualsRefForEveryFaultModelWhateverTheBatchLanesAndThreads) 
     options.batch = 9;
     const EvaluateResult want = Evaluate(*ref, model, images, &spec, options);
     for (const int threads : {1, 3}) {
-      const auto cpu = MakeCpuBackend(threads);
-      EXPECT_GT(CheckBackends(*cpu, *ref, model, images, &spec, options), 0);
+      const auto cpu = HostDevice("cpu", threads);
+      EXPECT_GT(CheckDevices(*cpu, *ref, model, images, &spec, options), 0);
       for (const int batch : {1, 7, 64}) {
         for (const int lanes : {1, 2, 3}) {
           options.batch = batch;
@@ -167,7 +135,7 @@ TEST(DeployTest, CpuEqualsRefForEveryFaultModelWhateverTheBatchLanesAndThreads) 
 TEST(DeployTest, CheckFindsADifference) {
   const Program program = EveryOpNetwork();
   const ImageSet images = Noise(program.InputShape(), 2);
-  const auto ref = MakeRefBackend();
+  const auto ref = HostDevice("ref");
   const DeployModel model = FreshModel(*ref, program, images);
   class Wrong : public Backend {
    public:
@@ -222,9 +190,9 @@ TEST(DeployTest, CheckFindsADifference) {
     std::unique_ptr<Backend> inner_;
     int calls_ = 0;
   };
-  Wrong wrong;
+  const auto wrong = MakeHostDevice(std::make_unique<Wrong>());
   try {
-    CheckBackends(wrong, *ref, model, images, nullptr, {});
+    CheckDevices(*wrong, *ref, model, images, nullptr, {});
     FAIL() << "the difference was not found";
   } catch (const Error& e) {
     EXPECT_NE(std::string(e.what()).find("element 5"), std::string::npos) << e.what();
@@ -255,37 +223,37 @@ class RunTest : public ::testing::Test {
 
   std::filesystem::path root_;
   Dataset data_ = SmallShapes();
-  std::unique_ptr<Backend> backend_ = MakeCpuBackend(2);
+  std::unique_ptr<Device> device_ = HostDevice("cpu");
 };
 
 TEST_F(RunTest, SameSeedSameBytesAndResumeAfterASignalToo) {
   const TrainRunConfig first = Config("first"), second = Config("second");
-  ASSERT_TRUE(RunTraining(*backend_, data_, first, {}).finished);
+  ASSERT_TRUE(RunTraining(*device_, data_, first, {}).finished);
   // stopped in the middle of the second epoch, then continued
   TrainObserver stopper;
   stopper.step = [](int epoch, int64_t done, int64_t, const EpochSums&, double) {
     if (epoch == 2 && done == 7) std::raise(SIGTERM);
   };
-  const TrainRunResult stopped = RunTraining(*backend_, data_, second, stopper);
+  const TrainRunResult stopped = RunTraining(*device_, data_, second, stopper);
   EXPECT_FALSE(stopped.finished);
   EXPECT_EQ(stopped.step, 27);
   ClearStopRequest();
   TrainRunConfig again = second;
   again.resume = true;
-  ASSERT_TRUE(RunTraining(*backend_, data_, again, {}).finished);
+  ASSERT_TRUE(RunTraining(*device_, data_, again, {}).finished);
   EXPECT_EQ(State(first), State(second));
   EXPECT_EQ(ReadFile(first.out + "/result.json"), ReadFile(second.out + "/result.json"));
 }
 
 TEST_F(RunTest, BadRunsChangeNothing) {
   const TrainRunConfig config = Config("run");
-  ASSERT_TRUE(RunTraining(*backend_, data_, config, {}).finished);
+  ASSERT_TRUE(RunTraining(*device_, data_, config, {}).finished);
   const std::string before = State(config);
-  EXPECT_THROW(RunTraining(*backend_, data_, config, {}), Error);  // holds another run
+  EXPECT_THROW(RunTraining(*device_, data_, config, {}), Error);  // holds another run
   TrainRunConfig other = config;
   other.resume = true;
   other.config_text = "epochs = 3\n";
-  EXPECT_THROW(RunTraining(*backend_, data_, other, {}), Error);  // another configuration
+  EXPECT_THROW(RunTraining(*device_, data_, other, {}), Error);  // another configuration
   EXPECT_EQ(before, State(config));
   // a damaged checkpoint
   std::string bytes = before;
@@ -294,23 +262,23 @@ TEST_F(RunTest, BadRunsChangeNothing) {
   EXPECT_THROW(LoadTrained(config.out), Error);
   TrainRunConfig damaged = config;
   damaged.resume = true;
-  EXPECT_THROW(RunTraining(*backend_, data_, damaged, {}), Error);
+  EXPECT_THROW(RunTraining(*device_, data_, damaged, {}), Error);
   EXPECT_EQ(bytes, State(config));
 }
 
 TEST_F(RunTest, ReplayOfAFaultListGivesTheSamePredictions) {
   const TrainRunConfig config = Config("run");
-  ASSERT_TRUE(RunTraining(*backend_, data_, config, {}).finished);
+  ASSERT_TRUE(RunTraining(*device_, data_, config, {}).finished);
   const TrainedNetwork net = LoadTrained(config.out);
   const FaultSpec spec = ParseFaultSpec("mibb:1e-3+adsaf:0.05");
   EvaluateOptions options;
   options.trials = 2;
   options.limit = 40;
   FaultRecorder recorder;
-  const EvaluateResult want = Evaluate(*backend_, net.model, data_.test, &spec, options, &recorder);
+  const EvaluateResult want = Evaluate(*device_, net.model, data_.test, &spec, options, &recorder);
   const ReplayPlan replay(recorder.TakeSorted());
   options.replay = &replay;
-  const EvaluateResult got = Evaluate(*backend_, net.model, data_.test, nullptr, options);
+  const EvaluateResult got = Evaluate(*device_, net.model, data_.test, nullptr, options);
   ASSERT_EQ(got.trials.size(), 2u);
   for (size_t t = 0; t < 2; ++t) {
     EXPECT_EQ(got.trials[t].correct, want.trials[t].correct);

@@ -1,0 +1,293 @@
+#include "engine/cuda/cuda_deploy.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "engine/cuda/layout.h"
+#include "engine/weights.h"
+#include "kernels/cuda/conv.h"
+#include "kernels/cuda/depthwise.h"
+#include "kernels/cuda/head.h"
+#include "kernels/cuda/input.h"
+#include "kernels/cuda/pool.h"
+#include "kernels/cuda/quantize.h"
+#include "kernels/cuda/sum.h"
+
+namespace ftt::cuda {
+namespace {
+
+constexpr int kBatchesAhead = 4;
+
+template <typename T>
+DeviceMemory Upload(const std::vector<T>& values, DeviceStream stream) {
+  const auto bytes = static_cast<int64_t>(values.size() * sizeof(T));
+  DeviceMemory memory(bytes);
+  CopyToDevice(memory.Data(), values.data(), bytes, stream);
+  return memory;
+}
+
+}  // namespace
+
+CudaDeployExecutor::CudaDeployExecutor(const DeployModel& model)
+    : DeployExecutor(model.program),
+      model_(model),
+      lane_staging_(2),
+      batch_staging_(kBatchesAhead),
+      constants_(model.program.ops.size()) {
+  CheckSupported(program_);
+  const std::vector<int8_t> table = CodeTable(model.coding, program_.InputShape().c);
+  table_ = Upload(table, stream_.Get());
+  UploadNorms();
+  stream_.Wait();
+  SetLanes({LaneSpec{}}, nullptr);
+}
+
+void CudaDeployExecutor::UploadNorms() {
+  std::vector<float> all;
+  const auto append = [&](const std::vector<float>& values, int64_t* at) {
+    *at = static_cast<int64_t>(all.size());
+    all.insert(all.end(), values.begin(), values.end());
+    all.resize(static_cast<size_t>(RoundUp(static_cast<int>(all.size()), kChannelPad)), 0.0f);
+  };
+  for (size_t i = 0; i < program_.ops.size(); ++i) {
+    const LaneNorm& norm = model_.norms[i];
+    if (!norm.scale.empty()) append(norm.scale, &constants_[i].scale);
+    if (!norm.shift.empty()) append(norm.shift, &constants_[i].shift);
+  }
+  norms_ = Upload(all, stream_.Get());
+  stream_.Wait();  // `all` is not page-locked
+}
+
+void CudaDeployExecutor::SetLanes(const std::vector<LaneSpec>& lanes, FaultRecorder* recorder) {
+  FTT_CHECK(!lanes.empty(), "deploy run: needs at least one lane");
+  FTT_CHECK(recorder == nullptr, "delivered faults are recorded on the host only; use --backend cpu");
+  lane_plan_ = std::make_unique<LanePlan>(program_, lanes, model_.bits);
+  lanes_ = lane_plan_->Lanes();
+  lane_staging_.Begin();
+  hits_.Resize(DeviceFaults::HitSlots(lane_plan_->Sites(), lanes_, true) *
+               static_cast<int64_t>(sizeof(HitCounts)));
+  FillDevice(hits_.Data(), 0, hits_.Size(), stream_.Get());
+  images_run_ = 0;
+  faults_ = std::make_unique<DeviceFaults>(*lane_plan_, false, true, hits_.As<HitCounts>(),
+                                           lane_staging_);
+  std::vector<int> exponents;
+  for (const int e : model_.exponents)
+    exponents.insert(exponents.end(), static_cast<size_t>(lanes_), e);
+  exponents_.Resize(static_cast<int64_t>(exponents.size() * sizeof(int)));
+  const int* staged = lane_staging_.Add(exponents);
+  units_.Resize(lanes_ * static_cast<int64_t>(sizeof(float)));
+  const std::vector<float> units(static_cast<size_t>(lanes_), model_.norms.back().unit);
+  const float* staged_units = lane_staging_.Add(units);
+  UploadWeights();
+  CopyOnDevice(exponents_.Data(), staged, static_cast<int64_t>(exponents.size() * sizeof(int)),
+               stream_.Get());
+  CopyOnDevice(units_.Data(), staged_units, static_cast<int64_t>(units.size() * sizeof(float)),
+               stream_.Get());
+}
+
+// Faulty codes from the host, packed on the device.
+void CudaDeployExecutor::UploadWeights() {
+  std::vector<const int8_t*> plain(program_.ops.size());
+  int64_t bytes = 0;
+  for (size_t i = 0; i < program_.ops.size(); ++i) {
+    const Op& op = program_.ops[i];
+    if (op.weight < 0) continue;
+    WeightCodes codes = model_.weights[i];
+    ApplyWeightFaults(codes, *lane_plan_, i, false);
+    constants_[i].one_weight = codes.copies == 1;
+    plain[i] = lane_staging_.Add(codes.codes);
+    const int64_t n = op.kind == OpKind::kLinear
+                          ? codes.n
+                          : PackedBytes(GeometryOf(program_, op, 1, 1), IsDepthwise(op));
+    constants_[i].weights = bytes;
+    bytes += (n * codes.copies + 255) / 256 * 256;
+  }
+  weights_.Resize(bytes);
+  lane_staging_.Send(stream_.Get());
+  for (size_t i = 0; i < program_.ops.size(); ++i) {
+    const Op& op = program_.ops[i];
+    if (op.weight < 0) continue;
+    const int copies = constants_[i].one_weight ? 1 : lanes_;
+    const WindowGeometry geometry = GeometryOf(program_, op, lanes_, 1);
+    uint8_t* to = weights_.Data() + constants_[i].weights;
+    if (op.kind == OpKind::kLinear) {
+      CopyOnDevice(to, plain[i], model_.weights[i].n * copies, stream_.Get());
+    } else if (IsDepthwise(op)) {
+      PackDepthwiseWeights(geometry, copies, plain[i], reinterpret_cast<uint32_t*>(to),
+                           stream_.Get());
+    } else {
+      PackConvWeights(geometry, copies, plain[i], reinterpret_cast<int8_t*>(to), stream_.Get());
+    }
+  }
+}
+
+LanePlan& CudaDeployExecutor::Lanes() {
+  if (images_run_ > 0) {
+    std::vector<HitCounts> hits(static_cast<size_t>(hits_.Size()) / sizeof(HitCounts));
+    CopyToHost(hits.data(), hits_.Data(), static_cast<int64_t>(hits.size() * sizeof(HitCounts)),
+               stream_.Get());
+    FillDevice(hits_.Data(), 0, hits_.Size(), stream_.Get());
+    stream_.Wait();
+    faults_->AddTo(*lane_plan_, hits.data(), images_run_);
+    images_run_ = 0;
+  }
+  return *lane_plan_;
+}
+
+void CudaDeployExecutor::PlanArena() {
+  if (planned_lanes_ == lanes_ && planned_images_ >= images_) return;
+  std::vector<BufferRequest> requests;
+  for (const Shape& s : program_.values) {
+    const MapShape map = MapOf(s, lanes_, images_);
+    requests.push_back({map.lanes * map.LaneElements(), 0, 0});
+  }
+  int64_t sums = 0;
+  for (size_t i = 0; i < program_.ops.size(); ++i) {
+    const Op& op = program_.ops[i];
+    const int step = static_cast<int>(i) + 1;
+    BufferRequest& out = requests[static_cast<size_t>(op.output)];
+    out.first = out.last = step;
+    for (const OpInput& in : op.inputs) requests[static_cast<size_t>(in.value)].last = step;
+    if (op.kind == OpKind::kGlobalPool)
+      sums = std::max(sums, 4 * MapOf(ShapeOf(op.output), lanes_, images_).LaneElements() * lanes_);
+  }
+  plan_ = PlanMemory(requests);
+  arena_.Resize(plan_.total);
+  sums_.Resize(sums);
+  logits_memory_.Resize(int64_t{4} * lanes_ * images_ * program_.classes);
+  planned_lanes_ = lanes_;
+  planned_images_ = images_;
+}
+
+void CudaDeployExecutor::Begin(const uint8_t* pixels, const uint32_t* image_ids, int images) {
+  images_ = images;
+  PlanArena();
+  const Shape& input = program_.InputShape();
+  batch_staging_.Begin();
+  const uint8_t* staged = batch_staging_.Add(pixels, images * input.Elements());
+  image_ids_ = batch_staging_.Add(image_ids, images);
+  batch_staging_.Send(stream_.Get());
+  const MapShape map = MapOf(input, lanes_, images);
+  Encode({map, staged, table_.As<int8_t>(), DeviceCodes(0)}, stream_.Get());
+  const SiteFaultsView faults = faults_->Feature(0, image_ids_);
+  if (faults.lanes != nullptr) Inject({map, faults, DeviceCodes(0)}, stream_.Get());
+  images_run_ += images;
+}
+
+void CudaDeployExecutor::RunWindow(size_t i) {
+  const Op& op = program_.ops[i];
+  const WindowGeometry geometry = GeometryOf(program_, op, lanes_, images_);
+  WindowOutput out;
+  out.bits = model_.bits;
+  out.scale = norms_.As<float>() + constants_[i].scale;
+  out.shift = norms_.As<float>() + constants_[i].shift;
+  out.one_norm = true;
+  out.faults = faults_->Feature(op.output, image_ids_);
+  out.codes = DeviceCodes(op.output);
+  const int8_t* x = DeviceCodes(op.inputs[0].value);
+  const uint8_t* weights = weights_.Data() + constants_[i].weights;
+  if (op.kind == OpKind::kPool) {
+    const PoolType type = op.pool == PoolKind::kMax ? PoolType::kMax : PoolType::kAverage;
+    Pool({geometry, type, x, out}, stream_.Get());
+  } else if (IsDepthwise(op)) {
+    Depthwise({geometry, x, reinterpret_cast<const uint32_t*>(weights), constants_[i].one_weight,
+               out},
+              stream_.Get());
+  } else {
+    Conv({geometry, x, reinterpret_cast<const int8_t*>(weights), constants_[i].one_weight, out},
+         stream_.Get());
+  }
+}
+
+void CudaDeployExecutor::RunSum(const Op& op) {
+  SumArguments a;
+  a.shape = MapOf(ShapeOf(op.output), lanes_, images_);
+  a.bits = model_.bits;
+  for (const OpInput& in : op.inputs) {
+    a.inputs[a.count++] = {DeviceCodes(in.value), Exponent(in.value), ShapeOf(in.value).c, in.relu};
+  }
+  a.exponent = const_cast<int*>(Exponent(op.output));
+  a.faults = faults_->Feature(op.output, image_ids_);
+  a.codes = DeviceCodes(op.output);
+  if (op.kind == OpKind::kAdd) {
+    Add(a, stream_.Get());
+  } else {
+    Concat(a, true, stream_.Get());
+  }
+}
+
+void CudaDeployExecutor::RunGlobalPool(size_t i) {
+  const Op& op = program_.ops[i];
+  const OpInput& in = op.inputs[0];
+  GlobalSum({MapOf(ShapeOf(in.value), lanes_, images_), in.relu, DeviceCodes(in.value),
+             sums_.As<int32_t>(), nullptr},
+            stream_.Get());
+  QuantizeArguments a;
+  a.shape = MapOf(ShapeOf(op.output), lanes_, images_);
+  a.bits = model_.bits;
+  a.raw = sums_.Data();
+  a.scale = norms_.As<float>() + constants_[i].scale;
+  a.shift = norms_.As<float>() + constants_[i].shift;
+  a.one_norm = true;
+  a.faults = faults_->Feature(op.output, image_ids_);
+  a.codes = DeviceCodes(op.output);
+  Quantize(a, stream_.Get());
+}
+
+void CudaDeployExecutor::RunLinear(size_t i) {
+  const Op& op = program_.ops[i];
+  LinearArguments a;
+  a.lanes = lanes_;
+  a.images = images_;
+  a.in = static_cast<int>(ShapeOf(op.inputs[0].value).Elements());
+  a.out = program_.classes;
+  a.x = DeviceCodes(op.inputs[0].value);
+  a.weights = reinterpret_cast<const int8_t*>(weights_.Data() + constants_[i].weights);
+  a.one_weight = constants_[i].one_weight;
+  a.unit = units_.As<float>();
+  a.bias = norms_.As<float>() + constants_[i].shift;
+  a.logits = logits_memory_.As<float>();
+  Linear(a, stream_.Get());
+  const SiteFaultsView faults = faults_->Feature(op.output, image_ids_);
+  if (faults.lanes == nullptr) return;
+  InjectLogits({lanes_, images_, program_.classes, model_.bits, faults, logits_memory_.As<float>()},
+               stream_.Get());
+}
+
+void CudaDeployExecutor::RunOp(size_t i) {
+  const Op& op = program_.ops[i];
+  switch (op.kind) {
+    case OpKind::kConv:
+    case OpKind::kPool:
+      return RunWindow(i);
+    case OpKind::kAdd:
+    case OpKind::kConcat:
+      return RunSum(op);
+    case OpKind::kGlobalPool:
+      return RunGlobalPool(i);
+    case OpKind::kLinear:
+      return RunLinear(i);
+  }
+}
+
+const std::vector<float>& CudaDeployExecutor::Logits() {
+  logits_.resize(static_cast<size_t>(int64_t{lanes_} * images_ * program_.classes));
+  CopyToHost(logits_.data(), logits_memory_.Data(),
+             static_cast<int64_t>(logits_.size() * sizeof(float)), stream_.Get());
+  stream_.Wait();
+  return logits_;
+}
+
+const int8_t* CudaDeployExecutor::Codes(int value) {
+  const MapShape map = MapOf(ShapeOf(value), lanes_, images_);
+  std::vector<int8_t> padded(static_cast<size_t>(map.lanes * map.LaneElements()));
+  CopyToHost(padded.data(), DeviceCodes(value), static_cast<int64_t>(padded.size()), stream_.Get());
+  stream_.Wait();
+  codes_.clear();
+  for (size_t at = 0; at < padded.size(); at += static_cast<size_t>(map.Stride()))
+    codes_.insert(codes_.end(), padded.begin() + static_cast<int64_t>(at),
+                  padded.begin() + static_cast<int64_t>(at) + map.channels);
+  return codes_.data();
+}
+
+}  // namespace ftt::cuda

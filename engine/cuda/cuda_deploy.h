@@ -1,0 +1,64 @@
+// Deploy mode on a GPU.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "engine/cuda/device_faults.h"
+#include "engine/deploy.h"
+#include "engine/memory_plan.h"
+
+namespace ftt::cuda {
+
+// Faulty weights are prepared on the host, everything else happens on the device. Faults of
+// features cannot be recorded.
+class CudaDeployExecutor final : public DeployExecutor {
+ public:
+  explicit CudaDeployExecutor(const DeployModel& model);
+
+  void SetLanes(const std::vector<LaneSpec>& lanes, FaultRecorder* recorder) override;
+  LanePlan& Lanes() override;
+  void Begin(const uint8_t* pixels, const uint32_t* image_ids, int images) override;
+  void RunOp(size_t i) override;
+  const std::vector<float>& Logits() override;
+  const int8_t* Codes(int value) override;
+
+ private:
+  const Shape& ShapeOf(int value) const { return program_.values[static_cast<size_t>(value)]; }
+  int8_t* DeviceCodes(int value) {
+    return arena_.As<int8_t>() + plan_.offsets[static_cast<size_t>(value)];
+  }
+  const int* Exponent(int value) const {
+    return exponents_.As<int>() + static_cast<int64_t>(value) * lanes_;
+  }
+  void PlanArena();
+  void UploadNorms();
+  void UploadWeights();
+  void RunWindow(size_t i);
+  void RunSum(const Op& op);
+  void RunGlobalPool(size_t i);
+  void RunLinear(size_t i);
+
+  struct OpConstants {
+    int64_t scale = 0, shift = 0;  // floats into norms_
+    int64_t weights = 0;           // bytes into weights_: packed, or the classifier's plain codes
+    bool one_weight = true;
+  };
+
+  const DeployModel& model_;
+  Stream stream_;
+  Staging lane_staging_, batch_staging_;
+  std::unique_ptr<LanePlan> lane_plan_;
+  std::unique_ptr<DeviceFaults> faults_;
+  std::vector<OpConstants> constants_;
+  DeviceMemory norms_, weights_, exponents_, units_, table_, hits_;
+  DeviceMemory arena_, sums_, logits_memory_;
+  MemoryPlan plan_;
+  int planned_lanes_ = 0, planned_images_ = 0;
+  const uint32_t* image_ids_ = nullptr;
+  int64_t images_run_ = 0;  // since the hits were last taken
+  std::vector<float> logits_;
+  std::vector<int8_t> codes_;
+};
+
+}  // namespace ftt::cuda

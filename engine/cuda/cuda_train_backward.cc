@@ -1,0 +1,157 @@
+// Backward pass of the device's train executor: the program in reverse.
+#include "engine/cuda/cuda_train.h"
+#include "engine/cuda/layout.h"
+#include "kernels/cuda/backward.h"
+#include "kernels/cuda/conv_backward.h"
+#include "kernels/cuda/depthwise_backward.h"
+#include "kernels/cuda/pool_backward.h"
+
+namespace ftt::cuda {
+
+float* CudaTrainExecutor::GradTarget(int value, bool* accumulate) {
+  if (value == 0) return nullptr;
+  char& written = has_grad_[static_cast<size_t>(value)];
+  *accumulate = written == 2;
+  written = 2;
+  return Grad(value);
+}
+
+// Gradient of the codes -> gradient of the real output: for a pool in place, for a convolution by the
+// kernels that load it.
+OutputGradient CudaTrainExecutor::BackwardNorm(size_t i) {
+  const Op& op = OpAt(i);
+  const OpBuffers& b = ops_[i];
+  NormBackwardArguments n;
+  n.shape = Map(op.output);
+  n.raw_type = StoredAs(op);
+  n.raw_shift = RawShift(op);
+  n.raw = Raw(op.output);
+  if (op.batch_norm) {
+    n.mean = OpMemory<float>(b.mean);
+    n.inv_std = OpMemory<float>(b.inv_std);
+    n.unit = OpMemory<float>(b.unit);
+    n.gamma = ParamValue(op.gamma);
+    n.grad_gamma = ParamGradient(op.gamma);
+  }
+  n.grad_beta = ParamGradient(op.batch_norm ? op.beta : op.bias);
+  n.mask = Mask(op.output);
+  n.grad = Grad(op.output);
+  n.sums = scratch_.As<GradSums>();
+  n.partials = n.sums + int64_t{lanes_} * n.shape.Stride();
+  if (op.kind == OpKind::kConv) return DeferredNormBackward(n, OpMemory<float>(b.grad_map), S());
+  NormBackward(n, S());
+  OutputGradient y;
+  y.grad = n.grad;
+  return y;
+}
+
+void CudaTrainExecutor::BackwardWindow(size_t i) {
+  const OutputGradient y = BackwardNorm(i);
+  const Op& op = OpAt(i);
+  const OpBuffers& b = ops_[i];
+  const WindowGeometry g = GeometryOf(*program_, op, lanes_, images_);
+  const int input = op.inputs[0].value;
+  const int8_t* x = Codes(input);
+  bool accumulate = false;
+  float* target = GradTarget(input, &accumulate);
+  if (op.kind == OpKind::kPool) {
+    if (target == nullptr) return;
+    const PoolType type = op.pool == PoolKind::kMax ? PoolType::kMax : PoolType::kAverage;
+    PoolBackward({g, type, x, y.grad, target, accumulate}, S());
+    return;
+  }
+  const bool one = b.copies == 1;
+  const uint8_t* keep = OpMemory<uint8_t>(b.keep);
+  const int* weight_exponent = OpMemory<int>(b.weight_exponent);
+  float* grad_w = ParamGradient(op.weight);
+  if (IsDepthwise(op)) {
+    DepthwiseWeightGrad({g, x, Exponent(input), keep, one, y, scratch_.As<float>(), grad_w}, S());
+    if (target != nullptr) {
+      DepthwiseDataGrad({g, x, OpMemory<int8_t>(b.codes), one, weight_exponent, y, target,
+                         accumulate},
+                        S());
+    }
+    return;
+  }
+  ConvWeightGrad({g, x, Exponent(input), keep, one, y, scratch_.As<float>(), grad_w}, S());
+  if (target != nullptr) {
+    ConvDataGrad({g, x, OpMemory<uint16_t>(b.packed_grad), one, weight_exponent, y, target,
+                  accumulate},
+                 S());
+  }
+}
+
+void CudaTrainExecutor::BackwardSum(const Op& op) {
+  const bool concat = op.kind == OpKind::kConcat;
+  int offset = 0;
+  for (const OpInput& in : op.inputs) {
+    bool accumulate = false;
+    const int channels = ShapeOf(in.value).c;
+    float* target = GradTarget(in.value, &accumulate);
+    if (target != nullptr) {
+      SumBackward({Map(op.output), channels, concat ? offset : 0, in.relu, Codes(in.value),
+                   Mask(op.output), Grad(op.output), target, accumulate},
+                  S());
+    }
+    offset += channels;
+  }
+}
+
+void CudaTrainExecutor::BackwardLinear(size_t i) {
+  const Op& op = OpAt(i);
+  const OpBuffers& b = ops_[i];
+  const int input = op.inputs[0].value;
+  const bool drop = program_->dropout > 0;
+  LinearBackwardArguments a;
+  a.lanes = lanes_;
+  a.images = images_;
+  a.in = static_cast<int>(ShapeOf(input).Elements());
+  a.out = program_->classes;
+  a.x = Codes(input);
+  a.x_exponent = Exponent(input);
+  a.weights = OpMemory<int8_t>(b.codes);
+  a.weight_keep = OpMemory<uint8_t>(b.keep);
+  a.one_weight = b.copies == 1;
+  a.weight_exponent = OpMemory<int>(b.weight_exponent);
+  a.keep = drop ? keep_.As<uint8_t>() : nullptr;
+  a.keep_scale = drop ? 1.0f / (1.0f - program_->dropout) : 1.0f;
+  a.grad_logits = grad_logits_.As<float>();
+  bool accumulate = false;
+  a.grad_x = GradTarget(input, &accumulate);
+  a.grad_w = ParamGradient(op.weight);
+  a.grad_bias = ParamGradient(op.bias);
+  LinearBackward(a, S());
+}
+
+void CudaTrainExecutor::BackwardOp(size_t i) {
+  const Op& op = OpAt(i);
+  switch (op.kind) {
+    case OpKind::kConv:
+    case OpKind::kPool:
+      return BackwardWindow(i);
+    case OpKind::kAdd:
+    case OpKind::kConcat:
+      return BackwardSum(op);
+    case OpKind::kGlobalPool: {
+      const OpInput& in = op.inputs[0];
+      bool accumulate = false;
+      float* target = GradTarget(in.value, &accumulate);
+      if (target == nullptr) return;
+      GlobalSumBackward({Map(in.value), in.relu, Codes(in.value), Mask(op.output),
+                         Grad(op.output), target, accumulate},
+                        S());
+      return;
+    }
+    case OpKind::kLinear:
+      return BackwardLinear(i);
+  }
+}
+
+void CudaTrainExecutor::Backward() {
+  for (size_t i = program_->ops.size(); i-- > 0;) {
+    const Op& op = OpAt(i);
+    if (op.kind == OpKind::kLinear || has_grad_[static_cast<size_t>(op.output)] != 0) BackwardOp(i);
+  }
+}
+
+}  // namespace ftt::cuda

@@ -1,0 +1,200 @@
+// Forward pass of the device's train executor.
+#include "core/error.h"
+#include "engine/cuda/cuda_train.h"
+#include "engine/cuda/layout.h"
+#include "kernels/cuda/conv.h"
+#include "kernels/cuda/conv_backward.h"
+#include "kernels/cuda/depthwise.h"
+#include "kernels/cuda/input.h"
+#include "kernels/cuda/norm.h"
+#include "kernels/cuda/pool.h"
+#include "kernels/cuda/quantize.h"
+#include "kernels/cuda/sum.h"
+
+namespace ftt::cuda {
+
+void CudaTrainExecutor::QuantizeAllWeights() {
+  QuantizeWeights(weight_arguments_, S());
+  for (size_t i = 0; i < ops_.size(); ++i) {
+    const Op& op = OpAt(i);
+    if (op.kind != OpKind::kConv) continue;
+    const OpBuffers& b = ops_[i];
+    const WindowGeometry g = GeometryOf(*program_, op, lanes_, images_);
+    const auto* codes = OpMemory<int8_t>(b.codes);
+    if (IsDepthwise(op)) {
+      PackDepthwiseWeights(g, b.copies, codes, OpMemory<uint32_t>(b.packed), S());
+      continue;
+    }
+    PackConvWeights(g, b.copies, codes, OpMemory<int8_t>(b.packed), S());
+    if (Training())
+      PackConvGradWeights(g, b.copies, codes, OpMemory<uint16_t>(b.packed_grad), S());
+  }
+}
+
+// Statistics -> affine map and exponent -> codes with faults.
+void CudaTrainExecutor::FinishAndQuantize(size_t i, const MapShape& shape,
+                                          const ChannelMoments* partials, int blocks,
+                                          float unit_scale, RawType raw_type, int raw_shift) {
+  const Op& op = OpAt(i);
+  const OpBuffers& b = ops_[i];
+  NormArguments n;
+  n.lanes = lanes_;
+  n.channels = shape.channels;
+  n.partials = partials;
+  n.blocks = blocks;
+  n.count = shape.Pixels();
+  n.bits = options_.bits;
+  n.batch_norm = op.batch_norm;
+  n.gamma = ParamValue(op.gamma);
+  n.beta = ParamValue(op.batch_norm ? op.beta : op.bias);
+  n.unit_scale = unit_scale;
+  n.x_exponent = Exponent(op.inputs[0].value);
+  n.weight_exponent = op.weight < 0 ? nullptr : OpMemory<int>(b.weight_exponent);
+  n.scale = OpMemory<float>(b.scale);
+  n.shift = OpMemory<float>(b.shift);
+  n.mean = OpMemory<float>(b.mean);
+  n.inv_std = OpMemory<float>(b.inv_std);
+  n.unit = OpMemory<float>(b.unit);
+  n.exponent = Exponent(op.output);
+  if (op.batch_norm && mode_ == TrainMode::kCalibrate) {
+    n.fixed_mean = ParamValue(op.running_mean);
+    n.fixed_var = ParamValue(op.running_var);
+  } else if (op.batch_norm && Training()) {
+    n.running_mean = ParamValue(op.running_mean);
+    n.running_var = ParamValue(op.running_var);
+    n.momentum = options_.bn_momentum;
+  }
+  FinishNorm(n, S());
+  QuantizeArguments q;
+  q.shape = shape;
+  q.bits = options_.bits;
+  q.raw_type = raw_type;
+  q.raw_shift = raw_shift;
+  q.raw = Raw(op.output);
+  q.scale = n.scale;
+  q.shift = n.shift;
+  q.faults = faults_->Feature(op.output, staged_ids_);
+  q.codes = Codes(op.output);
+  q.mask = Mask(op.output);
+  Quantize(q, S());
+}
+
+void CudaTrainExecutor::ForwardWindow(size_t i) {
+  const Op& op = OpAt(i);
+  const OpBuffers& b = ops_[i];
+  const WindowGeometry g = GeometryOf(*program_, op, lanes_, images_);
+  const int8_t* x = Codes(op.inputs[0].value);
+  WindowOutput out;
+  out.raw_type = StoredAs(op);
+  out.raw_shift = RawShift(op);
+  out.raw = Raw(op.output);
+  out.partials = scratch_.As<ChannelMoments>();
+  int blocks = 0;
+  if (op.kind == OpKind::kPool) {
+    Pool({g, op.pool == PoolKind::kMax ? PoolType::kMax : PoolType::kAverage, x, out}, S());
+    blocks = PoolBlocks(g);
+  } else if (IsDepthwise(op)) {
+    Depthwise({g, x, OpMemory<uint32_t>(b.packed), b.copies == 1, out}, S());
+    blocks = DepthwiseBlocks(g);
+  } else {
+    Conv({g, x, OpMemory<int8_t>(b.packed), b.copies == 1, out}, S());
+    blocks = ConvBlocks(g);
+  }
+  FinishAndQuantize(i, g.Out(), out.partials, blocks, 1.0f, out.raw_type, out.raw_shift);
+}
+
+void CudaTrainExecutor::ForwardGlobalPool(size_t i) {
+  const Op& op = OpAt(i);
+  const OpInput& in = op.inputs[0];
+  const MapShape map = Map(in.value);
+  auto* partials = scratch_.As<ChannelMoments>();
+  GlobalSum({map, in.relu, Codes(in.value), static_cast<int32_t*>(Raw(op.output)), partials}, S());
+  FinishAndQuantize(i, Map(op.output), partials, images_,
+                    1.0f / static_cast<float>(map.MapPixels()), RawType::kInt32, 0);
+}
+
+void CudaTrainExecutor::ForwardSum(const Op& op) {
+  SumArguments a;
+  a.shape = Map(op.output);
+  a.bits = options_.bits;
+  for (const OpInput& in : op.inputs)
+    a.inputs[a.count++] = {Codes(in.value), Exponent(in.value), ShapeOf(in.value).c, in.relu};
+  a.exponent = Exponent(op.output);
+  a.faults = faults_->Feature(op.output, staged_ids_);
+  a.codes = Codes(op.output);
+  if (op.kind == OpKind::kConcat) return Concat(a, false, S());
+  a.largest = scratch_.As<int32_t>();
+  a.mask = Mask(op.output);
+  Add(a, S());
+}
+
+void CudaTrainExecutor::ForwardLinear(size_t i) {
+  const Op& op = OpAt(i);
+  const OpBuffers& b = ops_[i];
+  const int input = op.inputs[0].value;
+  const auto features = static_cast<int>(ShapeOf(input).Elements());
+  const bool drop = Training() && program_->dropout > 0;
+  if (drop) {
+    Dropout({images_, features, program_->dropout, options_.seed, batch_->step, staged_ids_,
+             keep_.As<uint8_t>()},
+            S());
+  }
+  auto* unit = OpMemory<float>(b.unit);
+  LaneUnits({lanes_, drop ? 1.0f / (1.0f - program_->dropout) : 1.0f, Exponent(input),
+             OpMemory<int>(b.weight_exponent), unit},
+            S());
+  LinearArguments a;
+  a.lanes = lanes_;
+  a.images = images_;
+  a.in = features;
+  a.out = program_->classes;
+  a.x = Codes(input);
+  a.weights = OpMemory<int8_t>(b.codes);
+  a.one_weight = b.copies == 1;
+  a.unit = unit;
+  a.bias = ParamValue(op.bias);
+  a.keep = drop ? keep_.As<uint8_t>() : nullptr;
+  a.logits = logits_memory_.As<float>();
+  Linear(a, S());
+  const SiteFaultsView faults = faults_->Feature(op.output, staged_ids_);
+  if (faults.lanes == nullptr) return;
+  InjectLogits({lanes_, images_, program_->classes, options_.bits, faults, a.logits}, S());
+}
+
+void CudaTrainExecutor::Loss() {
+  SoftmaxCrossEntropy({lanes_, images_, program_->classes, logits_memory_.As<float>(),
+                       staged_labels_, staged_loss_weights_,
+                       Training() ? grad_logits_.As<float>() : nullptr, losses_.As<LaneLoss>()},
+                      S());
+}
+
+void CudaTrainExecutor::Forward() {
+  QuantizeAllWeights();
+  const MapShape input = Map(0);
+  Encode({input, staged_pixels_, table_.As<int8_t>(), Codes(0)}, S());
+  CopyOnDevice(Exponent(0), staged_input_exponents_, int64_t{4} * lanes_, S());
+  const SiteFaultsView faults = faults_->Feature(0, staged_ids_);
+  if (faults.lanes != nullptr) Inject({input, faults, Codes(0)}, S());
+  for (size_t i = 0; i < program_->ops.size(); ++i) {
+    const Op& op = OpAt(i);
+    switch (op.kind) {
+      case OpKind::kConv:
+      case OpKind::kPool:
+        ForwardWindow(i);
+        break;
+      case OpKind::kAdd:
+      case OpKind::kConcat:
+        ForwardSum(op);
+        break;
+      case OpKind::kGlobalPool:
+        ForwardGlobalPool(i);
+        break;
+      case OpKind::kLinear:
+        ForwardLinear(i);
+        break;
+    }
+  }
+  Loss();
+}
+
+}  // namespace ftt::cuda

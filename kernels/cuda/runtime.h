@@ -1,0 +1,110 @@
+// Devices, memory, copies and events: all that the engine wants from the CUDA runtime, so that it
+// runs on the emulation, too. Everything throws ftt::Error with the runtime's own message.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "kernels/cuda/stream.h"
+
+struct CUevent_st;
+
+namespace ftt::cuda {
+
+struct DeviceInfo {
+  std::string name;
+  int capability = 0;  // compute capability: 10 * major + minor
+  int multiprocessors = 0;
+  int64_t memory = 0;  // bytes in all
+};
+
+// 0 where there is no driver or no device.
+int DeviceCount();
+DeviceInfo QueryDevice(int device);
+// For the calling thread.
+void SelectDevice(int device);
+int64_t FreeMemory();  // bytes, of the selected device
+
+// Calls that make the device or the host wait; a training step makes none.
+struct RuntimeCounts {
+  int64_t allocations = 0;       // of device or pinned memory
+  int64_t synchronisations = 0;  // the host waited for the device
+};
+const RuntimeCounts& Counts();
+
+// Move-only device memory, aligned to 256 bytes, uninitialised.
+class DeviceMemory {
+ public:
+  DeviceMemory() = default;
+  explicit DeviceMemory(int64_t bytes);
+  ~DeviceMemory();
+  DeviceMemory(DeviceMemory&& other) noexcept;
+  DeviceMemory& operator=(DeviceMemory&& other) noexcept;
+
+  // Contents are lost when the size grows; shrinking keeps the memory.
+  void Resize(int64_t bytes);
+  uint8_t* Data() const { return data_; }
+  template <typename T>
+  T* As() const {
+    return reinterpret_cast<T*>(data_);
+  }
+  int64_t Size() const { return size_; }
+
+ private:
+  uint8_t* data_ = nullptr;
+  int64_t size_ = 0;
+};
+
+// Move-only page-locked host memory, which asynchronous copies need.
+class PinnedMemory {
+ public:
+  PinnedMemory() = default;
+  explicit PinnedMemory(int64_t bytes);
+  ~PinnedMemory();
+  PinnedMemory(PinnedMemory&& other) noexcept;
+  PinnedMemory& operator=(PinnedMemory&& other) noexcept;
+  uint8_t* Data() const { return data_; }
+  int64_t Size() const { return size_; }
+
+ private:
+  uint8_t* data_ = nullptr;
+  int64_t size_ = 0;
+};
+
+class Stream {
+ public:
+  Stream();
+  ~Stream();
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+  DeviceStream Get() const { return stream_; }
+  void Wait() const;  // until everything in it is done
+
+ private:
+  DeviceStream stream_ = nullptr;
+};
+
+class Event {
+ public:
+  Event();
+  ~Event();
+  Event(Event&& other) noexcept;
+  Event& operator=(Event&&) = delete;
+  void Record(DeviceStream stream);
+  bool Done() const;  // also where never recorded
+  void Wait() const;  // counts as a synchronisation only where it is not done yet
+  // Milliseconds between two recorded events that are done.
+  double Since(const Event& earlier) const;
+
+ private:
+  CUevent_st* event_ = nullptr;
+};
+
+// Asynchronous with respect to the host where host memory is pinned.
+void CopyToDevice(void* device, const void* host, int64_t bytes, DeviceStream stream);
+void CopyToHost(void* host, const void* device, int64_t bytes, DeviceStream stream);
+void CopyOnDevice(void* to, const void* from, int64_t bytes, DeviceStream stream);
+void FillDevice(void* device, int byte, int64_t bytes, DeviceStream stream);
+
+}  // namespace ftt::cuda

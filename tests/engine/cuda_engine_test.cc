@@ -1,0 +1,192 @@
+// The device engine on emulated kernels: whole networks against the host.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "engine/cuda/cuda_device.h"
+#include "engine/evaluate.h"
+#include "kernels/cuda/runtime.h"
+#include "tests/engine/engine_util.h"
+
+namespace ftt {
+namespace {
+
+using test::EveryOpNetwork;
+using test::FreshModel;
+using test::HostDevice;
+using test::Noise;
+
+constexpr Shape kInput{8, 8, 3};
+
+InputCoding PlainCoding() { return {{0.5f, 0.5f, 0.5f}, {0.25f, 0.25f, 0.25f}, 8}; }
+
+TEST(CudaDeployTest, EqualsRefForEveryFaultModelAndCountsTheSame) {
+  const Program program = EveryOpNetwork(kInput);
+  const ImageSet images = Noise(kInput, 5);
+  const auto ref = HostDevice("ref");
+  const auto device = MakeCudaDevice(0);
+  const DeployModel model = FreshModel(*ref, program, images);
+  for (const char* text : {"none", "mibb:1e-3", "mibb:1e-3,sites=conv,linear", "ibf-feature:1e-3",
+                           "ibf-weight:1e-2+mibb:1e-4", "adsaf:0.08", "adsaf-bit:0.02",
+                           "stuck-feature:1e-3", "gauss-weight:0.1", "lane-stuck:0.01"}) {
+    SCOPED_TRACE(text);
+    const FaultSpec spec = ParseFaultSpec(text);
+    EvaluateOptions options;
+    options.trials = 2;
+    options.lanes = 2;
+    options.batch = 3;
+    EXPECT_GT(CheckDevices(*device, *ref, model, images, &spec, options), 0);
+    if (spec.Empty()) continue;
+    const EvaluateResult want = Evaluate(*ref, model, images, &spec, options);
+    const EvaluateResult got = Evaluate(*device, model, images, &spec, options);
+    ASSERT_EQ(got.trials.size(), want.trials.size());
+    for (size_t t = 0; t < got.trials.size(); ++t) {
+      const FaultCounts &g = got.trials[t].faults, &w = want.trials[t].faults;
+      EXPECT_EQ(got.trials[t].correct, want.trials[t].correct);
+      EXPECT_EQ(g.exposed, w.exposed);
+      EXPECT_EQ(g.delivered, w.delivered);
+      EXPECT_EQ(g.positive, w.positive);
+      EXPECT_EQ(g.negative, w.negative);
+      for (int bit = 0; bit < 8; ++bit) EXPECT_EQ(g.bit[bit], w.bit[bit]) << bit;
+    }
+    for (size_t v = 0; v < want.feature_counts.size(); ++v)
+      EXPECT_EQ(got.feature_counts[v].delivered, want.feature_counts[v].delivered) << v;
+  }
+}
+
+struct StepOutcome {
+  std::vector<LaneResult> lanes;
+  std::vector<float> gradient;
+  ParamStore params{4};
+};
+
+std::unique_ptr<StepOutcome> OneStep(Device& device, const char* faults, bool exact,
+                                     float dropout = 0) {
+  Program program = EveryOpNetwork(kInput);
+  program.dropout = dropout;
+  TrainExecutorOptions options;
+  options.exact_raw = exact;
+  const ImageSet images = Noise(kInput, 4);
+  const std::vector<uint32_t> ids = {7, 8, 9, 10};
+  const FaultSpec spec = ParseFaultSpec(faults);
+  auto out = std::make_unique<StepOutcome>();
+  const auto executor = device.NewTrainExecutor(out->params, PlainCoding(), options);
+  LaneSpec clean, faulty;
+  clean.loss_weight = 0.3f;
+  faulty.loss_weight = 0.7f;
+  faulty.faults = &spec;
+  faulty.moment = {3, true};
+  const TrainBatch batch{4, images.pixels.data(), images.labels.data(), ids.data(), 3};
+  out->lanes = executor->Run(program, batch, {clean, faulty}, TrainMode::kTrain);
+  out->gradient = executor->Gradient();
+  executor->Synchronize();
+  return out;
+}
+
+double Distance(const std::vector<float>& a, const std::vector<float>& b) {
+  EXPECT_EQ(a.size(), b.size());
+  double difference = 0, norm = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    difference += std::pow(a[i] - b[i], 2);
+    norm += std::pow(b[i], 2);
+  }
+  return std::sqrt(difference / norm);
+}
+
+void ExpectEqualFaults(const FaultCounts& got, const FaultCounts& want) {
+  EXPECT_EQ(got.exposed, want.exposed);
+  EXPECT_EQ(got.delivered, want.delivered);
+  EXPECT_EQ(got.positive, want.positive);
+}
+
+// With exact raw outputs only the rounding of gradients to bfloat16 is left.
+TEST(CudaTrainTest, AStepAgreesWithRef) {
+  const auto ref = HostDevice("ref");
+  const auto device = MakeCudaDevice(0);
+  for (const char* faults : {"none", "mibb:1e-3", "adsaf:0.05", "mibb:1e-3+adsaf:0.05"}) {
+    SCOPED_TRACE(faults);
+    const auto want = OneStep(*ref, faults, true), got = OneStep(*device, faults, true);
+    for (size_t lane = 0; lane < 2; ++lane) {
+      EXPECT_NEAR(got->lanes[lane].loss, want->lanes[lane].loss, 1e-5 * want->lanes[lane].loss);
+      EXPECT_EQ(got->lanes[lane].correct, want->lanes[lane].correct);
+      ExpectEqualFaults(got->lanes[lane].faults, want->lanes[lane].faults);
+    }
+    EXPECT_LT(Distance(got->gradient, want->gradient), 0.01);
+    for (const auto& [name, param] : want->params.All()) {
+      if (param.info.Trained()) continue;
+      EXPECT_LT(Distance(got->params.All().at(name).value, param.value), 1e-5) << name;
+    }
+  }
+}
+
+// In half precision a few codes round the other way, which echoes through this tiny network.
+TEST(CudaTrainTest, AStepWithHalfPrecisionStoresStaysClose) {
+  const auto want = OneStep(*HostDevice("ref"), "mibb:1e-3", false);
+  const auto got = OneStep(*MakeCudaDevice(0), "mibb:1e-3", false);
+  for (size_t lane = 0; lane < 2; ++lane) {
+    EXPECT_NEAR(got->lanes[lane].loss, want->lanes[lane].loss, 0.02 * want->lanes[lane].loss);
+    ExpectEqualFaults(got->lanes[lane].faults, want->lanes[lane].faults);
+  }
+  EXPECT_LT(Distance(got->gradient, want->gradient), 0.2);
+}
+
+TEST(CudaTrainTest, DropoutDropsTheSameFeatures) {
+  const auto want = OneStep(*HostDevice("ref"), "none", true, 0.5f);
+  const auto got = OneStep(*MakeCudaDevice(0), "none", true, 0.5f);
+  EXPECT_NEAR(got->lanes[0].loss, want->lanes[0].loss, 1e-5 * want->lanes[0].loss);
+  EXPECT_LT(Distance(got->gradient, want->gradient), 0.01);
+}
+
+TEST(CudaTrainTest, CalibrationAgreesWithRef) {
+  const Program program = EveryOpNetwork(kInput);
+  const ImageSet images = Noise(kInput, 6);
+  std::vector<std::vector<int>> exponents;
+  const auto ref = HostDevice("ref"), device = MakeCudaDevice(0);
+  for (Device* d : {ref.get(), device.get()}) {
+    ParamStore params(4);
+    const auto executor = d->NewTrainExecutor(params, PlainCoding(), {});
+    exponents.push_back(Calibrate(*executor, program, images, 6, 3));
+  }
+  ASSERT_EQ(exponents[0].size(), exponents[1].size());
+  int different = 0;
+  for (size_t v = 0; v < exponents[0].size(); ++v) {
+    EXPECT_LE(std::abs(exponents[0][v] - exponents[1][v]), 1) << v;
+    different += exponents[0][v] != exponents[1][v] ? 1 : 0;
+  }
+  EXPECT_LE(different, 1);  // a maximum next to a power of two may fall on either side
+}
+
+TEST(CudaTrainTest, StepsLearnTheSameBitsTwiceAndMakeTheHostWaitForNothing) {
+  const Program program = EveryOpNetwork(kInput);
+  const ImageSet images = Noise(kInput, 8);
+  std::vector<uint32_t> ids(8);
+  const TrainBatch batch{8, images.pixels.data(), images.labels.data(), ids.data(), 0};
+  const auto device = MakeCudaDevice(0);
+  std::vector<float> values[2];
+  for (std::vector<float>& value : values) {
+    ParamStore params(4);
+    const auto executor = device->NewTrainExecutor(params, PlainCoding(), {});
+    double first = 0, last = 0;
+    cuda::RuntimeCounts before;
+    constexpr int kSteps = 12;
+    int taken = 0;
+    for (int step = 0; step < kSteps; ++step) {
+      if (step == 9) before = cuda::Counts();  // each slot of the staging ring has been used
+      executor->Step(program, batch, {LaneSpec{}}, {}, 0.05f);
+    }
+    EXPECT_EQ(cuda::Counts().allocations, before.allocations);
+    EXPECT_EQ(cuda::Counts().synchronisations, before.synchronisations);
+    while (const auto result = executor->NextResult(true)) {
+      (taken == 0 ? first : last) = result->front().loss;
+      ++taken;
+    }
+    EXPECT_EQ(taken, kSteps);
+    EXPECT_LT(last, 0.9 * first);
+    executor->Synchronize();
+    for (const auto& [name, p] : params.All()) value.insert(value.end(), p.value.begin(), p.value.end());
+  }
+  EXPECT_EQ(values[0], values[1]);
+}
+
+}  // namespace
+}  // namespace ftt
