@@ -14,10 +14,15 @@ endif()
 set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O3 -g1 -DNDEBUG")
 
 # Results are a contract: a product and a sum fuse only where the source says std::fma.
-add_compile_options(-ffp-contract=off -fno-math-errno)
-add_compile_options(-Wall -Wextra)
+# nvcc has its own flags, see kernels/cuda.
+function(ftt_cxx_options)
+  foreach(option IN LISTS ARGN)
+    add_compile_options($<$<COMPILE_LANGUAGE:CXX>:${option}>)
+  endforeach()
+endfunction()
+ftt_cxx_options(-ffp-contract=off -fno-math-errno -Wall -Wextra)
 if(FTT_WERROR)
-  add_compile_options(-Werror -Wno-error=invalid-pch)
+  ftt_cxx_options(-Werror -Wno-error=invalid-pch)
 endif()
 include_directories("${PROJECT_SOURCE_DIR}")
 

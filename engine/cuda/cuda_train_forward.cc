@@ -54,6 +54,7 @@ void CudaTrainExecutor::FinishAndQuantize(size_t i, const MapShape& shape,
   n.shift = OpMemory<float>(b.shift);
   n.mean = OpMemory<float>(b.mean);
   n.inv_std = OpMemory<float>(b.inv_std);
+  n.variance = OpMemory<float>(b.variance);
   n.unit = OpMemory<float>(b.unit);
   n.exponent = Exponent(op.output);
   if (op.batch_norm && mode_ == TrainMode::kCalibrate) {

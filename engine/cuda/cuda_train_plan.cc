@@ -107,6 +107,7 @@ void CudaTrainExecutor::PlanOps() {
       b.shift = take(channels);
       b.mean = take(channels);
       b.inv_std = take(channels);
+      b.variance = take(channels);
       b.unit = take(int64_t{4} * lanes_);
       if (Training() && op.kind == OpKind::kConv) b.grad_map = take(3 * channels);
       if (Training())

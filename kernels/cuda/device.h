@@ -20,6 +20,8 @@
 #define FTT_SHARED(Type, name) __shared__ Type name
 // For rare or long code: a call keeps its registers out of the caller's hot loop.
 #define FTT_NOINLINE __noinline__
+// In front of a kernel's parameter whose address is passed on: it is read where it is, not copied.
+#define FTT_IN_PLACE const __grid_constant__
 // In front of a loop whose arrays must stay in registers.
 #define FTT_UNROLL _Pragma("unroll")
 

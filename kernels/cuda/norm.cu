@@ -9,7 +9,9 @@ void FinishNorm(const NormArguments& a, DeviceStream stream) {
   FTT_CHECK(a.channels > 0 && a.channels <= kNormThreads, "norm: {} channels; 1 to {} are possible",
             a.channels, kNormThreads);
   FTT_CHECK(a.lanes > 0 && a.blocks > 0, "norm: no statistics");
-  const auto threads = static_cast<unsigned>(RoundUp(PaddedChannels(a.channels), kWarpSize));
+  const int stride = PaddedChannels(a.channels), most = kNormThreads / stride;
+  const int parts = a.blocks < most ? a.blocks : most;
+  const auto threads = static_cast<unsigned>(RoundUp(stride * parts, kWarpSize));
   LaunchKernel("FinishNorm", &FinishNormKernel, {static_cast<unsigned>(a.lanes), 1, 1}, threads, 0,
                stream, a);
   if (!a.batch_norm || a.running_mean == nullptr) return;

@@ -1,4 +1,5 @@
-// Kernels of norm.h: one block a lane adds up the partial statistics in order, a thread a channel.
+// Kernels of norm.h: one block a lane. The threads that share a channel add up a part of the blocks
+// each; sums are whole numbers below 2^53, so their order does not matter.
 #pragma once
 
 #include "kernels/cuda/device.h"
@@ -10,16 +11,34 @@ namespace ftt::cuda {
 inline constexpr int kNormThreads = 1024;
 inline constexpr float kNormEpsilon = 1e-5f;  // as in engine/norm.h
 
-__device__ inline ChannelMoments AddPartials(const NormArguments& a, int lane, int channel) {
-  const int stride = PaddedChannels(a.channels);
+__device__ __forceinline__ void MergeMoments(ChannelMoments& total, const ChannelMoments& m) {
+  total.sum += m.sum;
+  total.sum_squares += m.sum_squares;
+  total.min = m.min < total.min ? m.min : total.min;
+  total.max = m.max > total.max ? m.max : total.max;
+}
+
+// The moments of channel threadIdx.x of the lane, in threads below the number of padded channels.
+__device__ inline ChannelMoments AddPartials(const NormArguments& a, int lane) {
+  const int stride = PaddedChannels(a.channels), parts = static_cast<int>(blockDim.x) / stride;
+  const int part = static_cast<int>(threadIdx.x) / stride;
+  const int channel = static_cast<int>(threadIdx.x) - part * stride;
   const ChannelMoments* from = a.partials + int64_t{lane} * a.blocks * stride + channel;
-  ChannelMoments total = from[0];
-  for (int block = 1; block < a.blocks; ++block) {
-    const ChannelMoments& m = from[int64_t{block} * stride];
-    total.sum += m.sum;
-    total.sum_squares += m.sum_squares;
-    total.min = m.min < total.min ? m.min : total.min;
-    total.max = m.max > total.max ? m.max : total.max;
+  ChannelMoments total{0, 0, INT32_MAX, INT32_MIN};
+  const bool works = part < parts && channel < a.channels;
+  for (int block = part; works && block < a.blocks; block += parts)
+    MergeMoments(total, from[int64_t{block} * stride]);
+  struct Moments {
+    double sum, sum_squares;
+    int32_t min, max;
+  };
+  using Shared = Moments[kNormThreads];
+  FTT_SHARED(Shared, shared);
+  shared[threadIdx.x] = {total.sum, total.sum_squares, total.min, total.max};
+  SyncThreads();
+  for (int p = 1; part == 0 && p < parts; ++p) {
+    const Moments& m = shared[p * stride + channel];
+    MergeMoments(total, {m.sum, m.sum_squares, m.min, m.max});
   }
   return total;
 }
@@ -46,8 +65,8 @@ __global__ void __launch_bounds__(kNormThreads) FinishNormKernel(NormArguments a
   const int weight_exponent = a.weight_exponent == nullptr ? 0 : *a.weight_exponent;
   const float unit = a.unit_scale * PowerOfTwo(a.x_exponent[lane] + weight_exponent);
   float scale = 0, shift = 0, largest = 0;
+  const ChannelMoments m = AddPartials(a, lane);
   if (c < a.channels) {
-    const ChannelMoments m = AddPartials(a, lane, c);
     const float beta = a.beta == nullptr ? 0.0f : a.beta[c];
     scale = unit;
     shift = beta;
@@ -67,6 +86,7 @@ __global__ void __launch_bounds__(kNormThreads) FinishNormKernel(NormArguments a
       shift = beta - mean * gain;
       a.mean[lane * stride + c] = mean;
       a.inv_std[lane * stride + c] = inv_std;
+      a.variance[lane * stride + c] = variance;
     }
     largest = LargerMagnitude(0.0f, fmaf(static_cast<float>(m.min), scale, shift));
     largest = LargerMagnitude(largest, fmaf(static_cast<float>(m.max), scale, shift));
@@ -88,8 +108,7 @@ __global__ void __launch_bounds__(kNormThreads) FinishNormKernel(NormArguments a
   }
 }
 
-// Lanes in order, after FinishNormKernel. The variance is recovered from the statistics, as that
-// kernel computed it.
+// Lanes in order, after FinishNormKernel.
 __global__ void __launch_bounds__(128) RunningStatsKernel(NormArguments a) {
   const int c = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
   if (c >= a.channels) return;
@@ -99,12 +118,8 @@ __global__ void __launch_bounds__(128) RunningStatsKernel(NormArguments a) {
   float mean = a.running_mean[c] * (1.0f - a.momentum);
   float variance = a.running_var[c] * (1.0f - a.momentum);
   for (int lane = 0; lane < a.lanes; ++lane) {
-    const ChannelMoments m = AddPartials(a, lane, c);
-    const double mean_steps = m.sum / a.count;
-    const double steps = m.sum_squares / a.count - mean_steps * mean_steps;
-    const float unit = a.unit[lane];
     mean += share * a.mean[lane * stride + c];
-    variance += share * static_cast<float>((steps > 0 ? steps : 0.0) * unit * unit) * unbias;
+    variance += share * a.variance[lane * stride + c] * unbias;
   }
   a.running_mean[c] = mean;
   a.running_var[c] = variance;

@@ -26,7 +26,8 @@ struct NormArguments {
   float* scale = nullptr;
   float* shift = nullptr;
   float* mean = nullptr;     // of the real value; with batch norm only
-  float* inv_std = nullptr;  // with batch norm only
+  float* inv_std = nullptr;   // with batch norm only
+  float* variance = nullptr;  // with batch norm only; pads are left alone
   float* unit = nullptr;     // [lanes]
   int* exponent = nullptr;   // [lanes]
   // With batch norm: these statistics instead of the batch's; null: the batch's.

@@ -42,7 +42,8 @@ TEST_P(CudaNormTest, EqualsEngine) {
   const DeviceBuffer<float> d_gamma(gamma), d_beta(beta), running_mean(mean0), running_var(var0);
   const DeviceBuffer<int> d_x(x_exponent), d_w(std::vector<int>{-6});
   const size_t floats = static_cast<size_t>(c.lanes) * stride;
-  const DeviceBuffer<float> scale(floats), shift(floats), mean(floats), inv_std(floats);
+  const DeviceBuffer<float> scale(floats), shift(floats), mean(floats), inv_std(floats),
+      variance(floats);
   const DeviceBuffer<float> unit(static_cast<size_t>(c.lanes));
   const DeviceBuffer<int> exponent(static_cast<size_t>(c.lanes));
   NormArguments a;
@@ -61,6 +62,7 @@ TEST_P(CudaNormTest, EqualsEngine) {
   a.shift = shift.Data();
   a.mean = mean.Data();
   a.inv_std = inv_std.Data();
+  a.variance = variance.Data();
   a.unit = unit.Data();
   a.exponent = exponent.Data();
   a.running_mean = running_mean.Data();
@@ -117,7 +119,44 @@ INSTANTIATE_TEST_SUITE_P(All, CudaNormTest,
                                            NormCase{2, 20, 7, true, false},
                                            NormCase{5, 40, 3, true, true},
                                            NormCase{2, 17, 2, false, true},
+                                           NormCase{2, 33, 97, true, true},
                                            NormCase{1, 1000, 2, true, true}));
+
+// Calibration: the given statistics instead of the batch's, whose extremes still set the exponent.
+TEST(CudaNormFixedTest, EqualsEngine) {
+  const std::vector<ChannelMoments> partials(16, {12, 400, -90, 70});
+  const std::vector<float> given_mean(3, 0.5f), given_var(3, 2.0f);
+  const DeviceBuffer<ChannelMoments> d_partials(partials);
+  const DeviceBuffer<float> d_mean(given_mean), d_var(given_var);
+  const DeviceBuffer<float> scale(16), shift(16), mean(16), inv_std(16), variance(16), unit(1);
+  const DeviceBuffer<int> d_x(std::vector<int>{-4}), exponent(1);
+  NormArguments a;
+  a.lanes = 1;
+  a.channels = 3;
+  a.partials = d_partials.Data();
+  a.blocks = 1;
+  a.count = 20;
+  a.batch_norm = true;
+  a.x_exponent = d_x.Data();
+  a.scale = scale.Data();
+  a.shift = shift.Data();
+  a.mean = mean.Data();
+  a.inv_std = inv_std.Data();
+  a.variance = variance.Data();
+  a.unit = unit.Data();
+  a.exponent = exponent.Data();
+  a.fixed_mean = d_mean.Data();
+  a.fixed_var = d_var.Data();
+  FinishNorm(a, {});
+  const Moments given{given_mean, given_var};
+  const std::vector<ChannelStats> stats(3, ChannelStats{12, 400, -90, 70});
+  LaneNorm want = RealNorm({3, true, nullptr, nullptr, PowerOfTwo(-4)}, &given);
+  const int e = ExponentFor(LargestOutput(want, stats.data()), 8);
+  ScaleToCodes(want, e);
+  EXPECT_EQ(exponent.Get()[0], e);
+  EXPECT_EQ(Dense(scale.Get(), 3), want.scale);
+  EXPECT_EQ(Dense(shift.Get(), 3), want.shift);
+}
 
 }  // namespace
 }  // namespace ftt::cuda::test
