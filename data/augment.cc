@@ -12,33 +12,13 @@ namespace {
 
 constexpr int kMaxPixels = 255;
 
-struct Moves {
-  int dx, dy;  // where the crop starts in the image, may be negative
-  bool mirror;
-  int cut_x, cut_y;  // centre of the cutout
-};
-
-// Always draws everything in the same order, so that one option does not change what another one
-// does.
-Moves Draw(const ImageSet& images, const AugmentOptions& o, uint64_t seed, uint32_t epoch,
-           uint32_t index) {
-  PhiloxSequence random(seed, Stream::kAugment, epoch, index);
-  const uint32_t flip = random.Next();
-  const int cut_x = static_cast<int>(random.Below(static_cast<uint32_t>(images.width)));
-  const int cut_y = static_cast<int>(random.Below(static_cast<uint32_t>(images.height)));
-  const uint32_t places = 2 * static_cast<uint32_t>(o.crop_padding) + 1;
-  const int dx = static_cast<int>(random.Below(places)) - o.crop_padding;
-  const int dy = static_cast<int>(random.Below(places)) - o.crop_padding;
-  return {dx, dy, o.flip && (flip >> 31) != 0, cut_x, cut_y};
-}
-
 void Mirror(uint8_t* row, int width, int channels) {
   for (int left = 0, right = width - 1; left < right; ++left, --right) {
     std::swap_ranges(row + left * channels, row + (left + 1) * channels, row + right * channels);
   }
 }
 
-void Cutout(const ImageSet& images, const AugmentOptions& o, const Moves& moves, uint8_t* out) {
+void Cutout(const ImageSet& images, const AugmentOptions& o, const ImageMoves& moves, uint8_t* out) {
   const int x0 = std::max(0, moves.cut_x - o.cutout / 2);
   const int y0 = std::max(0, moves.cut_y - o.cutout / 2);
   const int x1 = std::min(images.width, moves.cut_x - o.cutout / 2 + o.cutout);
@@ -53,13 +33,6 @@ void Cutout(const ImageSet& images, const AugmentOptions& o, const Moves& moves,
   }
 }
 
-// The place in [0, size) that `at` shows when the line is mirrored at its first and last pixel.
-int Reflect(int at, int size) {
-  const int period = std::max(1, 2 * size - 2);
-  const int place = (at % period + period) % period;
-  return std::min(place, period - place);
-}
-
 // Row y of the padded image, columns [dx, dx + width).
 void CropRow(const ImageSet& images, const uint8_t* in, bool reflect, int y, int dx, uint8_t* out) {
   const int width = images.width, channels = images.channels;
@@ -70,27 +43,27 @@ void CropRow(const ImageSet& images, const uint8_t* in, bool reflect, int y, int
     std::fill_n(out, width * channels, uint8_t{0});
     return;
   }
-  const uint8_t* row = in + int64_t{Reflect(y, images.height)} * width * channels;
+  const uint8_t* row = in + int64_t{ReflectedPlace(y, images.height)} * width * channels;
   std::copy_n(row + (first + dx) * channels, (last - first) * channels, out + first * channels);
   for (int x = 0; x < width; ++x) {
     if (x >= first && x < last) continue;
     uint8_t* pixel = out + x * channels;
     if (reflect) {
-      std::copy_n(row + Reflect(x + dx, width) * channels, channels, pixel);
+      std::copy_n(row + ReflectedPlace(x + dx, width) * channels, channels, pixel);
     } else {
       std::fill_n(pixel, channels, uint8_t{0});
     }
   }
 }
 
-void Augment(const ImageSet& images, const uint8_t* in, const AugmentOptions& o, const Moves& moves,
+void Augment(const ImageSet& images, const uint8_t* in, const AugmentOptions& o, const ImageMoves& moves,
              uint8_t* out) {
   const int64_t row_bytes = int64_t{images.width} * images.channels;
   const bool reflect = o.crop_border == "reflect";
   for (int y = 0; y < images.height; ++y) {
     uint8_t* row = out + y * row_bytes;
     CropRow(images, in, reflect, y + moves.dy, moves.dx, row);
-    if (moves.mirror) Mirror(row, images.width, images.channels);
+    if (moves.mirror != 0) Mirror(row, images.width, images.channels);
   }
   if (o.cutout > 0) Cutout(images, o, moves, out);
 }
@@ -108,6 +81,21 @@ void Validate(const AugmentOptions& options, int channels) {
             "cutout: {} fill values for {} channels", options.cutout_fill.size(), channels);
 }
 
+ImageMoves DrawMoves(const ImageSet& images, const AugmentOptions& o, uint64_t seed, uint32_t epoch,
+                     uint32_t index) {
+  PhiloxSequence random(seed, Stream::kAugment, epoch, index);
+  // Everything is drawn always and in the same order, so that one option does not change what
+  // another one does.
+  const uint32_t flip = random.Next();
+  const auto cut_x = random.Below(static_cast<uint32_t>(images.width));
+  const auto cut_y = random.Below(static_cast<uint32_t>(images.height));
+  const uint32_t places = 2 * static_cast<uint32_t>(o.crop_padding) + 1;
+  const int dx = static_cast<int>(random.Below(places)) - o.crop_padding;
+  const int dy = static_cast<int>(random.Below(places)) - o.crop_padding;
+  return {static_cast<int16_t>(dx), static_cast<int16_t>(dy), static_cast<int16_t>(cut_x),
+          static_cast<int16_t>(cut_y), static_cast<uint8_t>(o.flip && (flip >> 31) != 0 ? 1 : 0)};
+}
+
 void MakeBatch(const ImageSet& images, const uint32_t* indices, int count,
                const AugmentOptions* options, uint64_t seed, uint32_t epoch, uint8_t* out) {
   if (options != nullptr) Validate(*options, images.channels);
@@ -118,7 +106,7 @@ void MakeBatch(const ImageSet& images, const uint32_t* indices, int count,
     if (options == nullptr) {
       std::memcpy(out, in, static_cast<size_t>(bytes));
     } else {
-      Augment(images, in, *options, Draw(images, *options, seed, epoch, indices[i]), out);
+      Augment(images, in, *options, DrawMoves(images, *options, seed, epoch, indices[i]), out);
     }
   }
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "data/dataset.h"
+#include "data/moves.h"
 
 namespace ftt {
 
@@ -21,6 +22,10 @@ struct AugmentOptions {
 
 // Throws ftt::Error where an option is outside its range or cutout_fill does not fit `channels`.
 void Validate(const AugmentOptions& options, int channels);
+
+// What happens to image `index` of the set in an epoch; options must be valid.
+ImageMoves DrawMoves(const ImageSet& images, const AugmentOptions& options, uint64_t seed,
+                     uint32_t epoch, uint32_t index);
 
 // Copies `count` images into `out`, [count][height][width][channels]; with `options` (nullable)
 // augmented.

@@ -143,8 +143,15 @@ void HostTrain::ForwardLinear(size_t i) {
 
 void HostTrain::Forward() {
   const int64_t pixels = dims.images * ShapeOf(0).Elements();
+  const uint8_t* from = batch->pixels;
+  if (from == nullptr) {
+    made_pixels.resize(static_cast<size_t>(pixels));
+    MakeBatch(*batch->source, batch->image_ids, dims.images, batch->augment, batch->augment_seed,
+              batch->epoch, made_pixels.data());
+    from = made_pixels.data();
+  }
   for (int lane = 0; lane < dims.lanes; ++lane) {
-    coding.Encode(batch->pixels, pixels, Codes(0) + lane * pixels);
+    coding.Encode(from, pixels, Codes(0) + lane * pixels);
     Exponent(0)[lane] = coding.Exponent();
   }
   if (lanes->Feature(0) != nullptr) backend.Inject(dims, ShapeOf(0), lanes->Feature(0), Codes(0));

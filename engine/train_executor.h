@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include "data/augment.h"
 #include "engine/input_coding.h"
 #include "engine/lanes.h"
 #include "engine/params.h"
@@ -15,10 +16,16 @@ namespace ftt {
 
 struct TrainBatch {
   int images = 0;
-  const uint8_t* pixels = nullptr;      // [images][h][w][c]
+  const uint8_t* pixels = nullptr;      // [images][h][w][c]; null: see `source`
   const uint8_t* labels = nullptr;      // [images]
   const uint32_t* image_ids = nullptr;  // [images], index in the data set
   uint32_t step = 0;                    // key of dropout
+  // Without pixels: the images `image_ids` of this set, as MakeBatch gives them. A GPU keeps the set
+  // in its memory, so it must stay as it is while the executor lives.
+  const ImageSet* source = nullptr;
+  const AugmentOptions* augment = nullptr;  // null: as they are
+  uint64_t augment_seed = 0;
+  uint32_t epoch = 0;
 };
 
 struct LaneResult {

@@ -33,6 +33,7 @@ struct HostTrain {
   std::vector<ChannelStats> stats;
   std::vector<char> has_grad;  // by value
   std::vector<uint8_t> keep;   // dropout, [images][features]
+  std::vector<uint8_t> made_pixels;
   std::vector<float> logits, grad_logits;
 
   // --- memory ---

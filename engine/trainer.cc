@@ -108,8 +108,6 @@ bool Trainer::RunEpoch(EpochStats* stats,
       EpochOrder(static_cast<int64_t>(subset_.size()), config_.seed, epoch);
   const int64_t total = steps_per_epoch_ * config_.epochs;
   const int64_t end = steps_per_epoch_ * (epoch + 1);
-  std::vector<uint8_t> pixels(
-      static_cast<size_t>(config_.batch * program_.InputShape().Elements()));
   std::vector<uint8_t> labels(static_cast<size_t>(config_.batch));
   std::vector<uint32_t> ids(labels.size());
   float rate = 0;
@@ -119,12 +117,17 @@ bool Trainer::RunEpoch(EpochStats* stats,
       ids[k] = subset_[order[static_cast<size_t>(position) * ids.size() + k]];
       labels[k] = data_.train.labels[ids[k]];
     }
-    MakeBatch(data_.train, ids.data(), config_.batch,
-              config_.use_augment ? &config_.augment : nullptr, config_.seed, epoch, pixels.data());
     const auto key = static_cast<uint32_t>(step_);
     const std::vector<LaneSpec> lanes =
         TrainingLanes(config_.faults, config_.fault_loss_coeff, config_.seed, key);
-    const TrainBatch batch{config_.batch, pixels.data(), labels.data(), ids.data(), key};
+    const TrainBatch batch{.images = config_.batch,
+                           .labels = labels.data(),
+                           .image_ids = ids.data(),
+                           .step = key,
+                           .source = &data_.train,
+                           .augment = config_.use_augment ? &config_.augment : nullptr,
+                           .augment_seed = config_.seed,
+                           .epoch = epoch};
     rate = LearningRate(config_.schedule, step_, total);
     executor_->Step(program_, batch, lanes, config_.optimizer, rate);
     ++in_flight_;

@@ -77,7 +77,7 @@ struct SearchLoop::Impl {
   int64_t step = 0;
   int64_t in_flight = 0;  // steps whose results are not in sums yet
   EpochSums sums;
-  std::vector<uint8_t> pixels, labels;
+  std::vector<uint8_t> labels;
   std::vector<uint32_t> ids;
 
   Impl(Device& device, const Dataset& d, ParamStore& p, const SearchConfig& c)
@@ -121,12 +121,16 @@ struct SearchLoop::Impl {
 TrainBatch SearchLoop::Impl::Load(std::vector<uint32_t> indices, const AugmentOptions* augment,
                                   uint32_t pass, uint32_t step) {
   ids = std::move(indices);
-  pixels.resize(ids.size() * static_cast<size_t>(input.Elements()));
   labels.resize(ids.size());
   for (size_t i = 0; i < ids.size(); ++i) labels[i] = data.train.labels[ids[i]];
-  MakeBatch(data.train, ids.data(), static_cast<int>(ids.size()), augment, config.seed, pass,
-            pixels.data());
-  return {static_cast<int>(ids.size()), pixels.data(), labels.data(), ids.data(), step};
+  return {.images = static_cast<int>(ids.size()),
+          .labels = labels.data(),
+          .image_ids = ids.data(),
+          .step = step,
+          .source = &data.train,
+          .augment = augment,
+          .augment_seed = config.seed,
+          .epoch = pass};
 }
 
 // One reward batch on the shared weights, in train mode (batch statistics), without gradients.

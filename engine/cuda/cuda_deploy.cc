@@ -168,7 +168,12 @@ void CudaDeployExecutor::Begin(const uint8_t* pixels, const uint32_t* image_ids,
   image_ids_ = batch_staging_.Add(image_ids, images);
   batch_staging_.Send(stream_.Get());
   const MapShape map = MapOf(input, lanes_, images);
-  Encode({map, staged, table_.As<int8_t>(), DeviceCodes(0)}, stream_.Get());
+  EncodeArguments e;
+  e.shape = map;
+  e.pixels = staged;
+  e.table = table_.As<int8_t>();
+  e.codes = DeviceCodes(0);
+  Encode(e, stream_.Get());
   const SiteFaultsView faults = faults_->Feature(0, image_ids_);
   if (faults.lanes != nullptr) Inject({map, faults, DeviceCodes(0)}, stream_.Get());
   images_run_ += images;

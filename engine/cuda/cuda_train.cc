@@ -34,6 +34,35 @@ CudaTrainExecutor::CudaTrainExecutor(ParamStore& params, const InputCoding& codi
   norm_.Resize(sizeof(double));
 }
 
+// Where the images come from: the step's own pixels, or places in a set that lies on the device.
+void CudaTrainExecutor::StageImages() {
+  const TrainBatch& batch = *batch_;
+  input_ = {};
+  if (batch.pixels != nullptr) {
+    input_.pixels = staging_.Add(batch.pixels, batch.images * program_->InputShape().Elements());
+    return;
+  }
+  const ImageSet& set = *batch.source;
+  DeviceMemory& resident = sets_[&set];
+  if (resident.Size() == 0) {
+    const auto bytes = static_cast<int64_t>(set.pixels.size());
+    resident.Resize(bytes);
+    CopyToDevice(resident.Data(), set.pixels.data(), bytes, S());
+  }
+  input_.pixels = resident.Data();
+  input_.indices = staging_.Add(batch.image_ids, batch.images);
+  if (batch.augment == nullptr) return;
+  const AugmentOptions& o = *batch.augment;
+  Validate(o, set.channels);
+  std::vector<ImageMoves> moves;
+  for (int i = 0; i < batch.images; ++i)
+    moves.push_back(DrawMoves(set, o, batch.augment_seed, batch.epoch, batch.image_ids[i]));
+  input_.moves = staging_.Add(moves);
+  input_.reflect = o.crop_border == "reflect";
+  input_.cutout = o.cutout;
+  std::copy(o.cutout_fill.begin(), o.cutout_fill.end(), input_.fill);
+}
+
 void CudaTrainExecutor::StageWeights() {
   std::vector<WeightTensor> tensors;
   std::vector<WeightChunk> chunks;
@@ -119,7 +148,7 @@ void CudaTrainExecutor::Begin(const Program& program, const TrainBatch& batch,
     table_.Resize(static_cast<int64_t>(table.size()));
     CopyToDevice(table_.Data(), table.data(), table_.Size(), S());
   }
-  staged_pixels_ = staging_.Add(batch.pixels, batch.images * program.InputShape().Elements());
+  StageImages();
   staged_labels_ = staging_.Add(batch.labels, batch.images);
   staged_ids_ = staging_.Add(batch.image_ids, batch.images);
   std::vector<float> weights;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <deque>
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "engine/train_executor.h"
 #include "kernels/cuda/gradient.h"
 #include "kernels/cuda/head.h"
+#include "kernels/cuda/input.h"
 #include "kernels/cuda/optimizer.h"
 #include "kernels/cuda/weights.h"
 
@@ -61,6 +63,7 @@ class CudaTrainExecutor final : public TrainExecutor {
   // cuda_train.cc
   void Begin(const Program& program, const TrainBatch& batch, const std::vector<LaneSpec>& lanes,
              TrainMode mode, const OptimizerOptions* optimizer);
+  void StageImages();
   void StageWeights();
   void StageOptimizer();
   void SendResults(ResultSlot& slot);
@@ -136,10 +139,10 @@ class CudaTrainExecutor final : public TrainExecutor {
   std::vector<char> has_grad_;  // by value: 0 none, 1 wanted, 2 written
   MemoryPlan plan_;
   std::vector<int64_t> code_at_, raw_at_, mask_at_, grad_at_;  // by value, -1 where absent
+  EncodeArguments input_;
   WeightArguments weight_arguments_;
   SgdArguments sgd_;
   // In the step's staging block.
-  const uint8_t* staged_pixels_ = nullptr;
   const uint8_t* staged_labels_ = nullptr;
   const uint32_t* staged_ids_ = nullptr;
   const float* staged_loss_weights_ = nullptr;
@@ -151,6 +154,8 @@ class CudaTrainExecutor final : public TrainExecutor {
   int64_t scratch_bytes_ = 0;
 
   // --- results ---
+  std::map<const ImageSet*, DeviceMemory> sets_;  // data sets, resident
+
   std::vector<ResultSlot> results_;  // of steps, in turn
   ResultSlot run_result_;
   std::deque<Pending> pending_;

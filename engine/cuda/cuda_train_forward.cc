@@ -172,7 +172,10 @@ void CudaTrainExecutor::Loss() {
 void CudaTrainExecutor::Forward() {
   QuantizeAllWeights();
   const MapShape input = Map(0);
-  Encode({input, staged_pixels_, table_.As<int8_t>(), Codes(0)}, S());
+  input_.shape = input;
+  input_.table = table_.As<int8_t>();
+  input_.codes = Codes(0);
+  Encode(input_, S());
   CopyOnDevice(Exponent(0), staged_input_exponents_, int64_t{4} * lanes_, S());
   const SiteFaultsView faults = faults_->Feature(0, staged_ids_);
   if (faults.lanes != nullptr) Inject({input, faults, Codes(0)}, S());

@@ -11,14 +11,39 @@ namespace ftt::cuda {
 inline constexpr int kInputThreads = 256;
 inline constexpr int kLogitThreads = 64;
 
+// The pixel of the set that output (x, y) of an image shows; null: black.
+__device__ __forceinline__ const uint8_t* SourcePixel(const EncodeArguments& a, int image, int x,
+                                                      int y) {
+  const MapShape& s = a.shape;
+  const int64_t index = a.indices == nullptr ? image : a.indices[image];
+  if (a.moves != nullptr) {
+    const ImageMoves m = a.moves[image];
+    x = (m.mirror != 0 ? s.w - 1 - x : x) + m.dx;
+    y += m.dy;
+    const bool inside = x >= 0 && x < s.w && y >= 0 && y < s.h;
+    if (!inside && !a.reflect) return nullptr;
+    x = ReflectedPlace(x, s.w);
+    y = ReflectedPlace(y, s.h);
+  }
+  return a.pixels + ((index * s.h + y) * s.w + x) * s.channels;
+}
+
 // A thread writes the 16 codes of one pixel on every lane.
-__global__ void __launch_bounds__(kInputThreads) EncodeKernel(EncodeArguments a) {
+__global__ void __launch_bounds__(kInputThreads) EncodeKernel(FTT_IN_PLACE EncodeArguments a) {
   const MapShape& s = a.shape;
   const int pixel = static_cast<int>(blockIdx.x * kInputThreads + threadIdx.x);
   if (pixel >= s.Pixels()) return;
+  const int image = pixel / s.MapPixels(), at = pixel - image * s.MapPixels();
+  const int y = at / s.w, x = at - y * s.w;
+  bool cut = false;
+  if (a.moves != nullptr && a.cutout > 0) {
+    const int left = a.moves[image].cut_x - a.cutout / 2, top = a.moves[image].cut_y - a.cutout / 2;
+    cut = x >= left && x < left + a.cutout && y >= top && y < top + a.cutout;
+  }
+  const uint8_t* from = cut ? a.fill : SourcePixel(a, image, x, y);
   uint32_t word = 0;
   for (int c = 0; c < s.channels; ++c) {
-    const int code = a.table[c * 256 + a.pixels[int64_t{pixel} * s.channels + c]];
+    const int code = a.table[c * 256 + (from == nullptr ? 0 : from[c])];
     word |= (static_cast<uint32_t>(code) & 0xFF) << 8 * c;
   }
   for (int lane = 0; lane < s.lanes; ++lane) {

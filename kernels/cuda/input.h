@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "data/moves.h"
 #include "kernels/cuda/stream.h"
 #include "kernels/cuda/tensor.h"
 
@@ -12,11 +13,18 @@ inline constexpr int kMaxInputChannels = 4;
 
 struct EncodeArguments {
   MapShape shape;  // at most kMaxInputChannels channels
-  const uint8_t* pixels = nullptr;  // [images][h][w][channels], the same for all lanes
+  const uint8_t* pixels = nullptr;  // [images or more][h][w][channels], the same for all lanes
+  const uint32_t* indices = nullptr;  // [images], of `pixels`; null: the first ones
+  // [images]; null: images as they are. The border shows the image mirrored at its edge, or black; a
+  // square of `cutout` pixels is painted with `fill`. As MakeBatch of data/augment.h.
+  const ImageMoves* moves = nullptr;
+  bool reflect = true;
+  int cutout = 0;
+  uint8_t fill[kMaxInputChannels] = {};
   const int8_t* table = nullptr;    // [channels][256]: the code of a pixel
   int8_t* codes = nullptr;          // out: [lanes][Pixels()][Stride()]
 };
-// Throws ftt::Error on more channels.
+// Images -> codes. Throws ftt::Error on more channels.
 void Encode(const EncodeArguments& arguments, DeviceStream stream);
 
 struct DropoutArguments {

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "core/philox.h"
+#include "data/augment.h"
 #include "engine/input_coding.h"
 #include "kernels/quantize_math.h"
 #include "tests/cuda/layout.h"
@@ -37,12 +38,68 @@ TEST(CudaInputTest, Encode) {
     const DeviceBuffer<uint8_t> d_pixels(pixels);
     const DeviceBuffer<int8_t> d_table(table);
     const DeviceBuffer<int8_t> codes(static_cast<size_t>(s.lanes * s.LaneElements()));
-    Encode({s, d_pixels.Data(), d_table.Data(), codes.Data()}, {});
+    EncodeArguments a;
+    a.shape = s;
+    a.pixels = d_pixels.Data();
+    a.table = d_table.Data();
+    a.codes = codes.Data();
+    Encode(a, {});
     const std::vector<int8_t> got = Dense(codes.Get(), channels);
     for (int lane = 0; lane < s.lanes; ++lane) {
       EXPECT_EQ(want, std::vector<int8_t>(got.begin() + lane * static_cast<int64_t>(want.size()),
                                           got.begin() +
                                               (lane + 1) * static_cast<int64_t>(want.size())));
+    }
+  }
+}
+
+TEST(CudaInputTest, EncodeAugmentsAsTheHost) {
+  ImageSet set;
+  set.height = 6;
+  set.width = 9;
+  set.channels = 3;
+  Operands operands(6);
+  for (int i = 0; i < 7; ++i) {
+    set.labels.push_back(0);
+    for (int64_t k = 0; k < set.ImageBytes(); ++k)
+      set.pixels.push_back(static_cast<uint8_t>(operands.Below(256)));
+  }
+  const std::vector<uint32_t> ids = {6, 0, 3, 3, 5};
+  const MapShape s{2, static_cast<int>(ids.size()), set.height, set.width, 3};
+  std::vector<int8_t> table(3 * 256);
+  for (size_t i = 0; i < table.size(); ++i) table[i] = static_cast<int8_t>(i % 256 - 128 + i / 256);
+  for (const char* border : {"reflect", "black"}) {
+    for (const int cutout : {0, 1, 4}) {
+      AugmentOptions o;
+      o.crop_padding = 8;  // wider than the image is high
+      o.crop_border = border;
+      o.cutout = cutout;
+      o.cutout_fill = {10, 200, 90};
+      std::vector<uint8_t> pixels(static_cast<size_t>(s.Pixels()) * 3);
+      MakeBatch(set, ids.data(), s.images, &o, 99, 4, pixels.data());
+      std::vector<int8_t> want;
+      for (size_t i = 0; i < pixels.size(); ++i) want.push_back(table[i % 3 * 256 + pixels[i]]);
+      std::vector<ImageMoves> moves;
+      for (const uint32_t id : ids) moves.push_back(DrawMoves(set, o, 99, 4, id));
+      const DeviceBuffer<uint8_t> d_pixels(set.pixels);
+      const DeviceBuffer<uint32_t> d_ids(ids);
+      const DeviceBuffer<ImageMoves> d_moves(moves);
+      const DeviceBuffer<int8_t> d_table(table), codes(static_cast<size_t>(2 * s.LaneElements()));
+      EncodeArguments a;
+      a.shape = s;
+      a.pixels = d_pixels.Data();
+      a.indices = d_ids.Data();
+      a.moves = d_moves.Data();
+      a.reflect = o.crop_border == "reflect";
+      a.cutout = cutout;
+      std::copy(o.cutout_fill.begin(), o.cutout_fill.end(), a.fill);
+      a.table = d_table.Data();
+      a.codes = codes.Data();
+      Encode(a, {});
+      const std::vector<int8_t> got = Dense(codes.Get(), 3);
+      const auto n = static_cast<int64_t>(want.size());
+      EXPECT_EQ(want, std::vector<int8_t>(got.begin(), got.begin() + n));
+      EXPECT_EQ(want, std::vector<int8_t>(got.begin() + n, got.end()));
     }
   }
 }
