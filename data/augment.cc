@@ -18,7 +18,8 @@ void Mirror(uint8_t* row, int width, int channels) {
   }
 }
 
-void Cutout(const ImageSet& images, const AugmentOptions& o, const ImageMoves& moves, uint8_t* out) {
+void Cutout(const ImageSet& images, const AugmentOptions& o, const ImageMoves& moves,
+            uint8_t* out) {
   const int x0 = std::max(0, moves.cut_x - o.cutout / 2);
   const int y0 = std::max(0, moves.cut_y - o.cutout / 2);
   const int x1 = std::min(images.width, moves.cut_x - o.cutout / 2 + o.cutout);
@@ -56,8 +57,8 @@ void CropRow(const ImageSet& images, const uint8_t* in, bool reflect, int y, int
   }
 }
 
-void Augment(const ImageSet& images, const uint8_t* in, const AugmentOptions& o, const ImageMoves& moves,
-             uint8_t* out) {
+void Augment(const ImageSet& images, const uint8_t* in, const AugmentOptions& o,
+             const ImageMoves& moves, uint8_t* out) {
   const int64_t row_bytes = int64_t{images.width} * images.channels;
   const bool reflect = o.crop_border == "reflect";
   for (int y = 0; y < images.height; ++y) {

@@ -145,7 +145,7 @@ EvaluateResult Evaluate(Device& device, const DeployModel& model, const ImageSet
 }
 
 int64_t CheckDevices(Device& a, Device& b, const DeployModel& model, const ImageSet& images,
-                      const FaultSpec* faults, const EvaluateOptions& options) {
+                     const FaultSpec* faults, const EvaluateOptions& options) {
   const Batches batches = MakeBatches(images, model, options);
   const auto first_owner = a.NewDeployExecutor(model), second_owner = b.NewDeployExecutor(model);
   DeployExecutor &first_executor = *first_owner, &second_executor = *second_owner;

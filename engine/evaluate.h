@@ -45,9 +45,10 @@ EvaluateResult Evaluate(Device& device, const DeployModel& model, const ImageSet
                         FaultRecorder* recorder = nullptr,
                         const std::function<void(int64_t, int64_t)>& progress = nullptr);
 
-// Runs a network on two devices op by op over the images and throws ftt::Error at the first value, or logit, in
-// which they differ, naming op, lane, image and element. Returns the number of values compared.
+// Runs a network on two devices op by op over the images and throws ftt::Error at the first value,
+// or logit, in which they differ, naming op, lane, image and element. Returns the number of values
+// compared.
 int64_t CheckDevices(Device& a, Device& b, const DeployModel& model, const ImageSet& images,
-                      const FaultSpec* faults, const EvaluateOptions& options);
+                     const FaultSpec* faults, const EvaluateOptions& options);
 
 }  // namespace ftt

@@ -37,7 +37,7 @@ float HostTrain::LaneUnit(const Op& op, int lane, float scale) {
 }
 
 void HostTrain::UpdateRunningStats(const Op& op, const std::vector<Moments>& moments,
-                                             double count) {
+                                   double count) {
   float* mean = ParamValue(op.running_mean);
   float* variance = ParamValue(op.running_var);
   const float share = options.bn_momentum / static_cast<float>(moments.size());

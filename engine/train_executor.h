@@ -20,8 +20,8 @@ struct TrainBatch {
   const uint8_t* labels = nullptr;      // [images]
   const uint32_t* image_ids = nullptr;  // [images], index in the data set
   uint32_t step = 0;                    // key of dropout
-  // Without pixels: the images `image_ids` of this set, as MakeBatch gives them. A GPU keeps the set
-  // in its memory, so it must stay as it is while the executor lives.
+  // Without pixels: the images `image_ids` of this set, as MakeBatch gives them. A GPU keeps the
+  // set in its memory, so it must stay as it is while the executor lives.
   const ImageSet* source = nullptr;
   const AugmentOptions* augment = nullptr;  // null: as they are
   uint64_t augment_seed = 0;
@@ -57,8 +57,8 @@ class TrainExecutor {
   // One result per lane. The parameters stay as they are, but for running statistics.
   virtual std::vector<LaneResult> Run(const Program& program, const TrainBatch& batch,
                                       const std::vector<LaneSpec>& lanes, TrainMode mode) = 0;
-  // After Run in kTrain: gradient of sum over lanes of loss_weight * loss for all trained parameters
-  // of the program, one after another in program order.
+  // After Run in kTrain: gradient of sum over lanes of loss_weight * loss for all trained
+  // parameters of the program, one after another in program order.
   virtual std::vector<float> Gradient() = 0;
 
   // A training step: Run in kTrain, then the optimizer's update. It may return before it is done.

@@ -11,7 +11,7 @@
 namespace ftt {
 namespace {
 
-constexpr int64_t kStepsAhead = 4;  // of the host before the device
+constexpr int64_t kStepsAhead = 4;                              // of the host before the device
 constexpr uint64_t kTrainingFaults = 0x7472'6169'6E00'0000ull;  // apart from every evaluation seed
 
 }  // namespace
@@ -53,9 +53,8 @@ Trainer::Trainer(Device& device, const Program& program, const Dataset& data, Pa
       data_(data),
       params_(params),
       config_(config),
-      executor_(
-          device.NewTrainExecutor(params, InputCoding(data.mean, data.stddev, config.bits),
-                                  {config.bits, config.bn_momentum, config.seed})) {
+      executor_(device.NewTrainExecutor(params, InputCoding(data.mean, data.stddev, config.bits),
+                                        {config.bits, config.bn_momentum, config.seed})) {
   Validate(config);
   Validate(config.augment, data.train.channels);
   const Shape& input = program.InputShape();

@@ -9,7 +9,7 @@
 namespace ftt {
 namespace {
 
-constexpr int64_t kStepsAhead = 4;  // of the host before the device
+constexpr int64_t kStepsAhead = 4;                            // of the host before the device
 constexpr uint64_t kRewardFaults = 0x7265'7761'7264'0000ull;  // apart from training and evaluation
 constexpr uint32_t kRewardDraw = 0x4000'0000u;
 constexpr uint32_t kDeriveDraw = 0x8000'0000u;
@@ -145,8 +145,7 @@ Reward SearchLoop::Impl::Measure(const Program& program, int64_t reward_batch, u
     faulty.moment = {trial, true};
     lanes.push_back(faulty);
   }
-  const std::vector<LaneResult> results =
-      executor->Run(program, batch, lanes, TrainMode::kForward);
+  const std::vector<LaneResult> results = executor->Run(program, batch, lanes, TrainMode::kForward);
   Reward r;
   r.clean = static_cast<double>(results.front().correct) / batch.images;
   r.fault = static_cast<double>(results.back().correct) / batch.images;

@@ -60,7 +60,8 @@ void CudaDeployExecutor::UploadNorms() {
 
 void CudaDeployExecutor::SetLanes(const std::vector<LaneSpec>& lanes, FaultRecorder* recorder) {
   FTT_CHECK(!lanes.empty(), "deploy run: needs at least one lane");
-  FTT_CHECK(recorder == nullptr, "delivered faults are recorded on the host only; use --backend cpu");
+  FTT_CHECK(recorder == nullptr,
+            "delivered faults are recorded on the host only; use --backend cpu");
   lane_plan_ = std::make_unique<LanePlan>(program_, lanes, model_.bits);
   lanes_ = lane_plan_->Lanes();
   lane_staging_.Begin();
@@ -195,9 +196,9 @@ void CudaDeployExecutor::RunWindow(size_t i) {
     const PoolType type = op.pool == PoolKind::kMax ? PoolType::kMax : PoolType::kAverage;
     Pool({geometry, type, x, out}, stream_.Get());
   } else if (IsDepthwise(op)) {
-    Depthwise({geometry, x, reinterpret_cast<const uint32_t*>(weights), constants_[i].one_weight,
-               out},
-              stream_.Get());
+    Depthwise(
+        {geometry, x, reinterpret_cast<const uint32_t*>(weights), constants_[i].one_weight, out},
+        stream_.Get());
   } else {
     Conv({geometry, x, reinterpret_cast<const int8_t*>(weights), constants_[i].one_weight, out},
          stream_.Get());

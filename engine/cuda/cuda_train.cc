@@ -154,8 +154,7 @@ void CudaTrainExecutor::Begin(const Program& program, const TrainBatch& batch,
   std::vector<float> weights;
   for (const LaneSpec& lane : lanes) weights.push_back(lane.loss_weight);
   staged_loss_weights_ = staging_.Add(weights);
-  staged_input_exponents_ =
-      staging_.Add(std::vector<int>(lanes.size(), coding_.Exponent()));
+  staged_input_exponents_ = staging_.Add(std::vector<int>(lanes.size(), coding_.Exponent()));
   staging_.Send(S());
   FillDevice(hits_.Data(), 0, HitBytes(lanes_), S());
   FillDevice(exponents_.Data(), 0, static_cast<int64_t>(program.values.size()) * lanes_ * 4, S());
@@ -183,15 +182,14 @@ std::vector<LaneResult> CudaTrainExecutor::ReadResults(const Pending& pending) {
   std::vector<LaneResult> results;
   for (int lane = 0; lane < pending.lanes; ++lane) {
     const LaneLoss& loss = losses[static_cast<size_t>(lane)];
-    results.push_back({loss.mean, loss.correct,
-                       pending.faults->Total(lane, hits.data(), pending.images)});
+    results.push_back(
+        {loss.mean, loss.correct, pending.faults->Total(lane, hits.data(), pending.images)});
   }
   return results;
 }
 
 std::vector<LaneResult> CudaTrainExecutor::Run(const Program& program, const TrainBatch& batch,
-                                               const std::vector<LaneSpec>& lanes,
-                                               TrainMode mode) {
+                                               const std::vector<LaneSpec>& lanes, TrainMode mode) {
   Begin(program, batch, lanes, mode, nullptr);
   FillDevice(norm_.Data(), 0, sizeof(double), S());
   Forward();
@@ -200,12 +198,12 @@ std::vector<LaneResult> CudaTrainExecutor::Run(const Program& program, const Tra
   SendResults(run_result_);
   if (mode == TrainMode::kCalibrate) {
     std::vector<int> exponents(program.values.size() * static_cast<size_t>(lanes_));
-    CopyToHost(exponents.data(), exponents_.Data(), static_cast<int64_t>(4 * exponents.size()), S());
+    CopyToHost(exponents.data(), exponents_.Data(), static_cast<int64_t>(4 * exponents.size()),
+               S());
     stream_.Wait();
     calibrated_.resize(program.values.size(), -1000);
     for (size_t v = 0; v < calibrated_.size(); ++v) {
-      calibrated_[v] =
-          std::max(calibrated_[v], exponents[v * static_cast<size_t>(lanes_)]);
+      calibrated_[v] = std::max(calibrated_[v], exponents[v * static_cast<size_t>(lanes_)]);
     }
   }
   run_result_.done.Wait();
@@ -215,8 +213,10 @@ std::vector<LaneResult> CudaTrainExecutor::Run(const Program& program, const Tra
 void CudaTrainExecutor::Step(const Program& program, const TrainBatch& batch,
                              const std::vector<LaneSpec>& lanes, const OptimizerOptions& optimizer,
                              float learning_rate) {
-  FTT_CHECK(optimizer.kind == "sgd", "optimizer '{}': the cuda backend has sgd only; use it or "
-            "--backend cpu", optimizer.kind);
+  FTT_CHECK(optimizer.kind == "sgd",
+            "optimizer '{}': the cuda backend has sgd only; use it or "
+            "--backend cpu",
+            optimizer.kind);
   if (pending_.size() == results_.size()) finished_.push_back(TakePending());
   Begin(program, batch, lanes, TrainMode::kTrain, &optimizer);
   Forward();

@@ -16,8 +16,8 @@ float* CudaTrainExecutor::GradTarget(int value, bool* accumulate) {
   return Grad(value);
 }
 
-// Gradient of the codes -> gradient of the real output: for a pool in place, for a convolution by the
-// kernels that load it.
+// Gradient of the codes -> gradient of the real output: for a pool in place, for a convolution by
+// the kernels that load it.
 OutputGradient CudaTrainExecutor::BackwardNorm(size_t i) {
   const Op& op = OpAt(i);
   const OpBuffers& b = ops_[i];
@@ -67,17 +67,16 @@ void CudaTrainExecutor::BackwardWindow(size_t i) {
   if (IsDepthwise(op)) {
     DepthwiseWeightGrad({g, x, Exponent(input), keep, one, y, scratch_.As<float>(), grad_w}, S());
     if (target != nullptr) {
-      DepthwiseDataGrad({g, x, OpMemory<int8_t>(b.codes), one, weight_exponent, y, target,
-                         accumulate},
-                        S());
+      DepthwiseDataGrad(
+          {g, x, OpMemory<int8_t>(b.codes), one, weight_exponent, y, target, accumulate}, S());
     }
     return;
   }
   ConvWeightGrad({g, x, Exponent(input), keep, one, y, scratch_.As<float>(), grad_w}, S());
   if (target != nullptr) {
-    ConvDataGrad({g, x, OpMemory<uint16_t>(b.packed_grad), one, weight_exponent, y, target,
-                  accumulate},
-                 S());
+    ConvDataGrad(
+        {g, x, OpMemory<uint16_t>(b.packed_grad), one, weight_exponent, y, target, accumulate},
+        S());
   }
 }
 
@@ -137,8 +136,8 @@ void CudaTrainExecutor::BackwardOp(size_t i) {
       bool accumulate = false;
       float* target = GradTarget(in.value, &accumulate);
       if (target == nullptr) return;
-      GlobalSumBackward({Map(in.value), in.relu, Codes(in.value), Mask(op.output),
-                         Grad(op.output), target, accumulate},
+      GlobalSumBackward({Map(in.value), in.relu, Codes(in.value), Mask(op.output), Grad(op.output),
+                         target, accumulate},
                         S());
       return;
     }

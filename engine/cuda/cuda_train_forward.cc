@@ -26,8 +26,7 @@ void CudaTrainExecutor::QuantizeAllWeights() {
       continue;
     }
     PackConvWeights(g, b.copies, codes, OpMemory<int8_t>(b.packed), S());
-    if (Training())
-      PackConvGradWeights(g, b.copies, codes, OpMemory<uint16_t>(b.packed_grad), S());
+    if (Training()) PackConvGradWeights(g, b.copies, codes, OpMemory<uint16_t>(b.packed_grad), S());
   }
 }
 

@@ -54,8 +54,8 @@ int64_t DeviceFaults::HitSlots(const ProgramSites& sites, int lanes, bool per_si
 }
 
 int64_t DeviceFaults::HitsAt(int lane, size_t site) const {
-  const size_t slot = per_site_ ? static_cast<size_t>(lane) * sites_.size() + site
-                                : static_cast<size_t>(lane);
+  const size_t slot =
+      per_site_ ? static_cast<size_t>(lane) * sites_.size() + site : static_cast<size_t>(lane);
   return static_cast<int64_t>(slot) * kMaxFaultTerms;
 }
 
@@ -82,13 +82,13 @@ DeviceFaults::DeviceFaults(const LanePlan& plan, bool weights, bool per_site, Hi
                                           static_cast<int>(faults.steps.size()), plan.Moment(lane),
                                           hits + HitsAt(lane, s)};
       for (const FaultStep& step : faults.steps) {
-        sites_[s].collects |= step.style == FaultStyle::kCells &&
-                              step.sampler == Sampler::kSparse && !step.one_fault;
-        terms_.push_back({lane, s, step.term, step.style,
-                          step.style == FaultStyle::kCells ||
-                              (step.style == FaultStyle::kColumns &&
-                               step.column_mode == ColumnMode::kBit),
-                          step.column_bit, Exposed(step, site)});
+        sites_[s].collects |=
+            step.style == FaultStyle::kCells && step.sampler == Sampler::kSparse && !step.one_fault;
+        terms_.push_back(
+            {lane, s, step.term, step.style,
+             step.style == FaultStyle::kCells ||
+                 (step.style == FaultStyle::kColumns && step.column_mode == ColumnMode::kBit),
+             step.column_bit, Exposed(step, site)});
       }
     }
     if (any) sites_[s].lanes = staging.Add(lanes);
@@ -124,8 +124,7 @@ FaultCounts DeviceFaults::Total(int lane, const HitCounts* hits, int64_t images)
   for (const Term& t : terms_) {
     if (t.lane != lane) continue;
     TermCounts counts;
-    if (per_site_ || !seen[t.term])
-      counts = Delivered(t, hits[HitsAt(lane, t.site) + t.term]);
+    if (per_site_ || !seen[t.term]) counts = Delivered(t, hits[HitsAt(lane, t.site) + t.term]);
     seen[t.term] = true;
     counts.exposed = t.exposed * static_cast<uint64_t>(t.site < values_ ? images : 1);
     total.Add(t.term, counts);

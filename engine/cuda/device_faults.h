@@ -15,8 +15,8 @@ class DeviceFaults {
  public:
   // Adds everything to staging; the faults of weights only where wanted. hits:
   // [lanes][per_site ? sites : 1][kMaxFaultTerms] in device memory, where sites are the values and
-  // then the ops; see HitSlots. Throws ftt::Error for lanes that replay a list of faults, which only
-  // the host does.
+  // then the ops; see HitSlots. Throws ftt::Error for lanes that replay a list of faults, which
+  // only the host does.
   DeviceFaults(const LanePlan& plan, bool weights, bool per_site, HitCounts* hits,
                Staging& staging);
 

@@ -27,7 +27,7 @@ class DeviceParams {
 
  private:
   struct Chunk {
-    DeviceMemory memory;  // values, then velocities
+    DeviceMemory memory;         // values, then velocities
     int64_t used = 0, size = 0;  // in floats, of each half
   };
 

@@ -179,8 +179,9 @@ __device__ void StoreRaw(const WindowOutput& out, const MapShape& s, const ConvB
 
 // Column sums; ends with a barrier in between, so all threads call it.
 template <typename Tile>
-FTT_NOINLINE __device__ void StorePartials(const WindowOutput& out, const MapShape& s, const ConvBlock& b,
-                              const int32_t* acc, IntegerMoments* moments) {
+FTT_NOINLINE __device__ void StorePartials(const WindowOutput& out, const MapShape& s,
+                                           const ConvBlock& b, const int32_t* acc,
+                                           IntegerMoments* moments) {
   const int column = static_cast<int>(threadIdx.x) % Tile::kColumns;
   const int part = static_cast<int>(threadIdx.x) / Tile::kColumns;
   if (part < Tile::kParts) {
@@ -199,8 +200,8 @@ FTT_NOINLINE __device__ void StorePartials(const WindowOutput& out, const MapSha
 
 // A call: its registers stay out of the main loop.
 template <typename Tile>
-FTT_NOINLINE __device__ void StoreCodes(const WindowOutput& out, const MapShape& s, const ConvBlock& b,
-                           const int32_t* acc, uint8_t* shared) {
+FTT_NOINLINE __device__ void StoreCodes(const WindowOutput& out, const MapShape& s,
+                                        const ConvBlock& b, const int32_t* acc, uint8_t* shared) {
   const CodeTile tile{nullptr,       nullptr,    b.width,   b.first, b.count,
                       s.MapPixels(), s.channels, b.channel, b.width};
   const StageLayout layout =
@@ -237,7 +238,8 @@ template <int kWarpN, int kWarpsN>
 inline constexpr int kConvBlocks = kWarpsN == 2 ? 2 : (kWarpN == 64 ? 3 : 4);
 
 template <int kWarpN, int kWarpsN>
-__global__ void __launch_bounds__(128 * kWarpsN, kConvBlocks<kWarpN, kWarpsN>) ConvKernel(FTT_IN_PLACE ConvArguments a) {
+__global__ void __launch_bounds__(128 * kWarpsN, kConvBlocks<kWarpN, kWarpsN>)
+    ConvKernel(FTT_IN_PLACE ConvArguments a) {
   using Tile = ConvTile<kWarpN, kWarpsN>;
   const WindowGeometry& g = a.geometry;
   const MapShape s = g.Out();

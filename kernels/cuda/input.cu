@@ -6,7 +6,9 @@
 namespace ftt::cuda {
 namespace {
 
-unsigned Blocks(int64_t n) { return static_cast<unsigned>((n + kInputThreads - 1) / kInputThreads); }
+unsigned Blocks(int64_t n) {
+  return static_cast<unsigned>((n + kInputThreads - 1) / kInputThreads);
+}
 
 }  // namespace
 

@@ -58,10 +58,9 @@ __global__ void __launch_bounds__(kInputThreads) DropoutKernel(DropoutArguments 
   const int at = static_cast<int>(blockIdx.x * kInputThreads + threadIdx.x);
   if (at >= a.images * blocks) return;
   const int image = at / blocks, block = at - image * blocks;
-  const PhiloxCounter draws =
-      Philox({{static_cast<uint32_t>(block), a.step, a.image_ids[image],
-               static_cast<uint32_t>(Stream::kDropout) << 24}},
-             a.seed);
+  const PhiloxCounter draws = Philox({{static_cast<uint32_t>(block), a.step, a.image_ids[image],
+                                       static_cast<uint32_t>(Stream::kDropout) << 24}},
+                                     a.seed);
   for (int i = 0; i < 4 && 4 * block + i < a.features; ++i) {
     const float uniform = static_cast<float>(draws.v[i] >> 8) * 0x1p-24f;
     a.keep[int64_t{image} * a.features + 4 * block + i] =

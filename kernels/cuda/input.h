@@ -12,17 +12,17 @@ namespace ftt::cuda {
 inline constexpr int kMaxInputChannels = 4;
 
 struct EncodeArguments {
-  MapShape shape;  // at most kMaxInputChannels channels
-  const uint8_t* pixels = nullptr;  // [images or more][h][w][channels], the same for all lanes
+  MapShape shape;                     // at most kMaxInputChannels channels
+  const uint8_t* pixels = nullptr;    // [images or more][h][w][channels], the same for all lanes
   const uint32_t* indices = nullptr;  // [images], of `pixels`; null: the first ones
-  // [images]; null: images as they are. The border shows the image mirrored at its edge, or black; a
-  // square of `cutout` pixels is painted with `fill`. As MakeBatch of data/augment.h.
+  // [images]; null: images as they are. The border shows the image mirrored at its edge, or black;
+  // a square of `cutout` pixels is painted with `fill`. As MakeBatch of data/augment.h.
   const ImageMoves* moves = nullptr;
   bool reflect = true;
   int cutout = 0;
   uint8_t fill[kMaxInputChannels] = {};
-  const int8_t* table = nullptr;    // [channels][256]: the code of a pixel
-  int8_t* codes = nullptr;          // out: [lanes][Pixels()][Stride()]
+  const int8_t* table = nullptr;  // [channels][256]: the code of a pixel
+  int8_t* codes = nullptr;        // out: [lanes][Pixels()][Stride()]
 };
 // Images -> codes. Throws ftt::Error on more channels.
 void Encode(const EncodeArguments& arguments, DeviceStream stream);

@@ -74,8 +74,7 @@ __global__ void __launch_bounds__(kNormThreads) FinishNormKernel(NormArguments a
       const double mean_steps = m.sum / a.count;
       const double variance_steps = m.sum_squares / a.count - mean_steps * mean_steps;
       auto mean = static_cast<float>(mean_steps * unit);
-      auto variance =
-          static_cast<float>((variance_steps > 0 ? variance_steps : 0.0) * unit * unit);
+      auto variance = static_cast<float>((variance_steps > 0 ? variance_steps : 0.0) * unit * unit);
       if (a.fixed_mean != nullptr) {
         mean = a.fixed_mean[c];
         variance = a.fixed_var[c];

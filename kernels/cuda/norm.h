@@ -25,11 +25,11 @@ struct NormArguments {
   // Out; arrays of floats are [lanes][padded channels], pads 0.
   float* scale = nullptr;
   float* shift = nullptr;
-  float* mean = nullptr;     // of the real value; with batch norm only
+  float* mean = nullptr;      // of the real value; with batch norm only
   float* inv_std = nullptr;   // with batch norm only
   float* variance = nullptr;  // with batch norm only; pads are left alone
-  float* unit = nullptr;     // [lanes]
-  int* exponent = nullptr;   // [lanes]
+  float* unit = nullptr;      // [lanes]
+  int* exponent = nullptr;    // [lanes]
   // With batch norm: these statistics instead of the batch's; null: the batch's.
   const float* fixed_mean = nullptr;  // [channels]
   const float* fixed_var = nullptr;

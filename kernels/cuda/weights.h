@@ -13,9 +13,9 @@ struct WeightTensor {
   const float* value = nullptr;  // [n]
   int n = 0;
   int copies = 1;
-  int8_t* codes = nullptr;                 // out: [copies][n]
-  uint8_t* keep = nullptr;                 // out, nullable: [copies][n], 1 where the gradient passes
-  int* exponent = nullptr;                 // out: one, of the weights before faults
+  int8_t* codes = nullptr;  // out: [copies][n]
+  uint8_t* keep = nullptr;  // out, nullable: [copies][n], 1 where the gradient passes
+  int* exponent = nullptr;  // out: one, of the weights before faults
   const LaneFaultSteps* faults = nullptr;  // [copies], or null
 };
 

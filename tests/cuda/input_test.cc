@@ -46,9 +46,9 @@ TEST(CudaInputTest, Encode) {
     Encode(a, {});
     const std::vector<int8_t> got = Dense(codes.Get(), channels);
     for (int lane = 0; lane < s.lanes; ++lane) {
-      EXPECT_EQ(want, std::vector<int8_t>(got.begin() + lane * static_cast<int64_t>(want.size()),
-                                          got.begin() +
-                                              (lane + 1) * static_cast<int64_t>(want.size())));
+      EXPECT_EQ(want,
+                std::vector<int8_t>(got.begin() + lane * static_cast<int64_t>(want.size()),
+                                    got.begin() + (lane + 1) * static_cast<int64_t>(want.size())));
     }
   }
 }

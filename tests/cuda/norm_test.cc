@@ -114,13 +114,11 @@ TEST_P(CudaNormTest, EqualsEngine) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, CudaNormTest,
-                         ::testing::Values(NormCase{1, 1, 1, true, true},
-                                           NormCase{2, 20, 7, true, false},
-                                           NormCase{5, 40, 3, true, true},
-                                           NormCase{2, 17, 2, false, true},
-                                           NormCase{2, 33, 97, true, true},
-                                           NormCase{1, 1000, 2, true, true}));
+INSTANTIATE_TEST_SUITE_P(
+    All, CudaNormTest,
+    ::testing::Values(NormCase{1, 1, 1, true, true}, NormCase{2, 20, 7, true, false},
+                      NormCase{5, 40, 3, true, true}, NormCase{2, 17, 2, false, true},
+                      NormCase{2, 33, 97, true, true}, NormCase{1, 1000, 2, true, true}));
 
 // Calibration: the given statistics instead of the batch's, whose extremes still set the exponent.
 TEST(CudaNormFixedTest, EqualsEngine) {

@@ -1,5 +1,6 @@
 // kernels/cuda/runtime.h on host memory: everything happens at once. Memory holds a sentinel until
-// it is written, and a copy that reads it is fine; kernels that compute with it give themselves away.
+// it is written, and a copy that reads it is fine; kernels that compute with it give themselves
+// away.
 #include "kernels/cuda/runtime.h"
 
 #include <cstring>
@@ -21,11 +22,11 @@ constexpr int kSentinel = 0x5B;
 
 uint8_t* Allocate(int64_t bytes) {
   ++counts.allocations;
-  auto* memory = static_cast<uint8_t*>(::operator new (static_cast<size_t>(bytes), kAlign));
+  auto* memory = static_cast<uint8_t*>(::operator new(static_cast<size_t>(bytes), kAlign));
   std::memset(memory, kSentinel, static_cast<size_t>(bytes));
   return memory;
 }
-void Free(uint8_t* memory) { ::operator delete (memory, kAlign); }
+void Free(uint8_t* memory) { ::operator delete(memory, kAlign); }
 
 }  // namespace
 

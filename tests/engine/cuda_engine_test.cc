@@ -183,7 +183,8 @@ TEST(CudaTrainTest, StepsLearnTheSameBitsTwiceAndMakeTheHostWaitForNothing) {
     EXPECT_EQ(taken, kSteps);
     EXPECT_LT(last, 0.9 * first);
     executor->Synchronize();
-    for (const auto& [name, p] : params.All()) value.insert(value.end(), p.value.begin(), p.value.end());
+    for (const auto& [name, p] : params.All())
+      value.insert(value.end(), p.value.begin(), p.value.end());
   }
   EXPECT_EQ(values[0], values[1]);
 }

@@ -42,7 +42,8 @@ inline DeployModel FreshModel(Device& device, const Program& program, const Imag
   ParamStore params(9);
   const InputCoding coding({0.5f, 0.4f, 0.45f}, {0.25f, 0.2f, 0.22f}, 8);
   const auto executor = device.NewTrainExecutor(params, coding, {});
-  return Freeze(program, params, coding, Calibrate(*executor, program, images, images.Size(), 4), 8);
+  return Freeze(program, params, coding, Calibrate(*executor, program, images, images.Size(), 4),
+                8);
 }
 
 inline std::unique_ptr<Device> HostDevice(const char* name, int threads = 2) {
