@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "core/error.h"
+#include "faults/bias_strikes.h"
 #include "faults/fault_list.h"
 #include "faults/model_list.h"
 #include "faults/replay.h"
@@ -109,6 +110,15 @@ class CellConsumer {
   uint16_t hit_[kTileElements] = {}, ones_[kTileElements] = {}, list_[kTileElements];
 };
 
+// histogram: codes hit, by cell + 8 where the bias is positive.
+void CountBiases(const uint32_t histogram[16], uint32_t first_cell, TermCounts& counts) {
+  for (uint32_t kind = 0; kind < 16; ++kind) {
+    counts.delivered += histogram[kind];
+    counts.bit[((kind & 7) + first_cell) & 7] += histogram[kind];
+    (kind < 8 ? counts.negative : counts.positive) += histogram[kind];
+  }
+}
+
 // Bit biases, the model of every search step, applied while the payloads are read: no code is hit
 // twice, so nothing needs collecting.
 template <bool kMask>
@@ -154,13 +164,7 @@ class BiasConsumer {
 
   void End() {}
 
-  void Count(TermCounts& counts) const {
-    for (uint32_t kind = 0; kind < 16; ++kind) {
-      counts.delivered += histogram_[kind];
-      counts.bit[((kind & 7) + step_.first_cell) & 7] += histogram_[kind];
-      (kind < 8 ? counts.negative : counts.positive) += histogram_[kind];
-    }
-  }
+  void Count(TermCounts& counts) const { CountBiases(histogram_, step_.first_cell, counts); }
 
  private:
   const FaultStep& step_;
@@ -196,6 +200,12 @@ void InjectCells(const FaultStep& step, const PhiloxBatch& batch, const Target& 
   counts.exposed = static_cast<uint64_t>(t.elements) * (step.one_fault ? 1u : step.valid_count);
   const bool plain = t.rows == nullptr && t.moved_mask == nullptr;
   if (plain && step.model == static_cast<uint8_t>(FaultModelId::kMibb)) {
+    if (CanStrikeBiases(step)) {
+      uint32_t histogram[16] = {};
+      StrikeBiases(step, batch, t.codes, t.elements, t.pass_mask, histogram);
+      CountBiases(histogram, step.first_cell, counts);
+      return;
+    }
     t.pass_mask == nullptr ? InjectBias<false>(step, batch, t, counts)
                            : InjectBias<true>(step, batch, t, counts);
     return;
