@@ -11,6 +11,7 @@
 #include "kernels/backend.h"
 #include "kernels/cpu/conv_dnnl.h"
 #include "kernels/cpu/depthwise.h"
+#include "kernels/cpu/direct_conv.h"
 #include "kernels/cpu/elementwise.h"
 
 namespace ftt::cpu {
@@ -66,6 +67,7 @@ class CpuBackend : public Backend {
   struct Worker {
     explicit Worker(const ConvEngine& engine) : conv(engine) {}
     ConvWorker conv;
+    DirectConv::Scratch direct;
     AlignedBytes x, acc, grad_y, grad_x;
     double convolution_seconds = 0;
   };
@@ -105,6 +107,10 @@ class CpuBackend : public Backend {
   const void* PrepareInput(const WindowShape& s, const int8_t* x, int images, Worker& w) const;
   void ConvTask(const WindowShape& s, const int8_t* x, const WeightCodes& weights, int lane,
                 int images, int32_t* acc, Worker& w);
+  void DirectTask(const WindowShape& s, int bits, const int8_t* x, const DirectConv& conv,
+                  const PeriodNorm& norm, int images, int8_t* codes, Worker& w) const;
+  void InjectTask(const BatchDims& b, const Task& t, const Shape& s, const LaneFaults* faults,
+                  int8_t* codes, FaultCounts* counts) const;
   void PackForward(const WindowShape& s, WeightCodes& weights);
   void PackBackward(const WindowShape& s, WeightCodes& weights);
   void QuantizeTask(const BatchDims& b, const Task& t, const Shape& s, int bits, const int32_t* acc,
@@ -141,9 +147,9 @@ class CpuBackend : public Backend {
 void InjectImage(const LaneFaults* faults, int lane, uint32_t image, const Shape& s, int8_t* codes,
                  uint8_t* mask, FaultCounts* counts);
 
-// Pools of one image (kernels/cpu/pool.cc): int8 codes to int32, and gradients added to gx.
-void PoolForward(const Elementwise& ops, const WindowShape& s, const int8_t* x, int32_t* acc,
-                 AlignedBytes& scratch);
+// Pools (kernels/cpu/pool.cc): int8 codes to int32; and for one image, gradients added to gx.
+void PoolForward(const Elementwise& ops, const WindowShape& s, int images, const int8_t* x,
+                 int32_t* acc, AlignedBytes& scratch);
 void PoolBackward(const Elementwise& ops, const WindowShape& s, const int8_t* x,
                   const float* grad_y, float* grad_x, AlignedBytes& scratch);
 

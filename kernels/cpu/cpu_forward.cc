@@ -139,6 +139,12 @@ void CpuBackend::PackForward(const WindowShape& s, WeightCodes& weights) {
     }
     return;
   }
+  if (IsDirect(s)) {
+    if (!packed.direct_forward.empty()) return;
+    for (int copy = 0; copy < weights.copies; ++copy)
+      packed.direct_forward.emplace_back(ToDirect(s), weights.Lane(copy));
+    return;
+  }
   if (!packed.forward.empty()) return;
   for (int copy = 0; copy < weights.copies; ++copy) {
     packed.forward.push_back(
@@ -149,8 +155,7 @@ void CpuBackend::PackForward(const WindowShape& s, WeightCodes& weights) {
 void CpuBackend::ConvTask(const WindowShape& s, const int8_t* x, const WeightCodes& weights,
                           int lane, int images, int32_t* acc, Worker& w) {
   if (s.pool) {
-    for (int i = 0; i < images; ++i)
-      PoolForward(ops_, s, x + i * s.in.Elements(), acc + i * s.out.Elements(), w.x);
+    PoolForward(ops_, s, images, x, acc, w.x);
     return;
   }
   const auto& packed = *static_cast<const PackedLanes*>(weights.packed.get());
@@ -158,6 +163,17 @@ void CpuBackend::ConvTask(const WindowShape& s, const int8_t* x, const WeightCod
     const KernelTimer timer(w);
     depthwise_.Forward(ToDepthwise(s, images), x, s.relu,
                        PackedLanes::OfLane(packed.depthwise_forward, lane), acc, w.conv.Scratch());
+    return;
+  }
+  if (!packed.direct_forward.empty()) {
+    const DirectConv& conv = PackedLanes::OfLane(packed.direct_forward, lane);
+    const int64_t row = int64_t{s.out.w} * s.out.c;
+    const KernelTimer timer(w);
+    conv.Run(x, images, s.relu, w.direct,
+             [&](const int32_t* sums, int image, int first, int rows, int64_t step) {
+               int32_t* to = acc + image * s.out.Elements() + first * row;
+               for (int r = 0; r < rows; ++r) std::copy_n(sums + r * step, row, to + r * row);
+             });
     return;
   }
   const void* input = PrepareInput(s, x, images, w);
@@ -219,11 +235,34 @@ void CpuBackend::Quantize(const BatchDims& b, const Shape& s, int bits, const in
 void CpuBackend::Inject(const BatchDims& b, const Shape& s, const LaneFaults* faults,
                         int8_t* codes) {
   ForTasks(Cut(b, s.Elements()), faults, [&](size_t, const Task& t, Worker&, FaultCounts* counts) {
-    for (int i = 0; i < t.images; ++i) {
-      InjectImage(faults, t.lane, b.image_ids[t.first + i], s, codes + (t.at + i) * s.Elements(),
-                  nullptr, counts);
-    }
+    InjectTask(b, t, s, faults, codes, counts);
   });
+}
+
+// Convolves and quantizes a few rows at a time, so that no accumulator leaves the first-level
+// cache.
+void CpuBackend::DirectTask(const WindowShape& s, int bits, const int8_t* x, const DirectConv& conv,
+                            const PeriodNorm& norm, int images, int8_t* codes, Worker& w) const {
+  const int64_t row = int64_t{s.out.w} * s.out.c;
+  const auto quantize = [&](const int32_t* sums, int64_t n, int8_t* to) {
+    ops_.quantize(sums, n, static_cast<int>(norm.scale.size()), norm.scale.data(),
+                  norm.shift.data(), CodeMin(bits), CodeMax(bits), to, nullptr);
+  };
+  const KernelTimer timer(w);
+  conv.Run(x, images, s.relu, w.direct,
+           [&](const int32_t* sums, int image, int first, int rows, int64_t step) {
+             int8_t* to = codes + image * s.out.Elements() + first * row;
+             if (step == row) return quantize(sums, rows * row, to);
+             for (int r = 0; r < rows; ++r) quantize(sums + r * step, row, to + r * row);
+           });
+}
+
+void CpuBackend::InjectTask(const BatchDims& b, const Task& t, const Shape& s,
+                            const LaneFaults* faults, int8_t* codes, FaultCounts* counts) const {
+  for (int i = 0; i < t.images; ++i) {
+    InjectImage(faults, t.lane, b.image_ids[t.first + i], s, codes + (t.at + i) * s.Elements(),
+                nullptr, counts);
+  }
 }
 
 void CpuBackend::AccumulateQuantize(const BatchDims& b, const WindowShape& s, int bits,
@@ -231,15 +270,33 @@ void CpuBackend::AccumulateQuantize(const BatchDims& b, const WindowShape& s, in
                                     const LaneFaults* faults, int8_t* codes) {
   static WeightCodes none;
   if (!s.pool) PackForward(s, *weights);
+  const bool direct = IsDirect(s);
   const int period = ChannelPeriod(s.out.c);
   const PeriodNorm expanded{Expand(norm.scale, period), Expand(norm.shift, period)};
-  ForTasks(Cut(b, std::max(s.in.Elements(), s.out.Elements())), faults,
+  const int64_t n = s.out.Elements();
+  // The project's own kernels lose nothing when they run over a few images whose accumulators leave
+  // the second-level cache to others; oneDNN's calls cost more.
+  const bool own = s.pool || IsDepthwise(s);
+  const auto few = static_cast<int>(std::clamp<int64_t>((int64_t{1} << 14) / n, 1, 16));
+  ForTasks(Cut(b, std::max(s.in.Elements(), n)), faults,
            [&](size_t, const Task& t, Worker& w, FaultCounts* counts) {
-             w.acc.Resize(t.images * s.out.Elements() * 4);
+             if (direct) {
+               const auto& packed = *static_cast<const PackedLanes*>(weights->packed.get());
+               DirectTask(s, bits, x + t.at * s.in.Elements(),
+                          PackedLanes::OfLane(packed.direct_forward, t.lane), expanded, t.images,
+                          codes + t.at * n, w);
+               InjectTask(b, t, s.out, faults, codes, counts);
+               return;
+             }
+             const int step = own ? few : t.images;
+             w.acc.Resize(step * n * 4);
              auto* acc = w.acc.As<int32_t>();
-             ConvTask(s, x + t.at * s.in.Elements(), s.pool ? none : *weights, t.lane, t.images,
-                      acc, w);
-             QuantizeTask(b, t, s.out, bits, acc, expanded, faults, codes, nullptr, counts);
+             for (int i = 0; i < t.images; i += step) {
+               const Task part{t.lane, t.first + i, std::min(step, t.images - i), t.at + i};
+               ConvTask(s, x + part.at * s.in.Elements(), s.pool ? none : *weights, t.lane,
+                        part.images, acc, w);
+               QuantizeTask(b, part, s.out, bits, acc, expanded, faults, codes, nullptr, counts);
+             }
            });
 }
 
@@ -320,10 +377,7 @@ void CpuBackend::Concat(const BatchDims& b, const Shape& s, int bits,
                                 CodeMax(bits), w.x.As<int8_t>(), nullptr);
                  part = w.x.As<int8_t>();
                }
-               for (int64_t p = 0; p < t.images * pixels; ++p) {
-                 std::memcpy(out + p * s.c + offset, part + p * in.channels,
-                             static_cast<size_t>(in.channels));
-               }
+               ops_.copy_pixels(part, t.images * pixels, in.channels, s.c, out + offset);
                offset += in.channels;
              }
              for (int i = 0; i < t.images; ++i) {
@@ -335,16 +389,9 @@ void CpuBackend::Concat(const BatchDims& b, const Shape& s, int bits,
 
 void CpuBackend::GlobalSum(const BatchDims& b, const Shape& in, bool relu, const int8_t* x,
                            int32_t* acc) {
-  const int floor = relu ? 0 : -128;
   ForTasks(Cut(b, in.Elements()), nullptr, [&](size_t, const Task& t, Worker&, FaultCounts*) {
-    for (int i = 0; i < t.images; ++i) {
-      const int8_t* map = x + (t.at + i) * in.Elements();
-      int32_t* out = acc + (t.at + i) * in.c;
-      std::fill_n(out, in.c, 0);
-      for (int64_t p = 0; p < int64_t{in.h} * in.w; ++p) {
-        for (int c = 0; c < in.c; ++c) out[c] += std::max<int>(map[p * in.c + c], floor);
-      }
-    }
+    for (int64_t i = t.at; i < t.at + t.images; ++i)
+      ops_.sum_pixels(x + i * in.Elements(), int64_t{in.h} * in.w, in.c, relu, acc + i * in.c);
   });
 }
 

@@ -62,18 +62,26 @@ struct Elementwise {
   void (*pass_grad)(const float* g, float scale, const int8_t* x, bool relu, const uint8_t* mask,
                     int64_t n, bool accumulate, float* gx);
 
-  // --- pools, a run of n elements of one tap at a time ---
-  // best = max(best, x)
-  void (*max_codes)(const int8_t* x, int64_t n, int8_t* best);
+  // --- pools ---
+  // out[p * c + i] = max(floor, x[p * pixel_step + t * tap_step + i] over t < taps), i < c
+  void (*max_windows)(const int8_t* x, int taps, int64_t tap_step, int64_t pixels,
+                      int64_t pixel_step, int64_t c, int8_t floor, int8_t* out);
   // Where x > best, or arg is still kNoTap: best = x, arg = tap.
   void (*first_max)(const int8_t* x, int64_t n, uint8_t tap, int8_t* best, uint8_t* arg);
   // gx += g where arg is this tap.
   void (*route_grad)(const float* g, const uint8_t* arg, uint8_t tap, int64_t n, float* gx);
   // sums += relu ? max(x, 0) : x
   void (*add_codes)(const int8_t* x, int64_t n, bool relu, int16_t* sums);
+  // out[p * c + i] = sum of x[p * pixel_step + t * tap_step + i] over t < taps, i < c
+  void (*sum_windows)(const int16_t* x, int taps, int64_t tap_step, int64_t pixels,
+                      int64_t pixel_step, int64_t c, int16_t* out);
   void (*widen_codes)(const int8_t* x, int64_t n, int32_t* out);
   // out = sums / taps, rounded to nearest, ties to even; |sums| <= 128 * taps.
   void (*average_sums)(const int16_t* sums, int64_t n, int taps, int32_t* out);
+  // sums[c] = sum over the pixels of x, or of max(x, 0)
+  void (*sum_pixels)(const int8_t* x, int64_t pixels, int64_t c, bool relu, int32_t* sums);
+  // out[p * step + i] = x[p * c + i], i < c: one part of a concatenation
+  void (*copy_pixels)(const int8_t* x, int64_t pixels, int64_t c, int64_t step, int8_t* out);
 };
 
 // The best table for this machine.

@@ -4,8 +4,98 @@
 namespace ftt::cpu::FTT_ISA {
 namespace {
 
-void MaxCodes(const int8_t* x, int64_t n, int8_t* best) {
-  for (int64_t i = 0; i < n; ++i) best[i] = x[i] > best[i] ? x[i] : best[i];
+#if FTT_AVX512
+// The first `count` of a vector's lanes, all where there are more.
+__mmask64 FirstBytes(int64_t count) { return count >= 64 ? ~0ull : (1ull << count) - 1; }
+__mmask32 FirstWords(int64_t count) { return count >= 32 ? ~0u : (1u << count) - 1; }
+#endif
+
+// All taps of a pixel in registers: masked stores that were read again would stall.
+void MaxWindows(const int8_t* x, int taps, int64_t tap_step, int64_t pixels, int64_t pixel_step,
+                int64_t c, int8_t floor, int8_t* out) {
+#if FTT_AVX512
+  const __m512i low = _mm512_set1_epi8(floor);
+  for (int64_t p = 0; p < pixels; ++p) {
+    for (int64_t i = 0; i < c; i += 64) {
+      const __mmask64 lanes = FirstBytes(c - i);
+      __m512i best = low;
+      for (int t = 0; t < taps; ++t) {
+        best = _mm512_max_epi8(
+            best, _mm512_maskz_loadu_epi8(lanes, x + p * pixel_step + t * tap_step + i));
+      }
+      _mm512_mask_storeu_epi8(out + p * c + i, lanes, best);
+    }
+  }
+#else
+  std::fill_n(out, pixels * c, floor);
+  for (int64_t p = 0; p < pixels; ++p) {
+    for (int t = 0; t < taps; ++t) {
+      const int8_t* from = x + p * pixel_step + t * tap_step;
+      int8_t* to = out + p * c;
+      for (int64_t i = 0; i < c; ++i) to[i] = from[i] > to[i] ? from[i] : to[i];
+    }
+  }
+#endif
+}
+
+void SumWindows(const int16_t* x, int taps, int64_t tap_step, int64_t pixels, int64_t pixel_step,
+                int64_t c, int16_t* out) {
+#if FTT_AVX512
+  for (int64_t p = 0; p < pixels; ++p) {
+    for (int64_t i = 0; i < c; i += 32) {
+      const __mmask32 lanes = FirstWords(c - i);
+      __m512i sum = _mm512_setzero_si512();
+      for (int t = 0; t < taps; ++t) {
+        sum = _mm512_add_epi16(
+            sum, _mm512_maskz_loadu_epi16(lanes, x + p * pixel_step + t * tap_step + i));
+      }
+      _mm512_mask_storeu_epi16(out + p * c + i, lanes, sum);
+    }
+  }
+#else
+  std::fill_n(out, pixels * c, int16_t{0});
+  for (int64_t p = 0; p < pixels; ++p) {
+    for (int t = 0; t < taps; ++t) {
+      const int16_t* from = x + p * pixel_step + t * tap_step;
+      int16_t* to = out + p * c;
+      for (int64_t i = 0; i < c; ++i) to[i] = static_cast<int16_t>(to[i] + from[i]);
+    }
+  }
+#endif
+}
+
+void CopyPixels(const int8_t* x, int64_t pixels, int64_t c, int64_t step, int8_t* out) {
+#if FTT_AVX512
+  if (c <= 64) {
+    const __mmask64 lanes = FirstBytes(c);
+    for (int64_t p = 0; p < pixels; ++p)
+      _mm512_mask_storeu_epi8(out + p * step, lanes, _mm512_maskz_loadu_epi8(lanes, x + p * c));
+    return;
+  }
+#endif
+  for (int64_t p = 0; p < pixels; ++p)
+    std::memcpy(out + p * step, x + p * c, static_cast<size_t>(c));
+}
+
+void SumPixels(const int8_t* x, int64_t pixels, int64_t c, bool relu, int32_t* sums) {
+  const int low = relu ? 0 : -128;
+  int64_t i = 0;
+#if FTT_AVX512
+  const __m512i floor = _mm512_set1_epi32(low);
+  for (; i + kVector <= c; i += kVector) {
+    __m512i sum = _mm512_setzero_si512();
+    for (int64_t p = 0; p < pixels; ++p) {
+      const __m128i codes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(x + p * c + i));
+      sum = _mm512_add_epi32(sum, _mm512_max_epi32(_mm512_cvtepi8_epi32(codes), floor));
+    }
+    _mm512_storeu_si512(sums + i, sum);
+  }
+#endif
+  for (; i < c; ++i) {
+    int32_t sum = 0;
+    for (int64_t p = 0; p < pixels; ++p) sum += std::max<int>(x[p * c + i], low);
+    sums[i] = sum;
+  }
 }
 
 void FirstMax(const int8_t* x, int64_t n, uint8_t tap, int8_t* best, uint8_t* arg) {
@@ -33,16 +123,20 @@ void WidenCodes(const int8_t* x, int64_t n, int32_t* out) {
 }
 
 // Float division is exact enough to round right: |sum| <= 128 * taps, and quotients at a distance
-// of 1 / (2 taps) from a tie are told apart from it.
+// of 1 / (2 taps) from a tie are told apart from it. A product with the reciprocal, corrected once
+// by the remainder, is such a quotient: exact where it can be, as all ties are.
 void AverageSums(const int16_t* sums, int64_t n, int taps, int32_t* out) {
   const auto divisor = static_cast<float>(taps);
   int64_t i = 0;
 #if FTT_AVX512
+  const __m512 reciprocal = _mm512_set1_ps(1.0f / divisor);
   for (; i + kVector <= n; i += kVector) {
     const __m256i sum = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(sums + i));
     const __m512 value = _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(sum));
+    const __m512 guess = _mm512_mul_ps(value, reciprocal);
+    const __m512 rest = _mm512_fnmadd_ps(guess, _mm512_set1_ps(divisor), value);
     _mm512_storeu_si512(out + i,
-                        _mm512_cvt_roundps_epi32(_mm512_div_ps(value, _mm512_set1_ps(divisor)),
+                        _mm512_cvt_roundps_epi32(_mm512_fmadd_ps(rest, reciprocal, guess),
                                                  _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
   }
 #endif

@@ -9,13 +9,15 @@
 #include "kernels/backend.h"
 #include "kernels/cpu/conv_dnnl.h"
 #include "kernels/cpu/depthwise.h"
+#include "kernels/cpu/direct_conv.h"
 
 namespace ftt::cpu {
 
 struct PackedLanes {
-  // One per copy of the weights; either the dense or the depthwise ones are used.
+  // One per copy of the weights; which of them are used depends on the shape alone.
   std::vector<PackedWeights> forward, backward;
   std::vector<DepthwiseWeights> depthwise_forward, depthwise_backward;
+  std::vector<DirectConv> direct_forward;
 
   template <typename Weights>
   static const Weights& OfLane(const std::vector<Weights>& copies, int lane) {
@@ -37,6 +39,18 @@ inline bool IsDepthwise(const WindowShape& s) {
 inline DepthwiseShape ToDepthwise(const WindowShape& s, int images) {
   return {images, s.in.h,        s.in.w,        s.out.h,    s.out.w,
           s.in.c, s.conv.kernel, s.conv.stride, s.conv.pad, s.conv.dilation};
+}
+
+inline DirectShape ToDirect(const WindowShape& s) {
+  return {s.in.h,         s.in.w,        s.in.c,
+          s.out.h,        s.out.w,       s.out.c,
+          s.conv.kernel,  s.conv.stride, s.conv.pad - s.conv.offset,
+          s.conv.dilation};
+}
+
+// Convolutions that the project's own AMX kernels take.
+inline bool IsDirect(const WindowShape& s) {
+  return !s.pool && s.conv.groups == 1 && DirectConv::Available() && DirectConv::Suits(ToDirect(s));
 }
 
 // 1x1 convolutions with a stride or an offset read a subset of the pixels: gathered first, they are

@@ -64,27 +64,71 @@ void ForEqualTaps(const std::vector<int>& taps, int channels, const Body& body) 
 
 }  // namespace
 
-void PoolForward(const Elementwise& ops, const WindowShape& s, const int8_t* x, int32_t* acc,
-                 AlignedBytes& scratch) {
-  const int64_t row = int64_t{s.out.w} * s.out.c;
-  scratch.Resize(row * 2);
-  for (int oy = 0; oy < s.out.h; ++oy, acc += row) {
-    if (s.pool_kind == PoolKind::kMax) {
-      auto* best = scratch.As<int8_t>();
-      std::fill_n(best, row, s.relu ? int8_t{0} : int8_t{-128});
-      ForRuns(s, oy, [&](int, int64_t to, int64_t from, int64_t n) {
-        ops.max_codes(x + from, n, best + to);
-      });
+namespace {
+
+// One row of the map with the padding that its windows read on both sides, [pixels][c].
+struct PaddedRow {
+  explicit PaddedRow(const WindowShape& s)
+      : first(InputIndex(s, 0, 0)),
+        pixels(InputIndex(s, s.out.w - 1, s.conv.kernel - 1) + 1 - first),
+        skip(std::max(first, 0)),
+        used(std::max(0, std::min(s.in.w, first + pixels) - skip)) {}
+  int first, pixels;  // the input pixel where it begins, and how many it has
+  int skip, used;     // input pixels of the map that fall into it
+};
+
+// Input row of the first valid tap of output row oy, and the number of valid ones.
+struct RowTaps {
+  RowTaps(const WindowShape& s, int oy) {
+    for (int ky = 0; ky < s.conv.kernel; ++ky) {
+      const int iy = InputIndex(s, oy, ky);
+      if (iy < 0 || iy >= s.in.h) continue;
+      if (count++ == 0) first = iy;
+    }
+  }
+  int first = 0, count = 0;
+};
+
+}  // namespace
+
+// First the taps of each column of the windows, whole rows at a time, into a padded row; then the
+// columns of it, which at stride 1 are whole rows too.
+void PoolForward(const Elementwise& ops, const WindowShape& s, int images, const int8_t* x,
+                 int32_t* acc, AlignedBytes& scratch) {
+  const int64_t c = s.out.c, row = s.out.w * c, in_row = s.in.w * c;
+  const bool max = s.pool_kind == PoolKind::kMax, dense = s.conv.stride == 1;
+  const PaddedRow padded(s);
+  scratch.Resize((row + padded.pixels * c + 128) * 2);
+  auto* best = scratch.As<int8_t>();
+  int8_t* column_best = best + (row + 63) / 64 * 64;
+  auto* sums = scratch.As<int16_t>();
+  int16_t* column_sums = sums + (row + 31) / 32 * 32;
+  const int64_t begin = (padded.skip - padded.first) * c, used = padded.used * c;
+  std::fill_n(max ? column_best : reinterpret_cast<int8_t*>(column_sums),
+              padded.pixels * c * (max ? 1 : 2), static_cast<int8_t>(max ? -128 : 0));
+  std::vector<int> columns(static_cast<size_t>(s.out.w));  // valid ones of each output pixel
+  for (int kx = 0; kx < s.conv.kernel; ++kx) {
+    const Span span = ValidOutputs(s, kx);
+    for (int ox = span.first; ox < span.last; ++ox) ++columns[static_cast<size_t>(ox)];
+  }
+  const int64_t tap_step = s.conv.dilation * c, pixels = dense ? 1 : s.out.w,
+                pixel_step = s.conv.stride * c, width = dense ? row : c;
+  for (int64_t y = 0; y < int64_t{images} * s.out.h; ++y, acc += row) {
+    const RowTaps taps(s, static_cast<int>(y % s.out.h));
+    const int8_t* from = x + y / s.out.h * s.in.Elements() + taps.first * in_row + padded.skip * c;
+    if (max) {
+      ops.max_windows(from, taps.count, s.conv.dilation * in_row, 1, 0, used,
+                      static_cast<int8_t>(s.relu ? 0 : -128), column_best + begin);
+      ops.max_windows(column_best, s.conv.kernel, tap_step, pixels, pixel_step, width, -128, best);
       ops.widen_codes(best, row, acc);
       continue;
     }
-    auto* sums = scratch.As<int16_t>();
-    std::fill_n(sums, row, int16_t{0});
-    ForRuns(s, oy, [&](int, int64_t to, int64_t from, int64_t n) {
-      ops.add_codes(x + from, n, s.relu, sums + to);
-    });
-    ForEqualTaps(CountTaps(s, oy), s.out.c, [&](int64_t at, int64_t n, int taps) {
-      ops.average_sums(sums + at, n, taps, acc + at);
+    std::fill_n(column_sums + begin, used, int16_t{0});
+    for (int t = 0; t < taps.count; ++t)
+      ops.add_codes(from + t * s.conv.dilation * in_row, used, s.relu, column_sums + begin);
+    ops.sum_windows(column_sums, s.conv.kernel, tap_step, pixels, pixel_step, width, sums);
+    ForEqualTaps(columns, s.out.c, [&](int64_t at, int64_t n, int valid) {
+      ops.average_sums(sums + at, n, valid * taps.count, acc + at);
     });
   }
 }

@@ -6,6 +6,7 @@ set(FTT_CPU_CONV_SOURCES
   cpu/conv_primitives.cc
   cpu/depthwise.cc
   cpu/depthwise_base.cc
+  cpu/direct_conv.cc
 )
 
 # The depthwise kernels are compiled once per instruction set; depthwise.cc chooses at run time. GCC's AVX-512 headers
@@ -24,4 +25,14 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
     COMPILE_OPTIONS "${FTT_DEPTHWISE_OPTIONS};-march=x86-64-v4")
   set_source_files_properties(cpu/depthwise_avx512_vnni.cc PROPERTIES
     COMPILE_OPTIONS "${FTT_DEPTHWISE_OPTIONS};-march=x86-64-v4;-mavx512vnni;-mavx512vbmi2")
+endif()
+
+# Direct convolutions on AMX tiles, for compilers that know them; whether the CPU does is asked at run time.
+include(CheckCXXCompilerFlag)
+check_cxx_compiler_flag("-mamx-int8 -mamx-tile" FTT_HAS_AMX_FLAGS)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$" AND CMAKE_SYSTEM_NAME STREQUAL "Linux" AND FTT_HAS_AMX_FLAGS)
+  list(APPEND FTT_CPU_CONV_SOURCES cpu/direct_amx.cc)
+  set_source_files_properties(cpu/direct_amx.cc PROPERTIES
+    COMPILE_OPTIONS "${FTT_DEPTHWISE_OPTIONS};-march=x86-64-v4;-mamx-tile;-mamx-int8")
+  set_source_files_properties(cpu/direct_conv.cc PROPERTIES COMPILE_DEFINITIONS FTT_AMX)
 endif()

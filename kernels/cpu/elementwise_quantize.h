@@ -1,0 +1,130 @@
+// From accumulators to codes. Part of elementwise_impl.h: once per instruction set, no include
+// guard on purpose.
+
+namespace ftt::cpu::FTT_ISA {
+namespace {
+
+void StoreMaskBits(uint8_t* mask, int64_t i, int count, uint32_t bits) {
+  // i is a multiple of 8; the last byte of a map may be partial
+  for (int b = 0; b * 8 < count; ++b) mask[i / 8 + b] = static_cast<uint8_t>(bits >> (8 * b));
+}
+
+#if FTT_AVX512
+// Limits of codes. Rounding to nearest, ties to even, leaves [low, high] where y < high + 1/2 (high
+// is odd) and y >= low - 1/2 (low is even), so that the mask needs no rounded value.
+struct CodeLimits {
+  CodeLimits(int low, int high)
+      : above(_mm512_set1_ps(static_cast<float>(high) + 0.5f)),
+        below(_mm512_set1_ps(static_cast<float>(low) - 0.5f)),
+        top(_mm512_set1_ps(static_cast<float>(high))),
+        low8(_mm512_set1_epi8(static_cast<char>(low))) {}
+  __m512 above, below, top;
+  __m512i low8;
+};
+
+__m512 Affine(const int32_t* acc, __m512 scale, __m512 shift) {
+  return _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_loadu_si512(acc)), scale, shift);
+}
+
+// Large values are cut before the conversion, which would turn them into the smallest integer;
+// small ones, and a NaN, saturate when packed.
+__m512i RoundCodes(__m512 y, const CodeLimits& limits) {
+  return _mm512_cvtps_epi32(_mm512_min_ps(limits.top, y));
+}
+
+uint64_t InsideBits(__m512 y, const CodeLimits& limits) {
+  return _mm512_mask_cmp_ps_mask(_mm512_cmp_ps_mask(y, limits.above, _CMP_LT_OQ), y, limits.below,
+                                 _CMP_GE_OQ);
+}
+
+// Saturates four vectors of integers to bytes, in order.
+__m512i PackCodes(__m512i a, __m512i b, __m512i c, __m512i d) {
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  return _mm512_permutexvar_epi32(
+      order, _mm512_packs_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d)));
+}
+
+template <bool kMask>
+void QuantizeBlocks(const int32_t* acc, int64_t n, int period, const float* scale,
+                    const float* shift, int low, int high, int8_t* codes, uint8_t* mask) {
+  const CodeLimits limits(low, high);
+  int64_t i = 0;
+  int j = 0;
+  for (; i + 64 <= n; i += 64) {
+    __m512i rounded[4];
+    uint64_t inside = 0;
+    for (int v = 0; v < 4; ++v) {
+      const __m512 y =
+          Affine(acc + i + v * kVector, _mm512_loadu_ps(scale + j), _mm512_loadu_ps(shift + j));
+      rounded[v] = RoundCodes(y, limits);
+      if (kMask) inside |= InsideBits(y, limits) << (v * kVector);
+      j = j + kVector == period ? 0 : j + kVector;
+    }
+    const __m512i packed = PackCodes(rounded[0], rounded[1], rounded[2], rounded[3]);
+    _mm512_storeu_si512(codes + i, _mm512_max_epi8(packed, limits.low8));
+    if (kMask) std::memcpy(mask + i / 8, &inside, sizeof inside);
+  }
+  for (; i < n; i += kVector) {
+    const auto count = static_cast<int>(std::min<int64_t>(kVector, n - i));
+    const auto lanes = static_cast<__mmask16>((1u << count) - 1);
+    const __m512 a = _mm512_cvtepi32_ps(_mm512_maskz_loadu_epi32(lanes, acc + i));
+    const __m512 y = _mm512_fmadd_ps(a, _mm512_loadu_ps(scale + j), _mm512_loadu_ps(shift + j));
+    const __m128i packed = _mm512_cvtsepi32_epi8(RoundCodes(y, limits));
+    _mm_mask_storeu_epi8(codes + i, lanes,
+                         _mm_max_epi8(packed, _mm512_castsi512_si128(limits.low8)));
+    if (kMask) StoreMaskBits(mask, i, count, static_cast<uint32_t>(InsideBits(y, limits)) & lanes);
+    j = j + kVector == period ? 0 : j + kVector;
+  }
+}
+#else
+bool QuantizeOne(int32_t acc, float scale, float shift, float low, float high, int8_t* code) {
+  const float y = std::rint(std::fmaf(static_cast<float>(acc), scale, shift));
+  *code = static_cast<int8_t>(y < low ? low : (y > high ? high : y));
+  return y >= low && y <= high;
+}
+
+void QuantizeTail(const int32_t* acc, int64_t i, int count, const float* scale, const float* shift,
+                  int low, int high, int8_t* codes, uint8_t* mask) {
+  uint32_t bits = 0;
+  for (int k = 0; k < count; ++k) {
+    const bool inside = QuantizeOne(acc[i + k], scale[k], shift[k], static_cast<float>(low),
+                                    static_cast<float>(high), codes + i + k);
+    bits |= (inside ? 1u : 0u) << k;
+  }
+  if (mask != nullptr) StoreMaskBits(mask, i, count, bits);
+}
+#endif
+
+void Quantize(const int32_t* acc, int64_t n, int period, const float* scale, const float* shift,
+              int low, int high, int8_t* codes, uint8_t* mask) {
+#if FTT_AVX512
+  if (mask == nullptr) {
+    QuantizeBlocks<false>(acc, n, period, scale, shift, low, high, codes, mask);
+  } else {
+    QuantizeBlocks<true>(acc, n, period, scale, shift, low, high, codes, mask);
+  }
+#else
+  int64_t i = 0;
+  int j = 0;
+  const auto flow = static_cast<float>(low), fhigh = static_cast<float>(high);
+  for (; i + kVector <= n; i += kVector) {
+    float y[kVector], clamped[kVector];
+    for (int k = 0; k < kVector; ++k) {
+      y[k] = std::rint(std::fmaf(static_cast<float>(acc[i + k]), scale[j + k], shift[j + k]));
+      clamped[k] = std::min(std::max(y[k], flow), fhigh);
+      codes[i + k] = static_cast<int8_t>(static_cast<int>(clamped[k]));
+    }
+    if (mask != nullptr) {
+      uint32_t bits = 0;
+      for (int k = 0; k < kVector; ++k) bits |= (y[k] == clamped[k] ? 1u : 0u) << k;
+      StoreMaskBits(mask, i, kVector, bits);
+    }
+    j = j + kVector == period ? 0 : j + kVector;
+  }
+  if (i < n)
+    QuantizeTail(acc, i, static_cast<int>(n - i), scale + j, shift + j, low, high, codes, mask);
+#endif
+}
+
+}  // namespace
+}  // namespace ftt::cpu::FTT_ISA
