@@ -101,7 +101,7 @@ class Backend {
   virtual std::string_view Name() const = 0;
   virtual int Threads() const { return 1; }
   // Seconds that all threads together have spent inside convolution kernels alone, for benchmarks;
-  // 0 where not measured.
+  // kernels that quantize as well count as a whole. 0 where not measured.
   virtual double ConvolutionSeconds() const { return 0; }
 
   // Exact int32 convolution or pool (averages: rounded to nearest even over the valid taps).
