@@ -88,7 +88,10 @@ std::function<int()> SetUpBench(CLI::App& app) {
               "\nratio: faulty over clean, the median of pairs that ran one after the other. "
               "/kernels: wall time times\n"
               "threads over the time inside convolution kernels alone, i.e. what everything else "
-              "adds. Deploy mode is\n"
+              "adds. A kernel that\n"
+              "quantizes as well counts as a whole; so a network's ratio may fall while its time "
+              "rises, and a\n"
+              "comparison of two programs needs both. Deploy mode is\n"
               "compared with the reference backend in the same run; a row without agreement is not "
               "printed.");
   return [o] { return Run(*o); };

@@ -9,18 +9,11 @@
 #include <cstring>
 #include <vector>
 
-#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
-#define FTT_STRIKES_X86 1
-#if !defined(__clang__)
-#pragma GCC diagnostic ignored \
-    "-Wmaybe-uninitialized"  // GCC bug 105593: false alarms inside its own intrinsics
-#endif
-#include <immintrin.h>
-#endif
+#include "faults/x86_intrinsics.h"
 
 namespace ftt {
 
-#ifdef FTT_STRIKES_X86
+#ifdef FTT_X86_INTRINSICS
 namespace {
 
 #define FTT_AVX512_TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl")))

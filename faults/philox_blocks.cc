@@ -1,15 +1,7 @@
 #include "faults/philox_blocks.h"
 
 #include "core/philox.h"
-
-#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
-#define FTT_PHILOX_X86 1
-#if !defined(__clang__)
-#pragma GCC diagnostic ignored \
-    "-Wmaybe-uninitialized"  // GCC bug 105593: false alarms inside its own intrinsics
-#endif
-#include <immintrin.h>
-#endif
+#include "faults/x86_intrinsics.h"
 
 namespace ftt {
 namespace {
@@ -22,7 +14,7 @@ void BlocksGeneric(const PhiloxBatch& b, const uint32_t* word0, int n, uint32_t*
   }
 }
 
-#ifdef FTT_PHILOX_X86
+#ifdef FTT_X86_INTRINSICS
 
 // A counter word of a block lives in the lower half of a 64-bit lane; what a multiplication leaves
 // in the upper half is ignored by the next one, so a round costs two multiplications, two shifts
@@ -108,7 +100,7 @@ PhiloxBlocksFunction Fastest() {
 int PhiloxVariants(PhiloxVariant* variants) {
   int n = 0;
   variants[n++] = {"generic", BlocksGeneric};
-#ifdef FTT_PHILOX_X86
+#ifdef FTT_X86_INTRINSICS
   if (__builtin_cpu_supports("avx2")) variants[n++] = {"avx2", BlocksAvx2};
   if (__builtin_cpu_supports("avx512f")) variants[n++] = {"avx512", BlocksAvx512};
 #endif

@@ -48,6 +48,11 @@ if [[ ! -x "${program}" ]]; then
   echo "gpu_check.sh: ${program} is not there; build with -DFTT_CUDA=ON first" >&2
   exit 2
 fi
+devices="$("${program}" info | sed -n 's/^backends.*cuda: //p')"
+if [[ ! "${devices}" =~ ^[0-9]+\ device ]]; then
+  echo "gpu_check.sh: ${program} finds no GPU: ${devices:-it does not start}" >&2
+  exit 2
+fi
 mkdir -p "${out}"
 failed=0
 
@@ -66,7 +71,7 @@ part() {
 
 {
   date -u +%Y-%m-%dT%H:%MZ
-  nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm --format=csv,noheader 2>&1
+  nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm --format=csv,noheader 2> /dev/null || true
   "${program}" info
 } > "${out}/machine.txt"
 cat "${out}/machine.txt"

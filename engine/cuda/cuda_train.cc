@@ -50,7 +50,7 @@ void CudaTrainExecutor::StageImages() {
     CopyToDevice(resident.Data(), set.pixels.data(), bytes, S());
   }
   input_.pixels = resident.Data();
-  input_.indices = staging_.Add(batch.image_ids, batch.images);
+  input_.indices = staged_ids_;
   if (batch.augment == nullptr) return;
   const AugmentOptions& o = *batch.augment;
   Validate(o, set.channels);
@@ -148,9 +148,9 @@ void CudaTrainExecutor::Begin(const Program& program, const TrainBatch& batch,
     table_.Resize(static_cast<int64_t>(table.size()));
     CopyToDevice(table_.Data(), table.data(), table_.Size(), S());
   }
-  StageImages();
   staged_labels_ = staging_.Add(batch.labels, batch.images);
   staged_ids_ = staging_.Add(batch.image_ids, batch.images);
+  StageImages();
   std::vector<float> weights;
   for (const LaneSpec& lane : lanes) weights.push_back(lane.loss_weight);
   staged_loss_weights_ = staging_.Add(weights);

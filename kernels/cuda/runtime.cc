@@ -25,7 +25,7 @@ int DeviceCount() {
 DeviceInfo QueryDevice(int device) {
   cudaDeviceProp properties{};
   Check(cudaGetDeviceProperties(&properties, device), "device properties");
-  return {properties.name, 10 * properties.major + properties.minor, properties.multiProcessorCount,
+  return {properties.name, 10 * properties.major + properties.minor,
           static_cast<int64_t>(properties.totalGlobalMem)};
 }
 
@@ -108,11 +108,6 @@ void Event::Wait() const {
   if (Done()) return;
   ++counts.synchronisations;
   Check(cudaEventSynchronize(event_), "wait for an event");
-}
-double Event::Since(const Event& earlier) const {
-  float milliseconds = 0;
-  Check(cudaEventElapsedTime(&milliseconds, earlier.event_, event_), "time between events");
-  return milliseconds;
 }
 
 void CopyToDevice(void* device, const void* host, int64_t bytes, DeviceStream stream) {

@@ -15,7 +15,6 @@ namespace ftt::cuda {
 struct DeviceInfo {
   std::string name;
   int capability = 0;  // compute capability: 10 * major + minor
-  int multiprocessors = 0;
   int64_t memory = 0;  // bytes in all
 };
 
@@ -94,8 +93,6 @@ class Event {
   void Record(DeviceStream stream);
   bool Done() const;  // also where never recorded
   void Wait() const;  // counts as a synchronisation only where it is not done yet
-  // Milliseconds between two recorded events that are done.
-  double Since(const Event& earlier) const;
 
  private:
   CUevent_st* event_ = nullptr;

@@ -7,11 +7,7 @@
 #include <new>
 #include <utility>
 
-#include "core/clock.h"
-
-struct CUevent_st {
-  double seconds = 0;
-};
+struct CUevent_st {};
 
 namespace ftt::cuda {
 namespace {
@@ -31,7 +27,7 @@ void Free(uint8_t* memory) { ::operator delete(memory, kAlign); }
 }  // namespace
 
 int DeviceCount() { return 1; }
-DeviceInfo QueryDevice(int) { return {"emulated device", 90, 1, int64_t{1} << 34}; }
+DeviceInfo QueryDevice(int) { return {"emulated device", 90, int64_t{1} << 34}; }
 void SelectDevice(int) {}
 int64_t FreeMemory() { return int64_t{1} << 34; }
 const RuntimeCounts& Counts() { return counts; }
@@ -69,12 +65,9 @@ void Stream::Wait() const { ++counts.synchronisations; }
 Event::Event() : event_(new CUevent_st) {}
 Event::~Event() { delete event_; }
 Event::Event(Event&& other) noexcept : event_(std::exchange(other.event_, nullptr)) {}
-void Event::Record(DeviceStream) { event_->seconds = MonotonicSeconds(); }
+void Event::Record(DeviceStream) {}
 bool Event::Done() const { return true; }
 void Event::Wait() const {}
-double Event::Since(const Event& earlier) const {
-  return 1e3 * (event_->seconds - earlier.event_->seconds);
-}
 
 void CopyToDevice(void* device, const void* host, int64_t bytes, DeviceStream) {
   if (bytes != 0) std::memcpy(device, host, static_cast<size_t>(bytes));
