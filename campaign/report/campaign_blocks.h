@@ -1,0 +1,31 @@
+// Blocks of a section about a campaign, from points with their summaries.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "campaign/report/campaign_page.h"
+#include "campaign/summary.h"
+
+namespace ftt {
+
+// A point with at least one trial.
+struct MeasuredPoint {
+  const CampaignPoint* data = nullptr;
+  const NetworkRow* network = nullptr;
+  int color = 0;  // of the network
+  PointSummary summary;
+};
+using MeasuredPoints = std::vector<MeasuredPoint>;
+
+// x, and an estimate in percent as y with its interval; no interval for a single trial.
+ChartPoint PercentPoint(double x, const MeanEstimate& estimate);
+
+// The points of whole networks under faults of one model, by network and rate.
+std::vector<Block> ModelBlocks(const std::string& model, const MeasuredPoints& points,
+                               int64_t images);
+// What analyze measured of one network under one specification; `whole` is the same without a
+// scope, or null. All points have a scope.
+std::vector<Block> ScopeBlocks(const MeasuredPoints& points, const MeasuredPoint* whole);
+
+}  // namespace ftt
