@@ -116,7 +116,7 @@ Chart DifferenceChart(const std::string& model, const MeasuredPoints& points, in
       "faults "
       "tell the networks apart.";
   chart.x = RateAxis(model);
-  chart.y.title = "Difference in accuracy (points)";
+  chart.y.title = "Difference (points)";
   chart.y.digits = 2;
   const auto networks = Networks(points);
   for (size_t a = 0; a < networks.size(); ++a) {

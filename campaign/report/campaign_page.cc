@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <map>
+#include <nlohmann/json.hpp>
+#include <set>
 
 #include "campaign/report/campaign_blocks.h"
 #include "campaign/report/format.h"
@@ -19,23 +21,24 @@ MeasuredPoints Measure(const CampaignRecord& campaign) {
   for (size_t n = 0; n < campaign.networks.size(); ++n) {
     for (const CampaignPoint& p : campaign.points) {
       if (p.point.network != campaign.networks[n].id || p.trials.empty()) continue;
+      const bool curve = p.point.model.find('*') != std::string::npos;
       points.push_back(
           {&p, &campaign.networks[n], static_cast<int>(n),
+           curve ? BitFault{p.point.fault, -1} : SplitBit(p.point.fault), ParseScope(p.point.scope),
            Summarise(p.trials, campaign.networks[n], campaign.key.images, kConfidence)});
     }
   }
-  // Whole networks of one model by rate; the order of networks stays.
-  std::stable_sort(
-      points.begin(), points.end(), [](const MeasuredPoint& a, const MeasuredPoint& b) {
-        return a.color != b.color ? a.color < b.color : a.data->point.rate < b.data->point.rate;
-      });
   return points;
 }
 
+// By network and rate.
 MeasuredPoints WholeNetworks(const MeasuredPoints& points) {
   MeasuredPoints whole;
   std::copy_if(points.begin(), points.end(), std::back_inserter(whole),
-               [](const MeasuredPoint& p) { return p.data->point.scope.empty(); });
+               [](const MeasuredPoint& p) { return p.Whole(); });
+  std::stable_sort(whole.begin(), whole.end(), [](const MeasuredPoint& a, const MeasuredPoint& b) {
+    return a.color != b.color ? a.color < b.color : a.data->point.rate < b.data->point.rate;
+  });
   return whole;
 }
 
@@ -92,19 +95,59 @@ Table NetworkTable(const CampaignRecord& campaign) {
   return table;
 }
 
-void AddScopes(const MeasuredPoints& points, const MeasuredPoints& whole, Section* s) {
+void AddParts(const CampaignRecord& campaign, const MeasuredPoints& points,
+              const MeasuredPoints& whole, Section* s) {
   // By network and specification.
   std::map<std::pair<int, std::string>, MeasuredPoints> groups;
   for (const MeasuredPoint& p : points) {
-    if (!p.data->point.scope.empty()) groups[{p.color, p.data->point.fault}].push_back(p);
+    if (!p.Whole()) groups[{p.color, p.fault.base}].push_back(p);
   }
-  if (!groups.empty()) s->blocks.emplace_back(Heading{"Which sites matter"});
-  for (const auto& [key, group] : groups) {
-    const auto match = std::find_if(whole.begin(), whole.end(), [&](const MeasuredPoint& p) {
-      return p.color == key.first && p.data->point.fault == key.second;
+  if (!groups.empty()) s->blocks.emplace_back(Heading{"Which parts matter"});
+  for (auto& [key, group] : groups) {
+    // As they were measured: layers in the order of execution.
+    std::sort(group.begin(), group.end(), [](const MeasuredPoint& a, const MeasuredPoint& b) {
+      return a.data->point.id < b.data->point.id;
     });
-    for (Block& b : ScopeBlocks(group, match == whole.end() ? nullptr : &*match))
+    const auto everywhere = std::find_if(whole.begin(), whole.end(), [&](const MeasuredPoint& p) {
+      return p.color == key.first && p.fault.base == key.second;
+    });
+    const auto plan =
+        std::find_if(campaign.plans.begin(), campaign.plans.end(), [&](const HardeningPlan& h) {
+          return h.network == group.front().network->id && h.fault == key.second;
+        });
+    for (Block& b :
+         PartBlocks(group, everywhere == whole.end() ? nullptr : &*everywhere,
+                    plan == campaign.plans.end() ? nullptr : &*plan, campaign.key.images))
       s->blocks.push_back(std::move(b));
+  }
+}
+
+HardeningPlan ReadPlan(const NetworkRow& network, const std::string& fault, const std::string& note,
+                       const std::string& path) {
+  HardeningPlan plan{network.id, fault, {}};
+  const auto json = nlohmann::json::parse(note, nullptr, false);
+  try {
+    for (const auto& step : json)
+      plan.steps.push_back({step.at("layer"), step.at("scope"), step.at("cost"),
+                            step.at("total_cost"), step.at("unit")});
+  } catch (const nlohmann::json::exception& error) {
+    Fail("{}: the hardening plan of {} cannot be read: {}", path, network.name, error.what());
+  }
+  return plan;
+}
+
+void ReadPlans(const CampaignStore& store, CampaignRecord* campaign) {
+  std::set<std::pair<int64_t, std::string>> seen;
+  for (const CampaignPoint& p : campaign->points) {
+    if (!p.point.scope.starts_with("protect:") ||
+        !seen.insert({p.point.network, p.point.fault}).second)
+      continue;
+    for (const NetworkRow& n : campaign->networks) {
+      if (n.id != p.point.network) continue;
+      const std::string note = store.Note(fmt::format("plan {} {}", n.name, p.point.fault));
+      if (!note.empty())
+        campaign->plans.push_back(ReadPlan(n, p.point.fault, note, campaign->path));
+    }
   }
 }
 
@@ -125,7 +168,11 @@ CampaignRecord ReadCampaign(const std::string& path) {
     p.point = std::move(point);
     campaign.points.push_back(std::move(p));
   }
-  campaign.command = store.Note("command");
+  ReadPlans(store, &campaign);
+  for (const char* command : {"sweep", "analyze"}) {
+    if (std::string config = store.Note(command); !config.empty())
+      campaign.configs.emplace_back(command, std::move(config));
+  }
   return campaign;
 }
 
@@ -139,7 +186,7 @@ Section CampaignSection(const CampaignRecord& campaign, const std::string& name)
   int64_t trials = 0;
   for (const MeasuredPoint& p : points) trials += static_cast<int64_t>(p.data->trials.size());
   s.figures = {{"Networks", CountText(static_cast<int64_t>(campaign.networks.size())), ""},
-               {"Points", CountText(static_cast<int64_t>(points.size())), "network, faults, scope"},
+               {"Points", CountText(static_cast<int64_t>(points.size())), "network, faults, part"},
                {"Trials", CountText(trials), "each over all images"},
                {"Test images", CountText(campaign.key.images), campaign.key.data},
                {"Seed", fmt::format("{}", campaign.key.seed), "of the faults"}};
@@ -152,10 +199,15 @@ Section CampaignSection(const CampaignRecord& campaign, const std::string& name)
     for (Block& b : ModelBlocks(model, of_model, campaign.key.images))
       s.blocks.push_back(std::move(b));
   }
-  AddScopes(points, whole, &s);
+  AddParts(campaign, points, whole, &s);
   s.blocks.emplace_back(Heading{"Measured networks"});
   s.blocks.emplace_back(NetworkTable(campaign));
-  if (!campaign.command.empty()) s.blocks.emplace_back(Listing{"Command", campaign.command, true});
+  if (!campaign.configs.empty()) s.blocks.emplace_back(Heading{"Reproduce"});
+  for (const auto& [command, config] : campaign.configs) {
+    s.blocks.emplace_back(
+        Listing{"Command", fmt::format("ftt-cuda {0} --config {0}.toml", command), true});
+    s.blocks.emplace_back(Listing{fmt::format("Configuration ({}.toml)", command), config, false});
+  }
   return s;
 }
 

@@ -119,7 +119,7 @@
           legend: {
             display: data.series.filter((s) => s.legend).length > 1, position: 'bottom',
             labels: {
-              usePointStyle: true, boxHeight: 8, padding: 18, color: style('--ink'),
+              usePointStyle: true, boxHeight: 8, padding: 14, color: style('--ink'),
               filter: (item, d) => !d.datasets[item.datasetIndex].band && d.datasets[item.datasetIndex].series.legend,
             },
             // A series goes with its band and its reference line.

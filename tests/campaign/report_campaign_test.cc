@@ -113,33 +113,53 @@ TEST(CampaignSection, OneRateGivesBars) {
 }
 
 TEST(Scope, Parses) {
-  EXPECT_EQ(ParseScope("layer:cells.0/op 1").layer, "cells.0/op 1");
-  EXPECT_EQ(ParseScope("layer:cells.0/op 1").bit, -1);
-  EXPECT_EQ(ParseScope("layer:stem bit:7").layer, "stem");
-  EXPECT_EQ(ParseScope("layer:stem bit:7").bit, 7);
-  EXPECT_EQ(ParseScope("bit:0").bit, 0);
-  EXPECT_EQ(ParseScope("bit:x").bit, -1);
-  EXPECT_EQ(ParseScope("protect:a,b").kept_whole, (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(ParseScope("").kind, "");
+  EXPECT_EQ(ParseScope("only:cells.0/op,1").kind, "only");
+  EXPECT_EQ(ParseScope("only:cells.0/op,1").names, std::vector<std::string>{"cells.0/op,1"});
+  EXPECT_EQ(ParseScope("edge:cell1.n2.from0.sep_conv_3x3").kind, "edge");
+  EXPECT_EQ(ParseScope("protect:a,b").names, (std::vector<std::string>{"a", "b"}));
 }
 
-TEST(CampaignSection, ShowsWhichSitesMatter) {
+TEST(BitFault, Splits) {
+  EXPECT_EQ(SplitBit("mibb:0.001,bit=12,lifetime=permanent").base, "mibb:0.001,lifetime=permanent");
+  EXPECT_EQ(SplitBit("mibb:0.001,bit=12,lifetime=permanent").bit, 12);
+  EXPECT_EQ(SplitBit("mibb:0.001").bit, -1);
+  EXPECT_EQ(SplitBit("mibb:0.001,bit=x").base, "mibb:0.001,bit=x");
+}
+
+CampaignPoint Part(int64_t id, const std::string& scope, int bit, int64_t correct) {
+  CampaignPoint p = Point(id, 1, 1e-3, scope, {correct, correct + 10});
+  p.point.fault = bit < 0 ? "mibb:0.001" : "mibb:0.001,bit=" + std::to_string(bit);
+  p.point.model = p.point.fault;
+  return p;
+}
+
+TEST(CampaignSection, ShowsWhichPartsMatter) {
   CampaignRecord c = TwoNetworks();
   c.networks.pop_back();
   // Points arrive sorted by scope; ids say in which order layers follow each other.
-  c.points = {Point(1, 1, 1e-3, "", {600, 620}),
-              Point(3, 1, 1e-3, "layer:body", {700, 700}),
-              Point(6, 1, 1e-3, "layer:body bit:1", {750, 750}),
-              Point(2, 1, 1e-3, "layer:stem", {780, 780}),
-              Point(4, 1, 1e-3, "layer:stem bit:0", {800, 800}),
-              Point(5, 1, 1e-3, "layer:stem bit:1", {790, 790}),
-              Point(7, 1, 1e-3, "bit:0", {795, 795}),
-              Point(8, 1, 1e-3, "protect:stem", {640, 640}),
-              Point(9, 1, 1e-3, "protect:stem,body", {800, 800})};
+  c.points = {Part(1, "", -1, 600),
+              Part(8, "", 0, 790),
+              Part(9, "", 1, 700),
+              Part(3, "only:body", -1, 695),
+              Part(6, "only:body", 1, 745),
+              Part(2, "only:stem", -1, 780),
+              Part(4, "only:stem", 0, 795),
+              Part(5, "only:stem", 1, 785),
+              Part(7, "kind:conv3x3", -1, 650),
+              Part(10, "protect:stem", -1, 640),
+              Part(11, "protect:stem,body", -1, 795)};
+  c.plans = {{1,
+              "mibb:0.001",
+              {{"stem", "protect:stem", 25, 200, "multiply-adds"},
+               {"body", "protect:stem,body", 200, 200, "multiply-adds"}}}};
   const Section s = CampaignSection(c, "c");
   const Chart* layers = Find<Chart>(s, "Faults in one layer only");
   ASSERT_NE(layers, nullptr);
   EXPECT_EQ(layers->categories, (std::vector<std::string>{"stem", "body"}));
   EXPECT_NEAR(layers->series.at(0).points.at(1).y, 10, 1e-9);
+  EXPECT_LT(layers->series[0].points[1].low, 10);
+  EXPECT_GT(layers->series[0].points[1].high, 10);
   const HeatMap* map = Find<HeatMap>(s, "Layers and bits");
   ASSERT_NE(map, nullptr);
   EXPECT_EQ(map->rows, (std::vector<std::string>{"stem", "body"}));
@@ -147,15 +167,26 @@ TEST(CampaignSection, ShowsWhichSitesMatter) {
   EXPECT_NEAR(map->values[0][1], 1, 1e-9);
   EXPECT_TRUE(std::isnan(map->values[1][0]));
   EXPECT_NEAR(map->values[1][1], 5, 1e-9);
-  EXPECT_NE(Find<Chart>(s, "Faults in one bit only"), nullptr);
-  EXPECT_NE(Find<Chart>(s, "everywhere but in one layer"), nullptr);
-  const Chart* hardening = Find<Chart>(s, "Hardening");
+  const Chart* bits = Find<Chart>(s, "Faults in one bit only");
+  ASSERT_NE(bits, nullptr);
+  EXPECT_EQ(bits->categories, (std::vector<std::string>{"0", "1"}));
+  EXPECT_NEAR(bits->series.at(0).points.at(1).y, 9.5, 1e-9);
+  ASSERT_NE(Find<Chart>(s, "one kind of layer"), nullptr);
+  const Chart* gains = Find<Chart>(s, "One layer protected");
+  ASSERT_NE(gains, nullptr);
+  ASSERT_EQ(gains->categories.size(), 1U);
+  EXPECT_NEAR(gains->series.at(0).points.at(0).y, 4, 1e-9);
+  const Chart* hardening = Find<Chart>(s, "Hardening (");
   ASSERT_NE(hardening, nullptr);
-  ASSERT_EQ(hardening->series.at(0).points.size(), 2U);
+  ASSERT_EQ(hardening->series.at(0).points.size(), 3U);
   EXPECT_EQ(hardening->series[0].points[0].x, 0);
-  EXPECT_NEAR(hardening->series[0].points[0].y, 61, 1e-9);
-  EXPECT_EQ(hardening->series[0].points[1].x, 2);
-  EXPECT_EQ(s.headline.find("61.0 % ("), 0U) << s.headline;
+  EXPECT_NEAR(hardening->series[0].points[0].y, 60.5, 1e-9);
+  EXPECT_EQ(hardening->series[0].points[1].x, 12.5);
+  EXPECT_NEAR(hardening->series[0].points[2].y, 80, 1e-9);
+  EXPECT_EQ(hardening->x.title, "Protected multiply-adds (% of the network's)");
+  // Bits are no curves of their own.
+  EXPECT_EQ(Find<Chart>(s, "Accuracy under mibb:0.001,bit"), nullptr);
+  EXPECT_EQ(s.headline.find("60.5 % ("), 0U) << s.headline;
 }
 
 TEST(ReadCampaign, ReadsAStore) {
@@ -170,13 +201,22 @@ TEST(ReadCampaign, ReadsAStore) {
     PointRow point = c.points[0].point;
     point.network = network;
     store.AddTrials(store.AddPoint(point), c.points[0].trials);
-    store.SetNote("command", "ftt-cuda sweep");
+    point.scope = "protect:stem";
+    store.AddTrials(store.AddPoint(point), c.points[0].trials);
+    store.SetNote("sweep", "[sweep]\n");
+    store.SetNote(
+        "plan with " + point.fault,
+        R"([{"layer":"stem","scope":"protect:stem","cost":5,"total_cost":20,"unit":"weight bits"}])");
   }
   const CampaignRecord back = ReadCampaign(path);
   EXPECT_EQ(back.key.seed, 7U);
-  ASSERT_EQ(back.points.size(), 1U);
+  ASSERT_EQ(back.points.size(), 2U);
   EXPECT_EQ(back.points[0].trials.size(), 2U);
-  EXPECT_EQ(back.command, "ftt-cuda sweep");
+  ASSERT_EQ(back.configs.size(), 1U);
+  EXPECT_EQ(back.configs[0].first, "sweep");
+  ASSERT_EQ(back.plans.size(), 1U);
+  EXPECT_EQ(back.plans[0].steps.at(0).cost, 5);
+  EXPECT_EQ(back.plans[0].steps[0].unit, "weight bits");
 }
 
 }  // namespace
