@@ -70,6 +70,7 @@ struct HostDeploy {
   const DeployModel& model;
   std::unique_ptr<LanePlan> lanes;
   std::vector<WeightCodes> weights;
+  std::vector<char> faulty;  // by op: weights differ from the model's
   BatchDims dims;
   std::vector<uint32_t> ids;
   std::vector<int> exponents;  // [value][lane]
@@ -79,7 +80,8 @@ struct HostDeploy {
   std::vector<int32_t> sums;
   std::vector<float> logits;
 
-  HostDeploy(Backend& b, const DeployModel& m) : backend(b), model(m), weights(m.weights) {}
+  HostDeploy(Backend& b, const DeployModel& m)
+      : backend(b), model(m), weights(m.weights), faulty(m.weights.size()) {}
 
   const Shape& ShapeOf(int value) const { return model.program.values[static_cast<size_t>(value)]; }
   int8_t* Codes(int value) {
@@ -172,7 +174,9 @@ void HostDeployExecutor::SetLanes(const std::vector<LaneSpec>& lanes, FaultRecor
   state_.lanes = std::make_unique<LanePlan>(state_.model.program, lanes, state_.model.bits);
   state_.lanes->SetRecorder(recorder);
   for (size_t i = 0; i < state_.weights.size(); ++i) {
-    if (state_.weights[i].copies == 1 && !state_.lanes->HasWeightFaults(i)) continue;
+    const bool faulty = state_.lanes->HasWeightFaults(i);
+    if (!faulty && state_.faulty[i] == 0) continue;
+    state_.faulty[i] = faulty ? 1 : 0;
     state_.weights[i] = state_.model.weights[i];
     ApplyWeightFaults(state_.weights[i], *state_.lanes, i, false);
   }
