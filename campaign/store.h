@@ -10,6 +10,8 @@
 
 namespace ftt {
 
+class Sqlite;
+
 // What all trials of a campaign share. A file belongs to one campaign.
 struct CampaignKey {
   std::string data;         // data set, e.g. "cifar10"
@@ -41,12 +43,12 @@ struct PointRow {
 
 struct TrialRow {
   int trial = 0;
-  int64_t correct = 0;    // top-1 against labels
-  int64_t sdc1 = 0;       // top-1 differs from the golden run
-  int64_t sdc5 = 0;       // top-1 is not among the golden run's first five
-  int64_t masked = 0;     // all logits are bit for bit the golden run's
-  int64_t due = 0;        // a logit is NaN or infinite
-  uint64_t exposed = 0;   // units that faults could have hit
+  int64_t correct = 0;     // top-1 against labels
+  int64_t sdc1 = 0;        // top-1 differs from the golden run
+  int64_t sdc5 = 0;        // top-1 is not among the golden run's first five
+  int64_t masked = 0;      // all logits are bit for bit the golden run's
+  int64_t due = 0;         // a logit is NaN or infinite
+  uint64_t exposed = 0;    // units that faults could have hit
   uint64_t delivered = 0;  // faults
   std::string backend, version;
   double seconds = 0;  // of computing, for the record
@@ -64,19 +66,20 @@ class CampaignStore {
 
   const std::string& Path() const { return path_; }
 
-  // Writes the key of a new campaign; for an old one throws ftt::Error where it differs, naming what.
+  // Writes the key of a new campaign; for an old one throws ftt::Error where it differs, naming
+  // what.
   void SetKey(const CampaignKey& key);
   std::optional<CampaignKey> Key() const;
 
-  // The id of the network: a new row, or that with the same hash. Throws ftt::Error where its golden
-  // run differs, or the name belongs to another network.
+  // The id of the network: a new row, or that with the same hash. Throws ftt::Error where its
+  // golden run differs, or the name belongs to another network.
   int64_t AddNetwork(const NetworkRow& network);
   int64_t AddPoint(const PointRow& point);  // likewise; a point is its network, fault and scope
   // One transaction. A trial that is there already is left alone: its result is the same.
   void AddTrials(int64_t point, const std::vector<TrialRow>& trials);
 
-  std::vector<NetworkRow> Networks() const;       // in order of their ids
-  std::vector<PointRow> Points() const;           // by network, scope, model, rate
+  std::vector<NetworkRow> Networks() const;           // in order of their ids
+  std::vector<PointRow> Points() const;               // by network, scope, model, rate
   std::vector<TrialRow> Trials(int64_t point) const;  // in order of their numbers
 
   // Free text about the campaign that reports repeat, e.g. its command line.
@@ -84,9 +87,8 @@ class CampaignStore {
   std::string Note(const std::string& name) const;  // "" where there is none
 
  private:
-  struct Database;
   std::string path_;
-  std::unique_ptr<Database> db_;
+  std::unique_ptr<Sqlite> db_;
 };
 
 }  // namespace ftt

@@ -35,8 +35,9 @@ SearchRunConfig MakeConfig(const SearchCommand& o, const Dataset& data,
   c.checkpoint_minutes = o.run.checkpoint_minutes;
   c.config_text = config_text;
   c.search = o.search;
-  if (!o.primitives.empty()) c.search.space.primitives = o.primitives;
   c.search.faults = ParseFaultSpec(o.fault);
+  c.search.space = PresetSpace(StrikesWeights(c.search.faults) ? "adsaf" : "mibb");
+  if (!o.primitives.empty()) c.search.space.primitives = o.primitives;
   c.search.epochs = o.training.epochs;
   c.search.batch = o.training.batch;
   c.search.bits = o.training.bits;
@@ -138,7 +139,8 @@ std::function<int()> SetUpSearch(CLI::App& app) {
   AddFaultOption(app, o->fault);
   app.add_option("--strategy", s.strategy, "reinforce, random or evolution");
   app.add_option("--primitives", o->primitives,
-                 "Operations of the search space, separated by commas")
+                 "Operations of the search space, separated by commas; default: the paper's for "
+                 "faults of features, and with dense convolutions for faults of weights")
       ->delimiter(',');
   app.add_option("--fault-loss-coeff", s.fault_loss_coeff,
                  "Supernet loss = (1 - c) * CE(clean) + c * CE(faulty); 0: FT-NAS, above: FTT-NAS");

@@ -21,7 +21,7 @@ struct TrainCommand {
   std::string data = "cifar10", fault = "none", network, eval_fault;
   uint64_t seed = 1;
   bool json = false;
-  double fault_loss_coeff = 0.7;
+  double fault_loss_coeff = 0.7, freeze_bn = 0;
   int trials = 5;
   int64_t eval_limit = 0, calibration_images = 1024;
   BackendOptions backend;
@@ -49,6 +49,7 @@ TrainRunConfig MakeConfig(const TrainCommand& o, const Dataset& data,
   c.train.use_augment = o.training.augment;
   c.train.faults = ParseFaultSpec(o.fault);
   c.train.fault_loss_coeff = o.fault_loss_coeff;
+  c.train.freeze_bn = o.freeze_bn;
   c.train.seed = o.seed;
   c.train.calibration_images = o.calibration_images;
   c.eval_faults = ParseFaultSpec(o.eval_fault.empty() ? o.fault : o.eval_fault);
@@ -138,6 +139,9 @@ std::function<int()> SetUpTrain(CLI::App& app) {
   AddFaultOption(app, o->fault);
   app.add_option("--fault-loss-coeff", o->fault_loss_coeff,
                  "loss = (1 - c) * CE(clean) + c * CE(faulty); 0 trains without faults");
+  app.add_option("--freeze-bn", o->freeze_bn,
+                 "Share of the steps, at the end, in which batch norm uses its running statistics "
+                 "as deployed networks do: a faulty batch's own statistics hide part of the damage");
   AddTrainingOptions(app, o->training);
   AddCellOptions(app, o->cell);
   app.add_option("--trials", o->trials, "Fault seeds of the evaluation at the end; 0: clean only");

@@ -22,6 +22,7 @@ enum class Stream : uint32_t {
   kFault = 6,
   kShapes = 7,  // the built-in data set
   kSearch = 8,  // random search and evolution
+  kBootstrap = 9,
 };
 
 struct PhiloxCounter {

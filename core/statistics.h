@@ -1,4 +1,4 @@
-// Intervals and the distributions behind them.
+// Intervals and the distributions behind them. How campaigns use them: docs/campaigns.md.
 #pragma once
 
 #include <cstdint>
@@ -19,11 +19,46 @@ Interval WilsonInterval(int64_t successes, int64_t trials, double confidence);
 struct MeanEstimate {
   double mean = 0;
   double deviation = 0;  // sample standard deviation (divisor n-1); 0 for one sample
-  Interval interval;     // Student's t; for one sample the whole line
+  Interval interval;     // for one sample the whole line
   int64_t count = 0;
+  bool bootstrap = false;  // the interval is BootstrapMean's, else Student's t
 };
 // Mean of at least one sample with its t-interval.
 MeanEstimate EstimateMean(std::span<const double> samples, double confidence);
+
+// Skewness of the population the samples are from, G1 of Joanes and Gill (The Statistician 47,
+// 1998); 0 for fewer than three samples, or equal ones.
+double Skewness(std::span<const double> samples);
+
+// Mean with its percentile-t ("studentised") bootstrap interval (Efron and Tibshirani, An
+// Introduction to the Bootstrap, 1993, section 12.5). An end is infinite where too many resamples
+// are of one value only to tell it. The same samples and seed give the same interval. Two samples
+// at least.
+MeanEstimate BootstrapMean(std::span<const double> samples, double confidence, uint64_t seed);
+
+// Mean of a campaign's trials: Student's t, or, from kBootstrapTrials trials on and where the
+// samples' |skewness| exceeds kBootstrapSkewness, the bootstrap, if both its ends are finite.
+MeanEstimate EstimateTrials(std::span<const double> samples, double confidence);
+inline constexpr int64_t kBootstrapTrials = 8;
+inline constexpr double kBootstrapSkewness = 0.5;
+
+// Number of fault injections that estimate a rate near `p` among `population` possible faults (0:
+// infinitely many) to within +-margin: n = N t^2 p(1-p) / (e^2 (N-1) + t^2 p(1-p)), rounded up
+// (Leveugle et al., Statistical Fault Injection, DATE 2009). margin lies in (0, 1), e.g. 0.01.
+int64_t SampleSize(int64_t population, double margin, double confidence, double p = 0.5);
+
+// Sequential stopping. Trials are looked at after 8, 12, 16, 24, 32, 48, ... of them; a look says
+// stop where the wider side h of both the t-interval and EstimateTrials' interval of that many
+// first trials satisfies h * sqrt(1 + 4/n) <= margin. Looking after every trial instead would stop
+// in lucky moments: intervals that promise 95 % would hold in 88 %. After stopping by this rule the
+// mean is within the margin in 95 % and more, and EstimateTrials' interval holds in 94 % (normal
+// samples) or 91 % (very skewed ones): tests/core/stopping_test.cc. margin is positive, in the
+// samples' unit.
+bool EnoughTrials(std::span<const double> samples, double margin, double confidence);
+// The number of trials at the look that said stop first; 0 where none has yet.
+int64_t StoppingTrial(std::span<const double> samples, double margin, double confidence);
+// Trials at the first look after `trials` of them: run until there are that many, then ask.
+int64_t NextLook(int64_t trials);
 
 // x with P(X <= x) = p, for p in (0, 1).
 double NormalQuantile(double p);

@@ -70,6 +70,7 @@ struct HostDeploy {
   const DeployModel& model;
   std::unique_ptr<LanePlan> lanes;
   std::vector<WeightCodes> weights;
+  std::vector<char> faulty;  // by op: weights differ from the model's
   BatchDims dims;
   std::vector<uint32_t> ids;
   std::vector<int> exponents;  // [value][lane]
@@ -79,13 +80,16 @@ struct HostDeploy {
   std::vector<int32_t> sums;
   std::vector<float> logits;
 
-  HostDeploy(Backend& b, const DeployModel& m) : backend(b), model(m), weights(m.weights) {}
+  HostDeploy(Backend& b, const DeployModel& m)
+      : backend(b), model(m), weights(m.weights), faulty(m.weights.size()) {}
 
   const Shape& ShapeOf(int value) const { return model.program.values[static_cast<size_t>(value)]; }
   int8_t* Codes(int value) {
     return reinterpret_cast<int8_t*>(arena.Data() + plan.offsets[static_cast<size_t>(value)]);
   }
-  int* Exponent(int value) { return exponents.data() + static_cast<size_t>(value * dims.lanes); }
+  int* Exponent(int value) {
+    return exponents.data() + static_cast<size_t>(value) * static_cast<size_t>(planned_lanes);
+  }
   void Plan();
   std::vector<SumInput> SumInputs(const Op& op);
   void RunLinear(size_t i);
@@ -150,12 +154,18 @@ class HostDeployExecutor final : public DeployExecutor {
   }
   void SetLanes(const std::vector<LaneSpec>& lanes, FaultRecorder* recorder) override;
   LanePlan& Lanes() override { return *state_.lanes; }
+  const std::vector<float>& Run(const uint8_t* pixels, const uint32_t* image_ids,
+                                int images) override;
   void Begin(const uint8_t* pixels, const uint32_t* image_ids, int images) override;
   void RunOp(size_t i) override;
   const std::vector<float>& Logits() override { return state_.logits; }
   const int8_t* Codes(int value) override { return state_.Codes(value); }
 
  private:
+  void Encode(const uint8_t* pixels, const uint32_t* image_ids, int images);
+  // Copies the values that ops from `op` on read from the first lane to all others.
+  void SpreadFirstLane(size_t op);
+
   HostDeploy state_;
 };
 
@@ -164,24 +174,62 @@ void HostDeployExecutor::SetLanes(const std::vector<LaneSpec>& lanes, FaultRecor
   state_.lanes = std::make_unique<LanePlan>(state_.model.program, lanes, state_.model.bits);
   state_.lanes->SetRecorder(recorder);
   for (size_t i = 0; i < state_.weights.size(); ++i) {
-    if (state_.weights[i].copies == 1 && !state_.lanes->HasWeightFaults(i)) continue;
+    const bool faulty = state_.lanes->HasWeightFaults(i);
+    if (!faulty && state_.faulty[i] == 0) continue;
+    state_.faulty[i] = faulty ? 1 : 0;
     state_.weights[i] = state_.model.weights[i];
     ApplyWeightFaults(state_.weights[i], *state_.lanes, i, false);
   }
 }
 
+// Ops before the first fault run on one lane for all.
+const std::vector<float>& HostDeployExecutor::Run(const uint8_t* pixels, const uint32_t* image_ids,
+                                                  int images) {
+  const size_t first = state_.lanes->FirstFaultyOp(program_);
+  const int lanes = state_.lanes->Lanes();
+  if (first == 0 || lanes == 1) return DeployExecutor::Run(pixels, image_ids, images);
+  Encode(pixels, image_ids, images);
+  state_.dims.lanes = 1;
+  for (size_t i = 0; i < first; ++i) RunOp(i);
+  state_.dims.lanes = lanes;
+  SpreadFirstLane(first);
+  for (size_t i = first; i < program_.ops.size(); ++i) RunOp(i);
+  return Logits();
+}
+
+void HostDeployExecutor::SpreadFirstLane(size_t op) {
+  std::vector<char> wanted(program_.values.size());
+  for (size_t i = op; i < program_.ops.size(); ++i) {
+    for (const OpInput& in : program_.ops[i].inputs) wanted[static_cast<size_t>(in.value)] = 1;
+  }
+  for (size_t i = op; i < program_.ops.size(); ++i)
+    wanted[static_cast<size_t>(program_.ops[i].output)] = 0;
+  for (size_t v = 0; v < wanted.size(); ++v) {
+    if (wanted[v] == 0) continue;
+    const int64_t n = images_ * program_.values[v].Elements();
+    int8_t* codes = state_.Codes(static_cast<int>(v));
+    for (int lane = 1; lane < lanes_; ++lane) std::copy_n(codes, n, codes + lane * n);
+  }
+}
+
 void HostDeployExecutor::Begin(const uint8_t* pixels, const uint32_t* image_ids, int images) {
+  Encode(pixels, image_ids, images);
+  const int64_t n = images * state_.ShapeOf(0).Elements();
+  int8_t* codes = state_.Codes(0);
+  for (int lane = 1; lane < lanes_; ++lane) std::copy_n(codes, n, codes + lane * n);
+  if (state_.lanes->Feature(0) != nullptr)
+    state_.backend.Inject(state_.dims, state_.ShapeOf(0), state_.lanes->Feature(0), codes);
+}
+
+// The images' codes on the first lane.
+void HostDeployExecutor::Encode(const uint8_t* pixels, const uint32_t* image_ids, int images) {
   HostDeploy& m = state_;
   lanes_ = m.lanes->Lanes();
   images_ = images;
   m.ids.assign(image_ids, image_ids + images);
   m.dims = {m.lanes->Lanes(), images, m.ids.data()};
   m.Plan();
-  const int64_t n = images * m.ShapeOf(0).Elements();
-  m.model.coding.Encode(pixels, n, m.Codes(0));
-  for (int lane = 1; lane < m.dims.lanes; ++lane) std::copy_n(m.Codes(0), n, m.Codes(0) + lane * n);
-  if (m.lanes->Feature(0) != nullptr)
-    m.backend.Inject(m.dims, m.ShapeOf(0), m.lanes->Feature(0), m.Codes(0));
+  m.model.coding.Encode(pixels, images * m.ShapeOf(0).Elements(), m.Codes(0));
 }
 
 void HostDeployExecutor::RunOp(size_t i) {

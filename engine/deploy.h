@@ -38,7 +38,8 @@ class DeployExecutor {
   virtual LanePlan& Lanes() = 0;
 
   // pixels: [images][h][w][c]; image_ids: [images]. Logits: [lanes][images][classes].
-  const std::vector<float>& Run(const uint8_t* pixels, const uint32_t* image_ids, int images);
+  virtual const std::vector<float>& Run(const uint8_t* pixels, const uint32_t* image_ids,
+                                        int images);
 
   // The same, one op at a time: Begin, then RunOp(0..ops-1) in order.
   virtual void Begin(const uint8_t* pixels, const uint32_t* image_ids, int images) = 0;

@@ -1,6 +1,7 @@
 #include "engine/evaluate.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <numeric>
 
@@ -12,47 +13,22 @@ namespace {
 
 constexpr int kTop = 5;
 
-// Golden predictions: the first classes of each image in order of their logits.
-struct Golden {
-  int top = 0;
-  std::vector<int> classes;  // [images][top]
-};
-
-void AppendTop(const float* logits, int classes, Golden& golden) {
+void AppendTop(const float* logits, int classes, int top, std::vector<int>& out) {
   std::vector<int> order(static_cast<size_t>(classes));
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return logits[a] > logits[b]; });
-  golden.classes.insert(golden.classes.end(), order.begin(), order.begin() + golden.top);
+  out.insert(out.end(), order.begin(), order.begin() + top);
 }
 
-struct Batches {
-  const ImageSet& images;
-  int64_t count;
-  int batch;
-  // body(first image, images, pixels, ids)
-  template <typename Body>
-  void ForEach(const Body& body) const {
-    std::vector<uint32_t> ids;
-    for (int64_t first = 0; first < count; first += batch) {
-      const auto n = static_cast<int>(std::min<int64_t>(batch, count - first));
-      ids.resize(static_cast<size_t>(n));
-      std::iota(ids.begin(), ids.end(), static_cast<uint32_t>(first));
-      body(first, n, images.Image(first), ids.data());
-    }
-  }
-};
-
-Batches MakeBatches(const ImageSet& images, const DeployModel& model,
-                    const EvaluateOptions& options) {
+int64_t CheckedImages(const ImageSet& images, const DeployModel& model, int batch, int64_t limit) {
   const Shape& input = model.program.InputShape();
   FTT_CHECK(input == (Shape{images.height, images.width, images.channels}),
             "network {} takes {}x{}x{} images, the data set has {}x{}x{}", model.program.network,
             input.h, input.w, input.c, images.height, images.width, images.channels);
-  FTT_CHECK(options.batch >= 1 && options.lanes >= 1,
-            "evaluation needs a batch and a number of lanes of at least 1");
-  const int64_t count = options.limit > 0 ? std::min(options.limit, images.Size()) : images.Size();
+  FTT_CHECK(batch >= 1, "evaluation needs a batch of at least 1");
+  const int64_t count = limit > 0 ? std::min(limit, images.Size()) : images.Size();
   FTT_CHECK(count > 0, "evaluation: the data set has no images");
-  return {images, count, options.batch};
+  return count;
 }
 
 std::vector<LaneSpec> TrialLanes(const FaultSpec* faults, const EvaluateOptions& o, int first,
@@ -62,19 +38,24 @@ std::vector<LaneSpec> TrialLanes(const FaultSpec* faults, const EvaluateOptions&
     LaneSpec& spec = specs[static_cast<size_t>(lane)];
     spec.faults = faults;
     spec.replay = o.replay;
+    spec.sites = o.sites;
+    spec.max_rate = o.max_rate;
     spec.seed = o.seed;
-    spec.moment.trial = static_cast<uint32_t>(o.first_trial + first + lane);
+    spec.moment.trial = static_cast<uint32_t>(first + lane);
   }
   return specs;
 }
 
-void Judge(const float* logits, int classes, uint8_t label, const Golden& golden, int64_t image,
-           TrialResult& trial) {
-  const int predicted = ArgMax(logits, classes);
-  const int* top = golden.classes.data() + image * golden.top;
-  trial.correct += predicted == label ? 1 : 0;
-  trial.changed += predicted != top[0] ? 1 : 0;
-  trial.outside_top5 += std::find(top, top + golden.top, predicted) == top + golden.top ? 1 : 0;
+// body(first image, images, ids); returns false to stop.
+template <typename Body>
+void ForBatches(int64_t count, int batch, const Body& body) {
+  std::vector<uint32_t> ids;
+  for (int64_t first = 0; first < count; first += batch) {
+    const auto n = static_cast<int>(std::min<int64_t>(batch, count - first));
+    ids.resize(static_cast<size_t>(n));
+    std::iota(ids.begin(), ids.end(), static_cast<uint32_t>(first));
+    if (!body(first, n, ids.data())) return;
+  }
 }
 
 void AddCounts(LanePlan& lanes, EvaluateResult& result) {
@@ -90,73 +71,122 @@ void AddCounts(LanePlan& lanes, EvaluateResult& result) {
 
 }  // namespace
 
+Evaluator::Evaluator(Device& device, const DeployModel& model, const ImageSet& images, int batch,
+                     int64_t limit)
+    : model_(model),
+      set_(images),
+      batch_(batch),
+      images_(CheckedImages(images, model, batch, limit)),
+      top_(std::min(kTop, model.program.classes)),
+      executor_(device.NewDeployExecutor(model)) {}
+
+void Evaluator::ForEachBatch(const std::function<bool(int64_t, int, const float*)>& body) {
+  ForBatches(images_, batch_, [&](int64_t first, int n, const uint32_t* ids) {
+    return body(first, n, executor_->Run(set_.Image(first), ids, n).data());
+  });
+}
+
+const GoldenRun& Evaluator::Golden(const Progress& progress) {
+  if (!golden_.logits.empty()) return golden_;
+  const int classes = model_.program.classes;
+  executor_->SetLanes({LaneSpec{}});
+  ForEachBatch([&](int64_t first, int n, const float* logits) {
+    golden_.logits.insert(golden_.logits.end(), logits, logits + int64_t{n} * classes);
+    for (int i = 0; i < n; ++i) {
+      AppendTop(logits + int64_t{i} * classes, classes, top_, golden_.top);
+      const int predicted = golden_.top[static_cast<size_t>((first + i) * top_)];
+      golden_.correct += predicted == set_.labels[static_cast<size_t>(first + i)] ? 1 : 0;
+    }
+    if (progress) progress(n);
+    return true;
+  });
+  return golden_;
+}
+
+void Evaluator::Judge(const float* logits, int64_t image, TrialResult& trial) const {
+  const int classes = model_.program.classes;
+  const auto row = static_cast<size_t>(classes) * sizeof(float);
+  const int predicted = ArgMax(logits, classes);
+  const int* top = golden_.top.data() + image * top_;
+  trial.correct += predicted == set_.labels[static_cast<size_t>(image)] ? 1 : 0;
+  trial.changed += predicted != top[0] ? 1 : 0;
+  trial.outside_top5 += std::find(top, top + top_, predicted) == top + top_ ? 1 : 0;
+  trial.masked += std::memcmp(logits, golden_.logits.data() + image * classes, row) == 0 ? 1 : 0;
+  const bool finite =
+      std::all_of(logits, logits + classes, [](float v) { return std::isfinite(v); });
+  trial.not_finite += finite ? 0 : 1;
+}
+
+std::vector<TrialResult> Evaluator::RunTrials(const FaultSpec* faults,
+                                              const EvaluateOptions& options,
+                                              FaultRecorder* recorder, const Progress& progress,
+                                              const std::function<bool()>& stop) {
+  Golden();
+  const int lanes = options.trials, classes = model_.program.classes;
+  executor_->SetLanes(TrialLanes(faults, options, options.first_trial, lanes), recorder);
+  std::vector<TrialResult> results(static_cast<size_t>(lanes));
+  for (int lane = 0; lane < lanes; ++lane)
+    results[static_cast<size_t>(lane)].trial = options.first_trial + lane;
+  bool stopped = false;
+  ForEachBatch([&](int64_t first, int n, const float* logits) {
+    for (int lane = 0; lane < lanes; ++lane) {
+      for (int i = 0; i < n; ++i) {
+        Judge(logits + (int64_t{lane} * n + i) * classes, first + i,
+              results[static_cast<size_t>(lane)]);
+      }
+    }
+    if (progress) progress(int64_t{n} * lanes);
+    stopped = stop && stop();
+    return !stopped;
+  });
+  if (stopped) return {};
+  for (int lane = 0; lane < lanes; ++lane)
+    results[static_cast<size_t>(lane)].faults = executor_->Lanes().TotalCounts(lane);
+  return results;
+}
+
 EvaluateResult Evaluate(Device& device, const DeployModel& model, const ImageSet& images,
                         const FaultSpec* faults, const EvaluateOptions& options,
                         FaultRecorder* recorder,
                         const std::function<void(int64_t, int64_t)>& progress) {
-  const Batches batches = MakeBatches(images, model, options);
-  const int classes = model.program.classes;
-  const std::unique_ptr<DeployExecutor> owner = device.NewDeployExecutor(model);
-  DeployExecutor& executor = *owner;
+  FTT_CHECK(options.lanes >= 1, "evaluation needs at least one lane");
+  Evaluator evaluator(device, model, images, options.batch, options.limit);
   EvaluateResult result;
-  result.images = batches.count;
-  Golden golden{std::min(kTop, classes), {}};
-  const int64_t total = batches.count * (1 + options.trials);
+  result.images = evaluator.Images();
+  const int64_t total = result.images * (1 + options.trials);
   int64_t done = 0;
   const auto advance = [&](int64_t n) {
     done += n;
     if (progress) progress(done, total);
   };
-  batches.ForEach([&](int64_t first, int n, const uint8_t* pixels, const uint32_t* ids) {
-    const float* logits = executor.Run(pixels, ids, n).data();
-    for (int i = 0; i < n; ++i) {
-      AppendTop(logits + int64_t{i} * classes, classes, golden);
-      const int predicted = golden.classes[static_cast<size_t>((first + i) * golden.top)];
-      result.golden_correct += predicted == images.labels[static_cast<size_t>(first + i)] ? 1 : 0;
-    }
-    advance(n);
-  });
-  for (int trial = 0; (faults != nullptr || options.replay != nullptr) && trial < options.trials;
-       trial += options.lanes) {
-    const int lanes = std::min(options.lanes, options.trials - trial);
-    executor.SetLanes(TrialLanes(faults, options, trial, lanes), recorder);
-    const size_t base = result.trials.size();
-    for (int lane = 0; lane < lanes; ++lane) {
-      result.trials.push_back({});
-      result.trials.back().trial = options.first_trial + trial + lane;
-    }
-    batches.ForEach([&](int64_t first, int n, const uint8_t* pixels, const uint32_t* ids) {
-      const float* logits = executor.Run(pixels, ids, n).data();
-      for (int lane = 0; lane < lanes; ++lane) {
-        for (int i = 0; i < n; ++i) {
-          Judge(logits + (int64_t{lane} * n + i) * classes, classes,
-                images.labels[static_cast<size_t>(first + i)], golden, first + i,
-                result.trials[base + static_cast<size_t>(lane)]);
-        }
-      }
-      advance(int64_t{n} * lanes);
-    });
-    for (int lane = 0; lane < lanes; ++lane) {
-      result.trials[base + static_cast<size_t>(lane)].faults = executor.Lanes().TotalCounts(lane);
-    }
-    AddCounts(executor.Lanes(), result);
+  result.golden_correct = evaluator.Golden(advance).correct;
+  if (faults == nullptr && options.replay == nullptr) return result;
+  for (int trial = 0; trial < options.trials; trial += options.lanes) {
+    EvaluateOptions some = options;
+    some.first_trial = options.first_trial + trial;
+    some.trials = std::min(options.lanes, options.trials - trial);
+    for (TrialResult& t : evaluator.RunTrials(faults, some, recorder, advance))
+      result.trials.push_back(std::move(t));
+    AddCounts(evaluator.Lanes(), result);
   }
   return result;
 }
 
 int64_t CheckDevices(Device& a, Device& b, const DeployModel& model, const ImageSet& images,
                      const FaultSpec* faults, const EvaluateOptions& options) {
-  const Batches batches = MakeBatches(images, model, options);
+  FTT_CHECK(options.lanes >= 1, "evaluation needs at least one lane");
+  const int64_t count = CheckedImages(images, model, options.batch, options.limit);
   const auto first_owner = a.NewDeployExecutor(model), second_owner = b.NewDeployExecutor(model);
   DeployExecutor &first_executor = *first_owner, &second_executor = *second_owner;
   int64_t compared = 0;
   const int trials = std::max(options.trials, 1);
   for (int trial = 0; trial < trials; trial += options.lanes) {
-    const std::vector<LaneSpec> lanes =
-        TrialLanes(faults, options, trial, std::min(options.lanes, trials - trial));
+    const std::vector<LaneSpec> lanes = TrialLanes(faults, options, options.first_trial + trial,
+                                                   std::min(options.lanes, trials - trial));
     first_executor.SetLanes(lanes);
     second_executor.SetLanes(lanes);
-    batches.ForEach([&](int64_t first, int n, const uint8_t* pixels, const uint32_t* ids) {
+    ForBatches(count, options.batch, [&](int64_t first, int n, const uint32_t* ids) {
+      const uint8_t* pixels = images.Image(first);
       first_executor.Begin(pixels, ids, n);
       second_executor.Begin(pixels, ids, n);
       for (size_t i = 0; i < model.program.ops.size(); ++i) {
@@ -186,6 +216,7 @@ int64_t CheckDevices(Device& a, Device& b, const DeployModel& model, const Image
              where(at, model.program.values[static_cast<size_t>(op.output)].Elements()), x[at],
              y[at]);
       }
+      return true;
     });
   }
   return compared;

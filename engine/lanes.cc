@@ -76,9 +76,14 @@ LanePlan::LanePlan(const Program& program, const std::vector<LaneSpec>& lanes, i
     if (spec.replay == nullptr && (spec.faults == nullptr || spec.faults->Empty())) continue;
     const auto plan = [&](const FaultSite& site) {
       return spec.replay != nullptr ? spec.replay->Site(site, bits)
-                                    : PlanSite(*spec.faults, site, bits, spec.seed);
+                                    : PlanSite(*spec.faults, site, bits, spec.seed, spec.max_rate);
+    };
+    const SiteFilter filter = spec.sites == nullptr ? SiteFilter{} : *spec.sites;
+    const auto struck = [](const std::vector<char>& allowed, size_t i) {
+      return allowed.empty() || allowed[i] != 0;
     };
     for (size_t v = 0; v < values; ++v) {
+      if (!struck(filter.features, v)) continue;
       SiteFaults& faults = feature_faults_[At(lane, v, values)];
       faults = plan(sites_.features[v]);
       if (faults.Empty()) continue;
@@ -89,7 +94,7 @@ LanePlan::LanePlan(const Program& program, const std::vector<LaneSpec>& lanes, i
       out.counts = &feature_counts_[At(lane, v, values)];
     }
     for (size_t i = 0; i < ops; ++i) {
-      if (sites_.weights[i].elements == 0) continue;
+      if (sites_.weights[i].elements == 0 || !struck(filter.weights, i)) continue;
       SiteFaults& faults = weight_faults_[At(lane, i, ops)];
       faults = plan(sites_.weights[i]);
       if (!faults.Empty()) has_weight_[i] = 1;
@@ -103,6 +108,15 @@ const LaneFaults* LanePlan::Feature(int value) const {
 }
 
 bool LanePlan::HasWeightFaults(size_t op) const { return has_weight_[op] != 0; }
+
+size_t LanePlan::FirstFaultyOp(const Program& program) const {
+  if (has_feature_[0] != 0) return 0;
+  size_t i = 0;
+  while (i + 1 < program.ops.size() && has_weight_[i] == 0 &&
+         has_feature_[static_cast<size_t>(program.ops[i].output)] == 0)
+    ++i;
+  return i;
+}
 
 void LanePlan::InjectLaneWeights(size_t op, int lane, int8_t* codes, int64_t n, uint8_t* keep) {
   const size_t at = At(lane, op, sites_.weights.size());

@@ -12,10 +12,18 @@
 
 namespace ftt {
 
+// Sites that faults may strike; an empty list stands for all of its kind.
+struct SiteFilter {
+  std::vector<char> features;  // by value number
+  std::vector<char> weights;   // by op index
+};
+
 // What one lane carries. A null or empty spec is a clean lane.
 struct LaneSpec {
   const FaultSpec* faults = nullptr;
   const ReplayPlan* replay = nullptr;  // applied instead of sampling `faults`
+  const SiteFilter* sites = nullptr;   // null: all; not with `replay`
+  double max_rate = 0;                 // of a sweep, see PlanSite
   uint64_t seed = 0;
   FaultMoment moment;        // trial, or training step
   float loss_weight = 1.0f;  // training: weight of this lane's cross-entropy
@@ -43,6 +51,8 @@ class LanePlan {
   // Per-lane faults of a value, or null when no lane has any.
   const LaneFaults* Feature(int value) const;
   bool HasWeightFaults(size_t op) const;
+  // Ops before this one compute the same on all lanes; at most the last op.
+  size_t FirstFaultyOp(const Program& program) const;
   // Applies weight faults of one lane to codes in place; keep (1 byte each, 1 = gradient passes) is
   // cleared where masked.
   void InjectLaneWeights(size_t op, int lane, int8_t* codes, int64_t n, uint8_t* keep);

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <utility>
 #include <vector>
 
 #include "core/error.h"
@@ -16,27 +17,36 @@ constexpr char kConfig[] = "config.toml";
 constexpr char kEvents[] = "events.jsonl";
 constexpr char kCheckpoint[] = "checkpoint-";
 
-// Lines of a configuration but for the options that cannot change a result.
-std::vector<std::string> Lines(const std::string& text) {
-  std::vector<std::string> lines;
+// Options of a configuration, but for those that cannot change a result, in order.
+std::vector<std::pair<std::string, std::string>> Options(const std::string& text) {
+  std::vector<std::pair<std::string, std::string>> options;
   std::istringstream in(text);
   for (std::string line; std::getline(in, line);) {
-    if (line.rfind("threads =", 0) != 0 && line.rfind("checkpoint-minutes =", 0) != 0)
-      lines.push_back(line);
+    const std::string key = line.substr(0, line.find(" ="));
+    if (key != "threads" && key != "checkpoint-minutes") options.emplace_back(key, line);
   }
-  return lines;
+  return options;
+}
+
+// The line of `options` with that key.
+std::string LineOf(const std::vector<std::pair<std::string, std::string>>& options,
+                   const std::string& key) {
+  for (const auto& [k, line] : options) {
+    if (k == key) return line;
+  }
+  return "no " + key;
 }
 
 void CheckSameConfig(const std::string& path, const std::string& have, const std::string& want) {
-  const std::vector<std::string> old_lines = Lines(have), new_lines = Lines(want);
-  for (size_t i = 0; i < std::max(old_lines.size(), new_lines.size()); ++i) {
-    const std::string before = i < old_lines.size() ? old_lines[i] : "(nothing)";
-    const std::string now = i < new_lines.size() ? new_lines[i] : "(nothing)";
-    FTT_CHECK(before == now,
-              "{}: cannot resume with a different configuration: the run has `{}`, the command "
-              "line asks for `{}`; use "
-              "the run's options, or another --out",
-              path, before, now);
+  const auto before = Options(have), now = Options(want);
+  for (const auto* options : {&now, &before}) {
+    for (const auto& [key, line] : *options) {
+      const std::string old_line = LineOf(before, key), new_line = LineOf(now, key);
+      FTT_CHECK(old_line == new_line,
+                "{}: cannot resume with a different configuration: the run has `{}`, the command "
+                "line asks for `{}`; use the run's options, or another --out",
+                path, old_line, new_line);
+    }
   }
 }
 

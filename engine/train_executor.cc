@@ -67,7 +67,8 @@ void HostTrain::Quantize(size_t i, const Shape& s) {
                               : 1.0f;
     NormInputs in{s.c, op.batch_norm, ParamValue(op.gamma),
                   ParamValue(op.batch_norm ? op.beta : op.bias), LaneUnit(op, lane, average)};
-    if (op.batch_norm && mode == TrainMode::kCalibrate) {
+    const bool frozen = mode == TrainMode::kCalibrate || (Training() && batch->frozen_norm);
+    if (op.batch_norm && frozen) {
       const float* mean = ParamValue(op.running_mean);
       const float* variance = ParamValue(op.running_var);
       moments.push_back({{mean, mean + s.c}, {variance, variance + s.c}});
@@ -75,13 +76,14 @@ void HostTrain::Quantize(size_t i, const Shape& s) {
       moments.push_back(MomentsOf(lane_stats, s.c, count, in.unit));
     }
     LaneNorm norm = RealNorm(in, op.batch_norm ? &moments.back() : nullptr);
+    norm.frozen = frozen;
     Exponent(op.output)[lane] = ExponentFor(LargestOutput(norm, lane_stats), options.bits);
     ScaleToCodes(norm, Exponent(op.output)[lane]);
     norms[i].push_back(std::move(norm));
   }
   backend.Quantize(dims, s, options.bits, Acc(op.output), norms[i].data(),
                    lanes->Feature(op.output), Codes(op.output), Mask(op.output));
-  if (op.batch_norm && Training()) UpdateRunningStats(op, moments, count);
+  if (op.batch_norm && Training() && !batch->frozen_norm) UpdateRunningStats(op, moments, count);
 }
 
 void HostTrain::ForwardWindow(size_t i) {

@@ -26,6 +26,8 @@ struct TrainBatch {
   const AugmentOptions* augment = nullptr;  // null: as they are
   uint64_t augment_seed = 0;
   uint32_t epoch = 0;
+  // In kTrain: batch norm uses the running statistics, as in deploy mode, and leaves them alone.
+  bool frozen_norm = false;
 };
 
 struct LaneResult {

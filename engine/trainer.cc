@@ -24,6 +24,7 @@ void Validate(const TrainConfig& c) {
   FTT_CHECK(c.bits >= 4 && c.bits <= 8, "bits: {} is outside 4..8", c.bits);
   FTT_CHECK(c.bn_momentum > 0 && c.bn_momentum <= 1, "bn-momentum: {} is outside (0, 1]",
             c.bn_momentum);
+  FTT_CHECK(c.freeze_bn >= 0 && c.freeze_bn <= 1, "freeze-bn: {} is outside [0, 1]", c.freeze_bn);
   FTT_CHECK(c.schedule.base > 0, "lr: {} is not positive", c.schedule.base);
   Validate(c.optimizer);
 }
@@ -107,6 +108,8 @@ bool Trainer::RunEpoch(EpochStats* stats,
       EpochOrder(static_cast<int64_t>(subset_.size()), config_.seed, epoch);
   const int64_t total = steps_per_epoch_ * config_.epochs;
   const int64_t end = steps_per_epoch_ * (epoch + 1);
+  const auto first_frozen =
+      static_cast<int64_t>(std::llround(static_cast<double>(total) * (1 - config_.freeze_bn)));
   std::vector<uint8_t> labels(static_cast<size_t>(config_.batch));
   std::vector<uint32_t> ids(labels.size());
   float rate = 0;
@@ -126,7 +129,8 @@ bool Trainer::RunEpoch(EpochStats* stats,
                            .source = &data_.train,
                            .augment = config_.use_augment ? &config_.augment : nullptr,
                            .augment_seed = config_.seed,
-                           .epoch = epoch};
+                           .epoch = epoch,
+                           .frozen_norm = step_ >= first_frozen};
     rate = LearningRate(config_.schedule, step_, total);
     executor_->Step(program_, batch, lanes, config_.optimizer, rate);
     ++in_flight_;

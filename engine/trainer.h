@@ -23,6 +23,9 @@ struct TrainConfig {
   bool use_augment = true;
   int bits = 8;  // 4..8
   float bn_momentum = 0.1f;
+  // Last share of the steps, [0, 1], in which batch norm uses its running statistics, as deploy
+  // mode does: a faulty lane's own statistics hide part of the damage that faults do there.
+  double freeze_bn = 0;
   uint64_t seed = 1;
   int64_t limit = 0;  // training images; 0: all
   int64_t calibration_images = 1024;

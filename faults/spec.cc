@@ -258,6 +258,12 @@ FaultSpec ParseFaultSpec(const std::string& text) {
   return spec;
 }
 
+bool StrikesWeights(const FaultSpec& spec) {
+  return std::any_of(spec.terms.begin(), spec.terms.end(), [](const FaultTerm& t) {
+    return (FaultModels()[t.model].sites & kWeightSites) != 0;
+  });
+}
+
 std::string FaultHelpText() {
   std::string text =
       "Faults: NAME:RATE[,key=value...], several joined by '+'; none for no faults. RATE is in [0, "

@@ -43,6 +43,9 @@ struct FaultSpec {
 // resolution. "" and "none" are the empty specification.
 FaultSpec ParseFaultSpec(const std::string& text);
 
+// Whether one of its models strikes weights.
+bool StrikesWeights(const FaultSpec& spec);
+
 // The models with their rates, lifetimes and keys, for --help.
 std::string FaultHelpText();
 

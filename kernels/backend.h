@@ -72,6 +72,7 @@ struct LaneNorm {
   std::vector<float> scale, shift;
   std::vector<float> mean, inv_std;  // of the real value; empty without batch norm
   float unit = 1;                    // 2^(exponent of one accumulator step)
+  bool frozen = false;  // mean and inv_std are constants: no gradient flows through them
 };
 
 // What is left to do to the gradient of a quantized output, so that the convolution's backward pass

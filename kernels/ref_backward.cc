@@ -113,6 +113,10 @@ void RefBackend::NormBackward(const BatchDims& b, const Shape& s, const int32_t*
       const auto c = static_cast<size_t>(i % s.c);
       const float xhat = (static_cast<float>(acc[at]) * norm.unit - norm.mean[c]) * norm.inv_std[c];
       const float scale = norm.inv_std[c] * (gamma == nullptr ? 1.0f : gamma[c]);
+      if (norm.frozen) {
+        grad[at] *= scale;
+        continue;
+      }
       grad[at] = scale * (grad[at] - static_cast<float>(sums.grad[c] / count) -
                           xhat * static_cast<float>(sums.grad_xhat[c] / count));
     }

@@ -31,6 +31,7 @@ OutputGradient CudaTrainExecutor::BackwardNorm(size_t i) {
     n.inv_std = OpMemory<float>(b.inv_std);
     n.unit = OpMemory<float>(b.unit);
     n.gamma = ParamValue(op.gamma);
+    n.frozen = batch_->frozen_norm;
     n.grad_gamma = ParamGradient(op.gamma);
   }
   n.grad_beta = ParamGradient(op.batch_norm ? op.beta : op.bias);

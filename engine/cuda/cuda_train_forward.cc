@@ -56,7 +56,8 @@ void CudaTrainExecutor::FinishAndQuantize(size_t i, const MapShape& shape,
   n.variance = OpMemory<float>(b.variance);
   n.unit = OpMemory<float>(b.unit);
   n.exponent = Exponent(op.output);
-  if (op.batch_norm && mode_ == TrainMode::kCalibrate) {
+  const bool frozen = mode_ == TrainMode::kCalibrate || (Training() && batch_->frozen_norm);
+  if (op.batch_norm && frozen) {
     n.fixed_mean = ParamValue(op.running_mean);
     n.fixed_var = ParamValue(op.running_var);
   } else if (op.batch_norm && Training()) {

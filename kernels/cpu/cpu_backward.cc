@@ -85,8 +85,9 @@ void CpuBackend::NormBackward(const BatchDims& b, const Shape& s, const int32_t*
     for (size_t j = 0; j < static_cast<size_t>(period); ++j) {
       const size_t c = j % channels;
       const float scale = norms[lane].inv_std[c] * (gamma == nullptr ? 1.0f : gamma[c]);
-      const auto mean_g = static_cast<float>(sum_g[lane * channels + c] / count);
-      const auto mean_gx = static_cast<float>(sum_gx[lane * channels + c] / count);
+      const double share = norms[lane].frozen ? 0 : 1 / count;
+      const auto mean_g = static_cast<float>(sum_g[lane * channels + c] * share);
+      const auto mean_gx = static_cast<float>(sum_gx[lane * channels + c] * share);
       to.p.push_back(scale);
       to.q.push_back(-scale * mean_gx * xscale[lane][j]);
       to.r.push_back(-scale * (mean_g + mean_gx * xshift[lane][j]));

@@ -107,13 +107,17 @@ __global__ void __launch_bounds__(128) NormSumsFinishKernel(NormBackwardArgument
   }
 }
 
+// What the statistics' gradient takes off every value.
+__device__ __forceinline__ float BatchMean(const NormBackwardArguments& a, double sum) {
+  return a.frozen ? 0.0f : static_cast<float>(sum / static_cast<double>(a.shape.Pixels()));
+}
+
 template <typename Raw>
 __global__ void __launch_bounds__(kBackwardThreads) NormApplyKernel(NormBackwardArguments a) {
   const int lane = static_cast<int>(blockIdx.y), stride = a.shape.Stride();
   const int first = static_cast<int>(blockIdx.x) * kBackwardPixels;
   const int left = a.shape.Pixels() - first;
   const int count = left < kBackwardPixels ? left : kBackwardPixels;
-  const double values = a.shape.Pixels();
   for (int channel0 = 0; channel0 < stride; channel0 += kBackwardThreads) {
     const int width = stride - channel0 < kBackwardThreads ? stride - channel0 : kBackwardThreads;
     const int slots = kBackwardThreads / width;
@@ -125,8 +129,8 @@ __global__ void __launch_bounds__(kBackwardThreads) NormApplyKernel(NormBackward
     float mean_grad = 0, mean_xhat = 0, scale = 1;
     if (a.mean != nullptr && !pad) {
       const GradSums& sums = a.sums[int64_t{lane} * stride + c];
-      mean_grad = static_cast<float>(sums.grad / values);
-      mean_xhat = static_cast<float>(sums.grad_xhat / values);
+      mean_grad = BatchMean(a, sums.grad);
+      mean_xhat = BatchMean(a, sums.grad_xhat);
       scale = reader.InvStd() * (a.gamma == nullptr ? 1.0f : a.gamma[c]);
     }
     for (int p = slot; p < count; p += slots) {
@@ -148,9 +152,8 @@ __global__ void __launch_bounds__(128) NormMapKernel(NormBackwardArguments a, fl
   const int lane = i / stride, c = i - lane * stride;
   float p = 0, q = 0, r = 0;
   if (c < a.shape.channels) {
-    const double values = a.shape.Pixels();
-    const auto mean_grad = static_cast<float>(a.sums[i].grad / values);
-    const auto mean_xhat = static_cast<float>(a.sums[i].grad_xhat / values);
+    const float mean_grad = BatchMean(a, a.sums[i].grad);
+    const float mean_xhat = BatchMean(a, a.sums[i].grad_xhat);
     const float unit =
         a.unit[lane] * (a.raw_type == RawType::kInt32 ? 1.0f : PowerOfTwo(a.raw_shift));
     p = a.inv_std[i] * (a.gamma == nullptr ? 1.0f : a.gamma[c]);

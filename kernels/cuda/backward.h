@@ -24,6 +24,7 @@ struct NormBackwardArguments {
   const float* inv_std = nullptr;  // [lanes][Stride()]
   const float* unit = nullptr;     // [lanes]
   const float* gamma = nullptr;    // [channels]; null: 1
+  bool frozen = false;             // mean and inv_std are constants
   const uint8_t* mask = nullptr;   // null: everything passes
   float* grad = nullptr;           // in place: of the codes -> of the real convolution output
   GradSums* partials = nullptr;    // scratch: [lanes][NormBackwardBlocks()][Stride()]

@@ -61,7 +61,7 @@ struct StepOutcome {
 };
 
 std::unique_ptr<StepOutcome> OneStep(Device& device, const char* faults, bool exact,
-                                     float dropout = 0) {
+                                     float dropout = 0, bool frozen = false) {
   Program program = EveryOpNetwork(kInput);
   program.dropout = dropout;
   TrainExecutorOptions options;
@@ -76,7 +76,8 @@ std::unique_ptr<StepOutcome> OneStep(Device& device, const char* faults, bool ex
   faulty.loss_weight = 0.7f;
   faulty.faults = &spec;
   faulty.moment = {3, true};
-  const TrainBatch batch{4, images.pixels.data(), images.labels.data(), ids.data(), 3};
+  TrainBatch batch{4, images.pixels.data(), images.labels.data(), ids.data(), 3};
+  batch.frozen_norm = frozen;
   out->lanes = executor->Run(program, batch, {clean, faulty}, TrainMode::kTrain);
   out->gradient = executor->Gradient();
   executor->Synchronize();
@@ -128,6 +129,22 @@ TEST(CudaTrainTest, AStepWithHalfPrecisionStoresStaysClose) {
     ExpectEqualFaults(got->lanes[lane].faults, want->lanes[lane].faults);
   }
   EXPECT_LT(Distance(got->gradient, want->gradient), 0.2);
+}
+
+TEST(CudaTrainTest, FrozenStatisticsAgreeWithRefAndStayAsTheyAre) {
+  const auto want = OneStep(*HostDevice("ref"), "mibb:1e-3", true, 0, true);
+  const auto got = OneStep(*MakeCudaDevice(0), "mibb:1e-3", true, 0, true);
+  const auto batch = OneStep(*HostDevice("ref"), "mibb:1e-3", true);
+  for (size_t lane = 0; lane < 2; ++lane)
+    EXPECT_NEAR(got->lanes[lane].loss, want->lanes[lane].loss, 1e-5 * want->lanes[lane].loss);
+  EXPECT_LT(Distance(got->gradient, want->gradient), 0.01);
+  EXPECT_GT(Distance(batch->gradient, want->gradient), 0.1);
+  for (const auto* outcome : {&want, &got}) {
+    for (const auto& [name, param] : (*outcome)->params.All()) {
+      if (param.info.kind != ParamKind::kRunningVar) continue;
+      for (const float v : param.value) EXPECT_EQ(v, 1.0f) << name;
+    }
+  }
 }
 
 TEST(CudaTrainTest, DropoutDropsTheSameFeatures) {

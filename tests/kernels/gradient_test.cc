@@ -203,6 +203,32 @@ TEST_P(GradientTest, BatchNormMatchesFiniteDifferences) {
   EXPECT_NEAR(grad_beta[2], want_beta, 1e-4);
 }
 
+TEST_P(GradientTest, FrozenBatchNormIsAnAffineMap) {
+  const Shape s{3, 4, 5};
+  const int64_t n = dims_.images * s.Elements();
+  const std::vector<int32_t> acc(static_cast<size_t>(2 * n), 1000);
+  const std::vector<float> gamma = {0.5f, 1.0f, 2.0f, -1.0f, 0.3f}, beta(5);
+  const Moments running{{0.1f, 0.2f, -0.3f, 0, 1}, {1, 0.5f, 2, 0.25f, 4}};
+  LaneNorm norm = RealNorm({5, true, gamma.data(), beta.data(), 0x1p-10f}, &running);
+  norm.frozen = true;
+  const std::vector<LaneNorm> norms = {norm, norm};
+  const std::vector<float> g = operands_.Floats(2 * n);
+  std::vector<float> grad = g, grad_gamma(5), grad_beta(5);
+  backend_->NormBackward(dims_, s, acc.data(), norms.data(), gamma.data(), nullptr, grad.data(),
+                         grad_gamma.data(), grad_beta.data(), nullptr);
+  std::vector<double> sums(5);
+  for (size_t i = 0; i < g.size(); ++i) {
+    const size_t c = i % 5;
+    EXPECT_NEAR(grad[i], g[i] * gamma[c] * norm.inv_std[c], 1e-5f) << i;
+    sums[c] += g[i];
+  }
+  for (size_t c = 0; c < 5; ++c) {
+    EXPECT_NEAR(grad_beta[c], sums[c], 1e-4);
+    const double xhat = (1000 * 0x1p-10 - running.mean[c]) * norm.inv_std[c];
+    EXPECT_NEAR(grad_gamma[c], sums[c] * xhat, 1e-4 * (1 + std::fabs(sums[c] * xhat)));
+  }
+}
+
 TEST_P(GradientTest, SaturatedValuesPassNoGradient) {
   const Shape s{1, 1, 16};
   const BatchDims dims{1, 1, ids_.data()};

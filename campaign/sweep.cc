@@ -1,0 +1,290 @@
+#include "campaign/sweep.h"
+
+#include <algorithm>
+#include <numeric>
+#include <set>
+#include <string_view>
+
+#include "campaign/summary.h"
+#include "core/clock.h"
+#include "core/digest.h"
+#include "core/error.h"
+
+namespace ftt {
+namespace {
+
+template <typename T>
+void Feed(Digest& digest, const std::vector<T>& values) {
+  const uint64_t n = values.size();
+  digest.Update({reinterpret_cast<const char*>(&n), sizeof n});
+  digest.Update({reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T)});
+}
+
+std::string DataDigest(const ImageSet& set, int64_t images) {
+  Digest digest(DigestKind::kSha256);
+  digest.Update({reinterpret_cast<const char*>(set.pixels.data()),
+                 static_cast<size_t>(images * set.ImageBytes())});
+  digest.Update({reinterpret_cast<const char*>(set.labels.data()), static_cast<size_t>(images)});
+  return digest.Finish();
+}
+
+TrialRow ToRow(const TrialResult& t, const std::string& backend, const std::string& version,
+               double seconds) {
+  TrialRow row;
+  row.trial = t.trial;
+  row.correct = t.correct;
+  row.sdc1 = t.changed;
+  row.sdc5 = t.outside_top5;
+  row.masked = t.masked;
+  row.due = t.not_finite;
+  row.exposed = t.faults.exposed;
+  row.delivered = t.faults.delivered;
+  row.backend = backend;
+  row.version = version;
+  row.seconds = seconds;
+  return row;
+}
+
+// The sampler of every step of every site, as text to compare.
+std::string Samplers(const TrainedNetwork& net, const FaultSpec& faults, double max_rate) {
+  const ProgramSites sites = SitesOf(net.model.program);
+  std::string out;
+  const auto add = [&](const FaultSite& site) {
+    for (const FaultStep& step : PlanSite(faults, site, net.model.bits, 0, max_rate).steps)
+      out += step.sampler == Sampler::kDense ? 'd' : 's';
+    out += ' ';
+  };
+  for (const FaultSite& site : sites.features) add(site);
+  for (const FaultSite& site : sites.weights) {
+    if (site.elements > 0) add(site);
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string ModelDigest(const DeployModel& model) {
+  Digest digest(DigestKind::kSha256);
+  const uint64_t head[] = {model.program.Hash(), static_cast<uint64_t>(model.bits)};
+  digest.Update({reinterpret_cast<const char*>(head), sizeof head});
+  Feed(digest, model.coding.Mean());
+  Feed(digest, model.coding.Stddev());
+  Feed(digest, model.exponents);
+  for (size_t i = 0; i < model.norms.size(); ++i) {
+    Feed(digest, model.weights[i].codes);
+    Feed(digest, model.norms[i].scale);
+    Feed(digest, model.norms[i].shift);
+    Feed(digest, std::vector<float>{model.norms[i].unit});
+  }
+  return digest.Finish();
+}
+
+std::vector<SweepPoint> SweepPoints(size_t networks, const std::vector<FaultCurve>& curves,
+                                    const std::vector<double>& rates) {
+  std::vector<SweepPoint> points;
+  for (size_t network = 0; network < networks; ++network) {
+    for (const FaultCurve& curve : curves) {
+      FTT_CHECK(!curve.Open() || !rates.empty(),
+                "--fault {} leaves the rate open; say which with --rates, or write NAME:RATE",
+                curve.Text());
+      const std::vector<double> mine = curve.Open() ? rates : std::vector<double>{1.0};
+      for (const double rate : mine) {
+        SweepPoint p;
+        p.network = network;
+        p.model = curve.Text();
+        p.faults = curve.At(rate);
+        p.rate = curve.RateOf(p.faults);
+        p.max_rate = curve.Open() ? rates.back() : 0;
+        points.push_back(std::move(p));
+      }
+    }
+  }
+  return points;
+}
+
+struct Campaign::Work {
+  const SweepPoint* point = nullptr;
+  int64_t id = 0;
+  std::vector<TrialRow> have;
+  bool done = false;
+};
+
+Campaign::Campaign(Device& device, CampaignStore& store, const Dataset& data, int64_t limit,
+                   std::vector<CampaignNetwork> networks, SweepConfig config)
+    : device_(device),
+      store_(store),
+      data_(data),
+      config_(std::move(config)),
+      networks_(std::move(networks)) {
+  FTT_CHECK(config_.trials >= 1, "--trials: {} is below 1", config_.trials);
+  FTT_CHECK(config_.margin >= 0 && config_.margin < 1, "--margin: {} is outside [0, 1)",
+            config_.margin);
+  FTT_CHECK(config_.confidence > 0 && config_.confidence < 1, "--confidence: {} is outside (0, 1)",
+            config_.confidence);
+  FTT_CHECK(config_.lanes >= 1 && config_.batch >= 1, "--lanes and --batch must be at least 1");
+  const int64_t all = data.test.Size();
+  images_ = limit > 0 ? std::min(limit, all) : all;
+  std::set<std::string> names;
+  for (const CampaignNetwork& n : networks_)
+    FTT_CHECK(names.insert(n.name).second,
+              "two networks have the name '{}'; tell them apart with NAME=CHECKPOINT", n.name);
+  store_.SetKey({data.name, DataDigest(data.test, images_), images_, config_.seed});
+  const std::vector<NetworkRow> known = store_.Networks();
+  for (size_t i = 0; i < networks_.size(); ++i) {
+    const TrainedNetwork& net = networks_[i].trained;
+    const std::string hash = ModelDigest(net.model);
+    const auto old = std::find_if(known.begin(), known.end(),
+                                  [&](const NetworkRow& n) { return n.hash == hash; });
+    if (old != known.end()) {
+      rows_.push_back(*old);
+      continue;
+    }
+    NetworkRow row;
+    row.hash = hash;
+    row.name = networks_[i].name;
+    row.architecture = net.spec.genotype.empty() ? net.spec.name : net.spec.genotype;
+    row.trained_with = net.faults.empty() ? "none" : net.faults;
+    row.multiply_adds = net.model.program.MultiplyAdds();
+    row.parameters = net.model.program.ParamCount();
+    row.bits = net.model.bits;
+    row.golden_correct = EvaluatorOf(i).Golden().correct;
+    row.id = store_.AddNetwork(row);
+    rows_.push_back(std::move(row));
+  }
+}
+
+Campaign::~Campaign() = default;
+
+Evaluator& Campaign::EvaluatorOf(size_t network) {
+  if (evaluator_ == nullptr || open_network_ != network) {
+    evaluator_.reset();
+    evaluator_ = std::make_unique<Evaluator>(device_, networks_[network].trained.model, data_.test,
+                                             config_.batch, images_);
+    open_network_ = network;
+  }
+  return *evaluator_;
+}
+
+// A curve keeps its samplers for good, so that its rates stay nested and its trials repeatable.
+void Campaign::CheckSamplers(const std::vector<SweepPoint>& points) {
+  for (const SweepPoint& p : points) {
+    const std::string note = "max_rate " + p.model;
+    const std::string stored = store_.Note(note);
+    const double old = stored.empty() ? p.max_rate : std::stod(stored);
+    if (stored.empty() || p.max_rate > old) {
+      FTT_CHECK(Samplers(networks_[p.network].trained, p.faults, old) ==
+                    Samplers(networks_[p.network].trained, p.faults, p.max_rate),
+                "{}: its curve {} was begun with rates up to {}; {} needs another sampler, whose "
+                "faults would not be nested in the old ones; use another --out",
+                store_.Path(), p.model, old, p.max_rate);
+    }
+    CheckFaults(networks_[p.network].trained.model.program, p.faults,
+                networks_[p.network].trained.model.bits);
+  }
+  for (const SweepPoint& p : points) {
+    const std::string note = "max_rate " + p.model;
+    const std::string stored = store_.Note(note);
+    if (stored.empty() || std::stod(stored) < p.max_rate)
+      store_.SetNote(note, fmt::format("{:.17g}", p.max_rate));
+  }
+}
+
+// How many trials the point needs, as far as can be told now.
+int Campaign::Wanted(const std::vector<TrialRow>& have) const {
+  const auto n = static_cast<int>(have.size());
+  if (config_.margin <= 0 || n < config_.trials) return config_.trials;
+  std::vector<double> accuracies;
+  for (const TrialRow& t : have)
+    accuracies.push_back(static_cast<double>(t.correct) / static_cast<double>(images_));
+  if (EnoughTrials(accuracies, config_.margin, config_.confidence)) return n;
+  return std::min(n + config_.lanes, std::max(config_.max_trials, config_.trials));
+}
+
+bool Campaign::RunNetwork(size_t network, std::vector<Work>& work,
+                          const std::function<void(const SweepProgress&)>& progress,
+                          const std::function<bool()>& stop) {
+  bool more = true;
+  while (more) {
+    more = false;
+    for (Work& w : work) {
+      if (w.point->network != network || w.done) continue;
+      w.have = store_.Trials(w.id);  // another process may have added some
+      const int wanted = Wanted(w.have);
+      std::vector<char> there(static_cast<size_t>(wanted));
+      for (const TrialRow& t : w.have) {
+        if (t.trial < wanted) there[static_cast<size_t>(t.trial)] = 1;
+      }
+      const auto first = static_cast<int>(std::find(there.begin(), there.end(), 0) - there.begin());
+      if (first == wanted) {
+        w.done = true;
+        continue;
+      }
+      int count = 1;
+      while (count < config_.lanes && first + count < wanted &&
+             there[static_cast<size_t>(first + count)] == 0)
+        ++count;
+      EvaluateOptions options;
+      options.trials = count;
+      options.first_trial = first;
+      options.seed = config_.seed;
+      options.max_rate = w.point->max_rate;
+      options.sites = w.point->scope.empty() ? nullptr : &w.point->sites;
+      SweepProgress now{networks_[network].name,
+                        w.point->faults.Text(),
+                        w.point->scope,
+                        static_cast<int>(w.have.size()),
+                        0,
+                        0};
+      for (const Work& other : work) {
+        const auto n = static_cast<double>(other.have.size());
+        now.done += n;
+        now.total += other.done ? n : std::max<double>(n, Wanted(other.have));
+      }
+      now.done *= static_cast<double>(images_);
+      now.total *= static_cast<double>(images_);
+      const double start = MonotonicSeconds();
+      const std::vector<TrialResult> results = EvaluatorOf(network).RunTrials(
+          &w.point->faults, options, nullptr,
+          [&](int64_t n) {
+            now.done += static_cast<double>(n);
+            if (progress) progress(now);
+          },
+          stop);
+      if (results.empty()) return false;
+      const double seconds = (MonotonicSeconds() - start) / static_cast<double>(results.size());
+      std::vector<TrialRow> rows;
+      for (const TrialResult& t : results)
+        rows.push_back(ToRow(t, device_.Name(), config_.version, seconds));
+      store_.AddTrials(w.id, rows);
+      w.have.insert(w.have.end(), rows.begin(), rows.end());
+      more = true;
+    }
+  }
+  return true;
+}
+
+bool Campaign::Run(const std::vector<SweepPoint>& points,
+                   const std::function<void(const SweepProgress&)>& progress,
+                   const std::function<bool()>& stop) {
+  CheckSamplers(points);
+  std::vector<Work> work;
+  for (const SweepPoint& p : points) {
+    PointRow row;
+    row.network = rows_[p.network].id;
+    row.model = p.model;
+    row.fault = p.faults.Text();
+    row.rate = p.rate;
+    row.scope = p.scope;
+    Work w;
+    w.point = &p;
+    w.id = store_.AddPoint(row);
+    w.have = store_.Trials(w.id);
+    work.push_back(std::move(w));
+  }
+  for (size_t network = 0; network < networks_.size(); ++network) {
+    if (!RunNetwork(network, work, progress, stop)) return false;
+  }
+  return true;
+}
+
+}  // namespace ftt
