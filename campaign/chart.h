@@ -25,10 +25,8 @@ struct ChartPoint {
 };
 
 struct ChartSeries {
-  enum class Style { kLine, kDots };
   std::string name;
   std::vector<ChartPoint> points;  // in the order of x
-  Style style = Style::kLine;
   bool dashed = false;
   bool in_legend = true;
   int color = 0;  // of the palette; series that belong together share one

@@ -102,18 +102,11 @@ std::string LinesPlot(const Chart& chart) {
           bands.empty() ? "" : ", ", i, Color(s));
     }
     const bool bare = s.dashed || s.points.size() > 60;
-    const bool dots = s.style == ChartSeries::Style::kDots;
-    lines += fmt::format(
-        ", $d{} using 1:2 with {} lc rgb '{}'{}{} {}", i,
-        dots   ? "points"
-        : bare ? "lines"
-               : "linespoints",
-        Color(s), dots ? "" : fmt::format(" lw 2 dt {}", s.dashed ? 2 : 1),
-        bare && !dots
-            ? ""
-            : fmt::format(" pt {} ps {}", kShapes[static_cast<size_t>(s.color) % kShapes.size()],
-                          dots ? "0.3" : "0.8"),
-        s.in_legend ? "title " + Quote(s.name) : "notitle");
+    const int shape = kShapes[static_cast<size_t>(s.color) % kShapes.size()];
+    lines += fmt::format(", $d{} using 1:2 with {} lc rgb '{}' lw 2 dt {}{} {}", i,
+                         bare ? "lines" : "linespoints", Color(s), s.dashed ? 2 : 1,
+                         bare ? "" : fmt::format(" pt {} ps 0.8", shape),
+                         s.in_legend ? "title " + Quote(s.name) : "notitle");
   }
   FTT_CHECK(!lines.empty(), "chart '{}' has no data", chart.title);
   return "plot " + (bands.empty() ? lines.substr(2) : bands + lines) + "\n";

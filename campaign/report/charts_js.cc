@@ -25,7 +25,6 @@ Json SeriesJson(const ChartSeries& series, bool log_x) {
   }
   return {{"name", series.name},
           {"color", series.color},
-          {"dots", series.style == ChartSeries::Style::kDots},
           {"dashed", series.dashed},
           {"legend", series.in_legend},
           {"points", std::move(points)}};

@@ -1,6 +1,6 @@
 // Draws the charts of a report. The data of each lies beside its canvas:
 // {x, y: {title, log, digits, min?, max?}, categories: [text],
-//  series: [{name, color, dots, dashed, legend, points: [[x, y, low, high]]}]}, null for no value.
+//  series: [{name, color, dashed, legend, points: [[x, y, low, high]]}]}, null for no value.
 (() => {
   'use strict';
   const shapes = ['circle', 'rect', 'triangle', 'rectRot', 'star', 'crossRot', 'line'];
@@ -59,9 +59,9 @@
       label: series.name, series, hidden: series.hidden, order: 1,
       data: series.points.map((p) => ({x: p[0], y: p[1], low: p[2], high: p[3]})),
       borderColor: color, backgroundColor: color,
-      showLine: !series.dots, borderWidth: series.dashed ? 1.5 : 2.25, borderDash: series.dashed ? [6, 5] : [],
+      borderWidth: series.dashed ? 1.5 : 2.25, borderDash: series.dashed ? [6, 5] : [],
       pointStyle: series.dashed ? 'line' : shapes[series.color % shapes.length],
-      pointRadius: series.dots ? 2 : series.dashed || series.points.length > 60 ? 0 : 3.5, pointHoverRadius: 5,
+      pointRadius: series.dashed || series.points.length > 60 ? 0 : 3.5, pointHoverRadius: 5,
     });
     return sets;
   };

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 
 #include "campaign/report/format.h"
@@ -34,6 +35,17 @@ bool HasFaultyLane(const RunRecord& run) {
 
 bool HasCleanLane(const RunRecord& run) {
   return !HasFaultyLane(run) || std::strtod(run.Option("fault-loss-coeff").c_str(), nullptr) < 1;
+}
+
+std::string DivergedWarning(const RunRecord& run) {
+  for (const EpochRecord& e : run.epochs) {
+    if (!std::isfinite(e.loss) || !std::isfinite(e.fault_loss))
+      return fmt::format(
+          "Diverged: from epoch {} on the loss is not a number; use a lower learning "
+          "rate.",
+          e.epoch);
+  }
+  return "";
 }
 
 std::string ShellQuote(const std::string& text) {

@@ -18,6 +18,9 @@ ChartAxis EpochAxis();
 bool HasCleanLane(const RunRecord& run);
 bool HasFaultyLane(const RunRecord& run);
 
+// A warning that names the first epoch whose loss is no number, or nothing.
+std::string DivergedWarning(const RunRecord& run);
+
 // The command and the configuration that make the run again.
 std::vector<Block> Reproduce(const RunRecord& run);
 

@@ -1,5 +1,6 @@
 #include "campaign/report/run_files.h"
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
@@ -24,7 +25,11 @@ struct Located {
       Fail("{}: '{}' is missing or of another type; was it written by this program?", where, key);
     }
   }
-  double Number(const char* key) const { return Get<double>(key); }
+  // NaN for null: JSON has no other way to say it, and a training that diverged writes it.
+  double Number(const char* key) const {
+    const bool null = json.is_object() && json.contains(key) && json[key].is_null();
+    return null ? std::nan("") : Get<double>(key);
+  }
   std::string Text(const char* key) const { return Get<std::string>(key); }
   template <typename T>
   T Get(const char* key, T otherwise) const {

@@ -9,7 +9,7 @@
 
 namespace ftt {
 
-// One epoch of events.jsonl. Accuracies are shares of images.
+// One epoch of events.jsonl. Accuracies are shares of images; NaN where the run computed none.
 struct EpochRecord {
   int epoch = 0;
   double loss = 0, accuracy = 0, fault_accuracy = 0;

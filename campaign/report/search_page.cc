@@ -231,6 +231,8 @@ Section SearchSection(const RunRecord& run, const std::string& name, const std::
   s.kind = "Search by " + run.Option("strategy");
   s.headline = Headline(run);
   s.figures = Figures(run);
+  if (std::string warning = DivergedWarning(run); !warning.empty())
+    s.warnings.push_back(std::move(warning));
   AddWarnings(run, &s);
   if (run.search) AddResult(*run.search, dot, &s);
   s.blocks.emplace_back(Heading{"Course of the search"});

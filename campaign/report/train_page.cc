@@ -102,6 +102,8 @@ Section TrainSection(const RunRecord& run, const std::string& name) {
   s.kind = "Training of " + run.Option("network");
   s.headline = Headline(run);
   s.figures = Figures(run);
+  if (std::string warning = DivergedWarning(run); !warning.empty())
+    s.warnings.push_back(std::move(warning));
   if (!run.train)
     s.warnings.push_back(
         "This training has not finished: there is no result.json yet. Continue it "

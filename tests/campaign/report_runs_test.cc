@@ -116,6 +116,18 @@ TEST(TrainSection, TellsLanesThatWereNotThere) {
   ASSERT_EQ(s.warnings.size(), 1U);
 }
 
+TEST(TrainSection, SaysWhereATrainingDiverged) {
+  const TempDir temp;
+  WriteTraining(temp / "run");
+  std::string bad = kTrainEvent;
+  bad.replace(bad.find("\"loss\":1.5"), 10, "\"loss\":null");
+  bad.replace(bad.find("\"epoch\":1"), 9, "\"epoch\":2");
+  Write(temp / "run/events.jsonl", std::string(kTrainEvent) + "\n" + bad + "\n");
+  const Section s = TrainSection(ReadRun(temp / "run"), "r");
+  ASSERT_EQ(s.warnings.size(), 1U);
+  EXPECT_NE(s.warnings[0].find("from epoch 2 on"), std::string::npos) << s.warnings[0];
+}
+
 TEST(SearchSection, ComparesWithRandom) {
   const TempDir temp;
   Write(temp / "s/config.toml",
