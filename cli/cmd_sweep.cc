@@ -165,11 +165,12 @@ int Run(const SweepCommand& command, const CLI::App& app) {
   std::vector<CampaignNetwork> networks = LoadNetworks(o);
   const std::vector<SweepPoint> points = SweepPoints(networks.size(), curves, rates);
   const Dataset data = LoadCampaignData(o, networks);
+  SweepConfig config = o.sweep;
+  config.version = FTT_VERSION;
+  CheckCampaign(networks, points, data, config);
   const std::unique_ptr<Device> device = OpenDevice(o.backend);
   const std::string file = CampaignFile(o.out);
   CampaignStore store(file, CampaignStore::Access::kCreate);
-  SweepConfig config = o.sweep;
-  config.version = FTT_VERSION;
   Campaign campaign(*device, store, data, o.limit, std::move(networks), config);
   store.SetNote("sweep", ResolvedToml(app));
   const bool finished = RunWithProgress(campaign, points, o.json);
