@@ -13,6 +13,7 @@ constexpr ftt::Command kCommands[] = {
     {"sweep", "Measure networks against fault rates, with intervals", ftt::SetUpSweep},
     {"analyze", "Find where networks are vulnerable, and what to protect", ftt::SetUpAnalyze},
     {"compare", "Train networks with and without faults and sweep them all", ftt::SetUpCompare},
+    {"report", "One web page of runs and campaigns: figures, charts, cells", ftt::SetUpReport},
     {"bench", "Time networks: what faults cost, what surrounds the convolutions", ftt::SetUpBench},
     {"data", "Get, check and look at data sets", ftt::SetUpData},
     {"info", "Versions, processor features and build flags", ftt::SetUpInfo},

@@ -6,6 +6,7 @@ packages=(
   g++ cmake ninja-build ccache git ca-certificates
   libdnnl-dev libcli11-dev nlohmann-json3-dev libspdlog-dev libfmt-dev libtomlplusplus-dev
   zlib1g-dev libssl-dev libsqlite3-dev libgtest-dev libbenchmark-dev pkg-config
+  libjs-chart.js graphviz gnuplot-nox
 )
 # Format and lint checks of scripts/test.sh. The version is pinned where it exists: formatting differs between versions.
 for tool in "$@"; do
