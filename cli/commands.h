@@ -10,6 +10,7 @@ namespace ftt {
 std::function<int()> SetUpSearch(CLI::App& app);
 std::function<int()> SetUpTrain(CLI::App& app);
 std::function<int()> SetUpEval(CLI::App& app);
+std::function<int()> SetUpExport(CLI::App& app);
 std::function<int()> SetUpBench(CLI::App& app);
 std::function<int()> SetUpData(CLI::App& app);
 std::function<int()> SetUpInfo(CLI::App& app);

@@ -10,6 +10,7 @@ constexpr ftt::Command kCommands[] = {
     {"search", "Find a fault-tolerant architecture", ftt::SetUpSearch},
     {"train", "Train one network, with faults in the loop or without", ftt::SetUpTrain},
     {"eval", "Measure a trained network, clean and under faults", ftt::SetUpEval},
+    {"export", "Write a trained network as a file for other programs", ftt::SetUpExport},
     {"bench", "Time networks: what faults cost, what surrounds the convolutions", ftt::SetUpBench},
     {"data", "Get, check and look at data sets", ftt::SetUpData},
     {"info", "Versions, processor features and build flags", ftt::SetUpInfo},

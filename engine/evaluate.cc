@@ -68,13 +68,19 @@ std::vector<LaneSpec> TrialLanes(const FaultSpec* faults, const EvaluateOptions&
   return specs;
 }
 
-void Judge(const float* logits, int classes, uint8_t label, const Golden& golden, int64_t image,
-           TrialResult& trial) {
+void Record(const EvaluateOptions& o, const Prediction& prediction) {
+  if (o.predictions != nullptr) o.predictions->push_back(prediction);
+}
+
+// Returns the predicted class.
+int Judge(const float* logits, int classes, uint8_t label, const Golden& golden, int64_t image,
+          TrialResult& trial) {
   const int predicted = ArgMax(logits, classes);
   const int* top = golden.classes.data() + image * golden.top;
   trial.correct += predicted == label ? 1 : 0;
   trial.changed += predicted != top[0] ? 1 : 0;
   trial.outside_top5 += std::find(top, top + golden.top, predicted) == top + golden.top ? 1 : 0;
+  return predicted;
 }
 
 void AddCounts(LanePlan& lanes, EvaluateResult& result) {
@@ -112,7 +118,9 @@ EvaluateResult Evaluate(Device& device, const DeployModel& model, const ImageSet
     for (int i = 0; i < n; ++i) {
       AppendTop(logits + int64_t{i} * classes, classes, golden);
       const int predicted = golden.classes[static_cast<size_t>((first + i) * golden.top)];
-      result.golden_correct += predicted == images.labels[static_cast<size_t>(first + i)] ? 1 : 0;
+      const int label = images.labels[static_cast<size_t>(first + i)];
+      result.golden_correct += predicted == label ? 1 : 0;
+      Record(options, {kGoldenTrial, first + i, label, predicted});
     }
     advance(n);
   });
@@ -129,9 +137,11 @@ EvaluateResult Evaluate(Device& device, const DeployModel& model, const ImageSet
       const float* logits = executor.Run(pixels, ids, n).data();
       for (int lane = 0; lane < lanes; ++lane) {
         for (int i = 0; i < n; ++i) {
-          Judge(logits + (int64_t{lane} * n + i) * classes, classes,
-                images.labels[static_cast<size_t>(first + i)], golden, first + i,
-                result.trials[base + static_cast<size_t>(lane)]);
+          const uint8_t label = images.labels[static_cast<size_t>(first + i)];
+          TrialResult& judged = result.trials[base + static_cast<size_t>(lane)];
+          const int predicted = Judge(logits + (int64_t{lane} * n + i) * classes, classes, label,
+                                      golden, first + i, judged);
+          Record(options, {judged.trial, first + i, label, predicted});
         }
       }
       advance(int64_t{n} * lanes);

@@ -9,14 +9,23 @@
 
 namespace ftt {
 
+// What the network said about an image.
+struct Prediction {
+  int trial = 0;  // kGoldenTrial: without faults
+  int64_t image = 0;
+  int label = 0, predicted = 0;
+};
+inline constexpr int kGoldenTrial = -1;
+
 struct EvaluateOptions {
   int batch = 64;  // images per call, >= 1; results do not depend on it
   int lanes = 1;   // trials that run side by side, >= 1; results do not depend on it
   int trials = 0;  // fault seeds, each over all images; 0: clean run only
   int first_trial = 0;
   uint64_t seed = 1;
-  int64_t limit = 0;                   // first images only; 0: all
-  const ReplayPlan* replay = nullptr;  // applied instead of sampled faults
+  int64_t limit = 0;                               // first images only; 0: all
+  const ReplayPlan* replay = nullptr;              // applied instead of sampled faults
+  std::vector<Prediction>* predictions = nullptr;  // gets every image of every trial, in no order
 };
 
 struct TrialResult {
