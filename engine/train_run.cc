@@ -73,7 +73,7 @@ class TrainRun {
                                     {"delivered_rate", stats.delivered_rate},
                                     {"lr", stats.learning_rate},
                                     {"seconds", stats.seconds}};
-    dir_.Events().Write(event.dump());
+    dir_.WriteEvent(event.dump());
     if (observer_.epoch) observer_.epoch(stats);
     if (!trainer_.Done()) Save(nullptr);
     return !StopRequested() || trainer_.Done();
