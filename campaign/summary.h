@@ -9,9 +9,9 @@
 namespace ftt {
 
 struct PointSummary {
-  MeanEstimate accuracy;                    // over trials, in [0, 1]
-  MeanEstimate sdc1, sdc5, masked, due;     // shares of images, over trials
-  double delivered_rate = 0;                // faults per exposed unit
+  MeanEstimate accuracy;                 // over trials, in [0, 1]
+  MeanEstimate sdc1, sdc5, masked, due;  // shares of images, over trials
+  double delivered_rate = 0;             // faults per exposed unit
   double golden_accuracy = 0;
 };
 // trials: at least one. images: of a trial. The unit of replication is the trial: images of one

@@ -102,6 +102,34 @@ std::vector<SweepPoint> SweepPoints(size_t networks, const std::vector<FaultCurv
   return points;
 }
 
+void CheckCampaign(const std::vector<CampaignNetwork>& networks,
+                   const std::vector<SweepPoint>& points, const Dataset& data,
+                   const SweepConfig& c) {
+  FTT_CHECK(c.trials >= 1, "--trials: {} is below 1", c.trials);
+  FTT_CHECK(c.margin >= 0 && c.margin < 1, "--margin: {} is outside [0, 1)", c.margin);
+  FTT_CHECK(c.confidence > 0 && c.confidence < 1, "--confidence: {} is outside (0, 1)",
+            c.confidence);
+  FTT_CHECK(c.lanes >= 1 && c.batch >= 1, "--lanes and --batch must be at least 1");
+  FTT_CHECK(c.margin <= 0 || c.max_trials >= c.trials, "--max-trials: {} is below --trials {}",
+            c.max_trials, c.trials);
+  const Shape images{data.test.height, data.test.width, data.test.channels};
+  std::set<std::string> names;
+  for (const CampaignNetwork& n : networks) {
+    FTT_CHECK(names.insert(n.name).second,
+              "two networks have the name '{}'; tell them apart with NAME=CHECKPOINT", n.name);
+    const Shape& input = n.trained.model.program.InputShape();
+    FTT_CHECK(input == images, "network {} takes {}x{}x{} images, data set {} has {}x{}x{}", n.name,
+              input.h, input.w, input.c, data.name, images.h, images.w, images.c);
+    FTT_CHECK(n.trained.model.program.classes == data.classes,
+              "network {} knows {} classes, data set {} has {}", n.name,
+              n.trained.model.program.classes, data.name, data.classes);
+  }
+  for (const SweepPoint& p : points) {
+    const DeployModel& model = networks[p.network].trained.model;
+    CheckFaults(model.program, p.faults, model.bits);
+  }
+}
+
 struct Campaign::Work {
   const SweepPoint* point = nullptr;
   int64_t id = 0;
@@ -116,18 +144,9 @@ Campaign::Campaign(Device& device, CampaignStore& store, const Dataset& data, in
       data_(data),
       config_(std::move(config)),
       networks_(std::move(networks)) {
-  FTT_CHECK(config_.trials >= 1, "--trials: {} is below 1", config_.trials);
-  FTT_CHECK(config_.margin >= 0 && config_.margin < 1, "--margin: {} is outside [0, 1)",
-            config_.margin);
-  FTT_CHECK(config_.confidence > 0 && config_.confidence < 1, "--confidence: {} is outside (0, 1)",
-            config_.confidence);
-  FTT_CHECK(config_.lanes >= 1 && config_.batch >= 1, "--lanes and --batch must be at least 1");
+  CheckCampaign(networks_, {}, data, config_);
   const int64_t all = data.test.Size();
   images_ = limit > 0 ? std::min(limit, all) : all;
-  std::set<std::string> names;
-  for (const CampaignNetwork& n : networks_)
-    FTT_CHECK(names.insert(n.name).second,
-              "two networks have the name '{}'; tell them apart with NAME=CHECKPOINT", n.name);
   store_.SetKey({data.name, DataDigest(data.test, images_), images_, config_.seed});
   const std::vector<NetworkRow> known = store_.Networks();
   for (size_t i = 0; i < networks_.size(); ++i) {
@@ -178,8 +197,6 @@ void Campaign::CheckSamplers(const std::vector<SweepPoint>& points) {
                 "faults would not be nested in the old ones; use another --out",
                 store_.Path(), p.model, old, p.max_rate);
     }
-    CheckFaults(networks_[p.network].trained.model.program, p.faults,
-                networks_[p.network].trained.model.bits);
   }
   for (const SweepPoint& p : points) {
     const std::string note = "max_rate " + p.model;

@@ -44,6 +44,12 @@ struct SweepPoint {
 std::vector<SweepPoint> SweepPoints(size_t networks, const std::vector<FaultCurve>& curves,
                                     const std::vector<double>& rates);
 
+// Throws ftt::Error where a setting is out of range, two networks have one name, a network does not
+// fit the images, or a fault's rate is below what its sampler resolves. Touches no file.
+void CheckCampaign(const std::vector<CampaignNetwork>& networks,
+                   const std::vector<SweepPoint>& points, const Dataset& data,
+                   const SweepConfig& config);
+
 struct SweepProgress {
   std::string network, fault, scope;
   int trials_done = 0;         // of this point
@@ -53,8 +59,8 @@ struct SweepProgress {
 class Campaign {
  public:
   // Runs every network once without faults. data, device and store must outlive it. limit: test
-  // images, 0: all. Throws ftt::Error where the store belongs to another campaign, a network does
-  // not fit the data, or a fault's rate is below what its sampler resolves.
+  // images, 0: all. Throws ftt::Error where the store belongs to another campaign, and as
+  // CheckCampaign does.
   Campaign(Device& device, CampaignStore& store, const Dataset& data, int64_t limit,
            std::vector<CampaignNetwork> networks, SweepConfig config);
   ~Campaign();

@@ -372,8 +372,8 @@ bool Analysis::Run() {
 
 int Run(const AnalyzeCommand& command, const CLI::App& app) {
   const CampaignOptions& o = command.campaign;
-  FTT_CHECK(!FaultCurve(command.fault).Open(), "--fault {}: give the rate, e.g. {}:1e-4",
-            command.fault, command.fault);
+  const FaultCurve curve(command.fault);
+  FTT_CHECK(!curve.Open(), "--fault {}: give the rate, e.g. {}:1e-4", command.fault, command.fault);
   for (const std::string& view : SplitList(command.by)) {
     FTT_CHECK(
         std::find(std::begin(kViews), std::end(kViews), view) != std::end(kViews),
@@ -383,11 +383,12 @@ int Run(const AnalyzeCommand& command, const CLI::App& app) {
   FTT_CHECK(command.plan_steps >= 1, "--plan-steps: {} is below 1", command.plan_steps);
   std::vector<CampaignNetwork> networks = LoadNetworks(o);
   const Dataset data = LoadCampaignData(o, networks);
+  SweepConfig config = o.sweep;
+  config.version = FTT_VERSION;
+  CheckCampaign(networks, SweepPoints(networks.size(), {curve}, {}), data, config);
   const std::unique_ptr<Device> device = OpenDevice(o.backend);
   const std::string file = CampaignFile(o.out);
   CampaignStore store(file, CampaignStore::Access::kCreate);
-  SweepConfig config = o.sweep;
-  config.version = FTT_VERSION;
   Campaign campaign(*device, store, data, o.limit, std::move(networks), config);
   store.SetNote("analyze", ResolvedToml(app));
   Analysis analysis(command, *device, store, data, campaign);

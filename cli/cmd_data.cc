@@ -17,6 +17,7 @@
 #include "data/contact_sheet.h"
 #include "data/dataset.h"
 #include "data/fetch.h"
+#include "data/formats.h"
 
 namespace ftt {
 namespace {
@@ -26,6 +27,8 @@ struct DataOptions {
   std::string check_spec;
   std::string show_spec, show_out;
   int show_count = 10, show_zoom = 2;
+  std::string dump_spec, dump_out;
+  int64_t dump_count = 0;
 };
 
 void Fetch(const DataOptions& o) {
@@ -64,6 +67,14 @@ void Show(const DataOptions& o) {
   std::printf("\n");
 }
 
+void Dump(const DataOptions& o) {
+  const ImageSet images = LoadDataset(o.dump_spec).test;
+  const int64_t count = o.dump_count > 0 ? std::min(o.dump_count, images.Size()) : images.Size();
+  AtomicWriteFile(o.dump_out, CifarRecords(images, count));
+  std::printf("%s: %lld test images of %dx%dx%d\n", o.dump_out.c_str(),
+              static_cast<long long>(count), images.height, images.width, images.channels);
+}
+
 }  // namespace
 
 std::function<int()> SetUpData(CLI::App& app) {
@@ -73,7 +84,8 @@ std::function<int()> SetUpData(CLI::App& app) {
               "  ftt-cuda data fetch cifar10 data           # download, verify and unpack CIFAR-10 "
               "into data/\n"
               "  ftt-cuda data check cifar10:data           # verify what lies there\n"
-              "  ftt-cuda data show shapes --out shapes.ppm # look at the built-in images\n\n"
+              "  ftt-cuda data show shapes --out shapes.ppm # look at the built-in images\n"
+              "  ftt-cuda data dump shapes --out test.bin   # test images for other programs\n\n"
               "Data sets: shapes[:TRAIN,TEST] is computed and needs no files (10000,2000 images of "
               "32x32 if not "
               "stated); cifar10, cifar100, mnist and fashion-mnist are read from NAME:DIR, else "
@@ -102,11 +114,22 @@ std::function<int()> SetUpData(CLI::App& app) {
       ->capture_default_str();
   show->add_option("--out", options->show_out, "file to write (.ppm)")->required();
 
-  return [options, fetch, check] {
+  CLI::App* dump = app.add_subcommand(
+      "dump",
+      "Write test images as CIFAR-10 records: a byte with the label, then the channels' planes");
+  dump->add_option("NAME", options->dump_spec, "NAME[:DIR]")->required();
+  dump->add_option("--count", options->dump_count, "first images only; 0: all")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  dump->add_option("--out", options->dump_out, "file to write (.bin)")->required();
+
+  return [options, fetch, check, dump] {
     if (fetch->parsed()) {
       Fetch(*options);
     } else if (check->parsed()) {
       Check(*options);
+    } else if (dump->parsed()) {
+      Dump(*options);
     } else {
       Show(*options);
     }

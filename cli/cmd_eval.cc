@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -8,6 +9,7 @@
 #include "cli/help.h"
 #include "cli/program.h"
 #include "core/error.h"
+#include "core/file.h"
 #include "core/progress.h"
 #include "core/statistics.h"
 #include "engine/checkpoint.h"
@@ -19,7 +21,7 @@ namespace ftt {
 namespace {
 
 struct EvalCommand {
-  std::string checkpoint, data, fault_list, replay;
+  std::string checkpoint, data, fault_list, replay, predictions;
   std::vector<std::string> faults;
   bool json = false, audit = false;
   EvaluateOptions evaluate;
@@ -55,7 +57,7 @@ void PrintAudit(const Row& row, const TrainedNetwork& net, bool table) {
 void PrintRow(const Row& row) {
   const auto images = static_cast<double>(row.result.images);
   if (row.accuracies.empty()) return;
-  const MeanEstimate e = EstimateMean(row.accuracies, 0.95);
+  const MeanEstimate e = EstimateTrials(row.accuracies, 0.95);
   double changed = 0, outside = 0;
   FaultCounts faults;
   for (const TrialResult& t : row.result.trials) {
@@ -87,6 +89,17 @@ nlohmann::ordered_json ToJson(const Row& row) {
   return j;
 }
 
+void WritePredictions(const std::string& path, std::vector<Prediction> rows) {
+  std::sort(rows.begin(), rows.end(), [](const Prediction& a, const Prediction& b) {
+    return std::pair(a.trial, a.image) < std::pair(b.trial, b.image);
+  });
+  std::string text = "trial,image,label,predicted\n";
+  for (const Prediction& p : rows)
+    fmt::format_to(std::back_inserter(text), "{},{},{},{}\n", p.trial, p.image, p.label,
+                   p.predicted);
+  AtomicWriteFile(path, text);
+}
+
 int Check(const EvalCommand& o, const TrainedNetwork& net, const Dataset& data) {
   const std::vector<std::string> names =
       SplitList(o.backend.backend.substr(std::string("check:").size()));
@@ -111,6 +124,8 @@ int Check(const EvalCommand& o, const TrainedNetwork& net, const Dataset& data) 
 int Run(EvalCommand o) {
   if (o.faults.empty()) o.faults.push_back("none");
   for (const std::string& text : o.faults) ParseFaultSpec(text);
+  FTT_CHECK(o.predictions.empty() || o.faults.size() == 1,
+            "--predictions: its rows do not name the faults; give --fault once");
   const TrainedNetwork net = LoadTrained(o.checkpoint);
   const Dataset data = LoadDataset(o.data.empty() ? net.data : o.data);
   if (o.backend.backend.rfind("check:", 0) == 0) return Check(o, net, data);
@@ -121,6 +136,8 @@ int Run(EvalCommand o) {
     o.evaluate.replay = replay.get();
     o.faults = {"none"};
   }
+  std::vector<Prediction> predictions;
+  if (!o.predictions.empty()) o.evaluate.predictions = &predictions;
   Progress progress(stderr);
   std::vector<Row> rows;
   FaultRecorder recorder;
@@ -141,6 +158,7 @@ int Run(EvalCommand o) {
     rows.push_back(std::move(row));
   }
   if (!o.fault_list.empty()) WriteFaultList(o.fault_list, recorder.TakeSorted());
+  if (!o.predictions.empty()) WritePredictions(o.predictions, std::move(predictions));
   const EvaluateResult& first = rows.front().result;
   if (o.json) {
     nlohmann::ordered_json j = {{"network", net.spec.name},
@@ -185,6 +203,8 @@ std::function<int()> SetUpEval(CLI::App& app) {
   AddSeedOption(app, o->evaluate.seed);
   app.add_option("--fault-list", o->fault_list, "Write every delivered fault to this CSV file");
   app.add_option("--replay", o->replay, "Apply the faults of such a file instead of sampling");
+  app.add_option("--predictions", o->predictions,
+                 "Write the class of every image in every trial to this CSV file");
   app.add_flag("--audit", o->audit,
                "Print requested against delivered rates and the histogram over bits");
   AddBackendOptions(app, o->backend);
@@ -194,9 +214,11 @@ std::function<int()> SetUpEval(CLI::App& app) {
       "  ftt-cuda eval runs/r20                                         # clean accuracy\n"
       "  ftt-cuda eval runs/r20 --fault mibb:1e-5 --fault mibb:1e-4 --trials 10\n"
       "  ftt-cuda eval runs/r20 --fault adsaf:0.08 --backend check:cpu,ref --limit 64 --trials 1\n"
+      "  ftt-cuda eval runs/r20 --fault adsaf:0.05 --fault-list faults.csv --predictions p.csv\n"
       "\nacc: mean over trials of the accuracy against labels. SDC-1: predictions that differ from "
       "the\n"
-      "fault-free run. SDC-5: predictions outside its first five. Intervals come from trials.");
+      "fault-free run. SDC-5: predictions outside its first five. Intervals come from trials.\n"
+      "Predictions: one row trial,image,label,predicted each; trial -1 is the fault-free run.");
   return [o] { return Run(*o); };
 }
 

@@ -55,30 +55,42 @@ std::vector<Measured> Collect(const CampaignStore& store, const Campaign& campai
   return out;
 }
 
-void PrintTable(const std::vector<Measured>& rows, const std::string& curve, int64_t images,
+// Columns of the first column: names, and pairs of them.
+int NameWidth(const std::vector<Measured>& rows) {
+  size_t longest = 4, second = 0;
+  std::string last;
+  for (const Measured& m : rows) {
+    if (m.network.name == last) continue;
+    last = m.network.name;
+    second = std::max(second, std::min(longest, last.size()));
+    longest = std::max(longest, last.size());
+  }
+  return static_cast<int>(std::max<size_t>(longest + (second > 0 ? second + 3 : 0), 7));
+}
+
+void PrintTable(const std::vector<Measured>& rows, const std::string& curve, int width,
                 double confidence) {
-  fmt::print("\n{}  ({} test images; intervals: {:g} %, from trials)\n", curve, images,
-             100 * confidence);
-  fmt::print("{:<16} {:>10} {:>8}  {:>16}  {:>6} {:>8} {:>8} {:>8}  {:>10}\n", "network", "rate",
-             "acc %", "interval", "trials", "SDC-1 %", "SDC-5 %", "masked %", "delivered");
+  fmt::print("{:<{}} {:>10} {:>8}  {:>16}  {:>6} {:>8} {:>8} {:>8}  {:>10}\n", "network", width,
+             "rate", "acc %", fmt::format("{:g} % interval", 100 * confidence), "trials", "SDC-1 %",
+             "SDC-5 %", "masked %", "delivered");
   int64_t last = -1;
   for (const Measured& m : rows) {
     if (m.point.model != curve) continue;
     const PointSummary& s = m.summary;
     if (m.network.id != last) {
-      fmt::print("{:<16} {:>10} {:>8.2f}  {:>16}\n", m.network.name, "none",
+      fmt::print("{:<{}} {:>10} {:>8.2f}  {:>16}\n", m.network.name, width, "none",
                  100 * s.golden_accuracy, "golden run");
     }
     last = m.network.id;
-    fmt::print("{:<16} {:>10.3g} {:>8.2f}  {:>16}  {:>6} {:>8.2f} {:>8.2f} {:>8.2f}  {:>10.3e}\n",
-               "", m.point.rate, 100 * s.accuracy.mean, IntervalText(s.accuracy, 100),
+    fmt::print("{:<{}} {:>10.3g} {:>8.2f}  {:>16}  {:>6} {:>8.2f} {:>8.2f} {:>8.2f}  {:>10.3e}\n",
+               "", width, m.point.rate, 100 * s.accuracy.mean, IntervalText(s.accuracy, 100),
                s.accuracy.count, 100 * s.sdc1.mean, 100 * s.sdc5.mean, 100 * s.masked.mean,
                s.delivered_rate);
   }
 }
 
-void PrintPairs(const std::vector<Measured>& rows, const std::string& curve, int64_t images,
-                double confidence) {
+void PrintPairs(const std::vector<Measured>& rows, const std::string& curve, int width,
+                int64_t images, double confidence) {
   bool title = false;
   for (const Measured& a : rows) {
     for (const Measured& b : rows) {
@@ -87,11 +99,11 @@ void PrintPairs(const std::vector<Measured>& rows, const std::string& curve, int
         continue;
       const MeanEstimate d = PairedDifference(a.trials, b.trials, images, confidence);
       if (d.count == 0) continue;
-      if (!title) fmt::print("paired differences, points (same fault seeds)\n");
+      if (!title) fmt::print("paired differences, points of accuracy (same fault seeds)\n");
       title = true;
-      fmt::print("{:<16} {:>10.3g} {:>8.2f}  {:>16}  {:>6}\n",
-                 fmt::format("{} - {}", a.network.name, b.network.name), a.point.rate, 100 * d.mean,
-                 IntervalText(d, 100), d.count);
+      fmt::print("{:<{}} {:>10.3g} {:>8.2f}  {:>16}  {:>6}\n",
+                 fmt::format("{} - {}", a.network.name, b.network.name), width, a.point.rate,
+                 100 * d.mean, IntervalText(d, 100), d.count);
     }
   }
 }
@@ -165,11 +177,12 @@ int Run(const SweepCommand& command, const CLI::App& app) {
   std::vector<CampaignNetwork> networks = LoadNetworks(o);
   const std::vector<SweepPoint> points = SweepPoints(networks.size(), curves, rates);
   const Dataset data = LoadCampaignData(o, networks);
+  SweepConfig config = o.sweep;
+  config.version = FTT_VERSION;
+  CheckCampaign(networks, points, data, config);
   const std::unique_ptr<Device> device = OpenDevice(o.backend);
   const std::string file = CampaignFile(o.out);
   CampaignStore store(file, CampaignStore::Access::kCreate);
-  SweepConfig config = o.sweep;
-  config.version = FTT_VERSION;
   Campaign campaign(*device, store, data, o.limit, std::move(networks), config);
   store.SetNote("sweep", ResolvedToml(app));
   const bool finished = RunWithProgress(campaign, points, o.json);
@@ -179,9 +192,12 @@ int Run(const SweepCommand& command, const CLI::App& app) {
     PrintJson(rows, campaign.Images(), config.confidence, file);
     return kExitSuccess;
   }
+  const int width = NameWidth(rows);
   for (const FaultCurve& curve : curves) {
-    PrintTable(rows, curve.Text(), campaign.Images(), config.confidence);
-    PrintPairs(rows, curve.Text(), campaign.Images(), config.confidence);
+    fmt::print("\n{}, {} test images; intervals come from trials\n", curve.Text(),
+               campaign.Images());
+    PrintTable(rows, curve.Text(), width, config.confidence);
+    PrintPairs(rows, curve.Text(), width, campaign.Images(), config.confidence);
     if (curve.Open()) PrintPlot(rows, curve.Text());
   }
   fmt::print("\ncampaign: {}{}\n", file, finished ? "" : " (not finished)");

@@ -139,9 +139,10 @@ std::function<int()> SetUpTrain(CLI::App& app) {
   AddFaultOption(app, o->fault);
   app.add_option("--fault-loss-coeff", o->fault_loss_coeff,
                  "loss = (1 - c) * CE(clean) + c * CE(faulty); 0 trains without faults");
-  app.add_option("--freeze-bn", o->freeze_bn,
-                 "Share of the steps, at the end, in which batch norm uses its running statistics "
-                 "as deployed networks do: a faulty batch's own statistics hide part of the damage");
+  app.add_option(
+      "--freeze-bn", o->freeze_bn,
+      "Share of the steps, at the end, in which batch norm uses its running statistics "
+      "as deployed networks do: a faulty batch's own statistics hide part of the damage");
   AddTrainingOptions(app, o->training);
   AddCellOptions(app, o->cell);
   app.add_option("--trials", o->trials, "Fault seeds of the evaluation at the end; 0: clean only");

@@ -18,6 +18,7 @@ std::function<int()> SetUpSweep(CLI::App& app);
 std::function<int()> SetUpAnalyze(CLI::App& app);
 std::function<int()> SetUpCompare(CLI::App& app);
 std::function<int()> SetUpReport(CLI::App& app);
+std::function<int()> SetUpExport(CLI::App& app);
 std::function<int()> SetUpBench(CLI::App& app);
 std::function<int()> SetUpData(CLI::App& app);
 std::function<int()> SetUpInfo(CLI::App& app);

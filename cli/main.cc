@@ -14,6 +14,7 @@ constexpr ftt::Command kCommands[] = {
     {"analyze", "Find where networks are vulnerable, and what to protect", ftt::SetUpAnalyze},
     {"compare", "Train networks with and without faults and sweep them all", ftt::SetUpCompare},
     {"report", "One web page of runs and campaigns: figures, charts, cells", ftt::SetUpReport},
+    {"export", "Write a trained network as a file for other programs", ftt::SetUpExport},
     {"bench", "Time networks: what faults cost, what surrounds the convolutions", ftt::SetUpBench},
     {"data", "Get, check and look at data sets", ftt::SetUpData},
     {"info", "Versions, processor features and build flags", ftt::SetUpInfo},

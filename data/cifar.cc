@@ -61,4 +61,17 @@ void AppendCifarFile(const std::string& path, const CifarLayout& layout, int64_t
   }
 }
 
+std::string CifarRecords(const ImageSet& set, int64_t count) {
+  FTT_CHECK(count >= 0 && count <= set.Size(), "{} of {} images asked for", count, set.Size());
+  std::string records;
+  for (int64_t i = 0; i < count; ++i) {
+    records += static_cast<char>(set.labels[static_cast<size_t>(i)]);
+    for (int c = 0; c < set.channels; ++c) {
+      for (int64_t at = c; at < set.ImageBytes(); at += set.channels)
+        records += static_cast<char>(set.Image(i)[at]);
+    }
+  }
+  return records;
+}
+
 }  // namespace ftt

@@ -189,6 +189,7 @@ Dataset LoadDataset(const std::string& spec, uint64_t seed_for_shapes) {
     }
   }
   data.name = parsed.name;
+  data.spec = parsed.name == "shapes" ? spec : parsed.name;
   data.class_names = ClassNames(parsed.name);
   data.classes = static_cast<int>(data.class_names.size());
   return data;

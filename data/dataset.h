@@ -21,6 +21,7 @@ struct ImageSet {
 
 struct Dataset {
   std::string name;  // cifar10, cifar100, mnist, fashion-mnist or shapes
+  std::string spec;  // what gives the same data again: the name, for shapes with its sizes
   int classes = 0;
   std::vector<std::string> class_names;  // [classes]
   ImageSet train, test;

@@ -33,6 +33,10 @@ const std::vector<CifarFile>& CifarFiles(const CifarLayout& layout);
 void AppendCifarFile(const std::string& path, const CifarLayout& layout, int64_t images,
                      ImageSet* set);
 
+// The first `count` images as CIFAR-10 records; of other sizes: a byte with the label, then one
+// plane per channel.
+std::string CifarRecords(const ImageSet& set, int64_t count);
+
 // Reads an IDX pair, each file gzipped or not: unsigned bytes, 3 dimensions for the images and 1
 // for the labels. The count comes from the header. Throws where images and labels differ in number,
 // sizes disagree with the header, or a label is not below `classes`. Source:

@@ -58,6 +58,10 @@ void ForBatches(int64_t count, int batch, const Body& body) {
   }
 }
 
+void Record(const EvaluateOptions& o, const Prediction& prediction) {
+  if (o.predictions != nullptr) o.predictions->push_back(prediction);
+}
+
 void AddCounts(LanePlan& lanes, EvaluateResult& result) {
   const size_t values = lanes.Sites().features.size(), ops = lanes.Sites().weights.size();
   result.feature_counts.resize(values);
@@ -103,7 +107,8 @@ const GoldenRun& Evaluator::Golden(const Progress& progress) {
   return golden_;
 }
 
-void Evaluator::Judge(const float* logits, int64_t image, TrialResult& trial) const {
+// Returns the predicted class.
+int Evaluator::Judge(const float* logits, int64_t image, TrialResult& trial) const {
   const int classes = model_.program.classes;
   const auto row = static_cast<size_t>(classes) * sizeof(float);
   const int predicted = ArgMax(logits, classes);
@@ -115,6 +120,7 @@ void Evaluator::Judge(const float* logits, int64_t image, TrialResult& trial) co
   const bool finite =
       std::all_of(logits, logits + classes, [](float v) { return std::isfinite(v); });
   trial.not_finite += finite ? 0 : 1;
+  return predicted;
 }
 
 std::vector<TrialResult> Evaluator::RunTrials(const FaultSpec* faults,
@@ -131,8 +137,10 @@ std::vector<TrialResult> Evaluator::RunTrials(const FaultSpec* faults,
   ForEachBatch([&](int64_t first, int n, const float* logits) {
     for (int lane = 0; lane < lanes; ++lane) {
       for (int i = 0; i < n; ++i) {
-        Judge(logits + (int64_t{lane} * n + i) * classes, first + i,
-              results[static_cast<size_t>(lane)]);
+        TrialResult& trial = results[static_cast<size_t>(lane)];
+        const int predicted = Judge(logits + (int64_t{lane} * n + i) * classes, first + i, trial);
+        Record(options,
+               {trial.trial, first + i, set_.labels[static_cast<size_t>(first + i)], predicted});
       }
     }
     if (progress) progress(int64_t{n} * lanes);
@@ -159,7 +167,13 @@ EvaluateResult Evaluate(Device& device, const DeployModel& model, const ImageSet
     done += n;
     if (progress) progress(done, total);
   };
-  result.golden_correct = evaluator.Golden(advance).correct;
+  const GoldenRun& golden = evaluator.Golden(advance);
+  result.golden_correct = golden.correct;
+  const auto top = static_cast<int64_t>(golden.top.size()) / result.images;
+  for (int64_t i = 0; i < result.images; ++i) {
+    Record(options, {kGoldenTrial, i, images.labels[static_cast<size_t>(i)],
+                     golden.top[static_cast<size_t>(i * top)]});
+  }
   if (faults == nullptr && options.replay == nullptr) return result;
   for (int trial = 0; trial < options.trials; trial += options.lanes) {
     EvaluateOptions some = options;

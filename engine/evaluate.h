@@ -10,16 +10,25 @@
 
 namespace ftt {
 
+// What the network said about an image.
+struct Prediction {
+  int trial = 0;  // kGoldenTrial: without faults
+  int64_t image = 0;
+  int label = 0, predicted = 0;
+};
+inline constexpr int kGoldenTrial = -1;
+
 struct EvaluateOptions {
   int batch = 64;  // images per call, >= 1; results do not depend on it
   int lanes = 1;   // trials that run side by side, >= 1; results do not depend on it
   int trials = 0;  // fault seeds, each over all images; 0: clean run only
   int first_trial = 0;
   uint64_t seed = 1;
-  int64_t limit = 0;                   // first images only; 0: all
-  const ReplayPlan* replay = nullptr;  // applied instead of sampled faults
-  const SiteFilter* sites = nullptr;   // where faults may strike; null: everywhere
-  double max_rate = 0;                 // of a sweep, see PlanSite
+  int64_t limit = 0;                               // first images only; 0: all
+  const ReplayPlan* replay = nullptr;              // applied instead of sampled faults
+  const SiteFilter* sites = nullptr;               // where faults may strike; null: everywhere
+  double max_rate = 0;                             // of a sweep, see PlanSite
+  std::vector<Prediction>* predictions = nullptr;  // gets every image of every trial, in no order
 };
 
 struct TrialResult {
@@ -66,7 +75,7 @@ class Evaluator {
  private:
   // body(first image, images, logits)
   void ForEachBatch(const std::function<bool(int64_t, int, const float*)>& body);
-  void Judge(const float* logits, int64_t image, TrialResult& trial) const;
+  int Judge(const float* logits, int64_t image, TrialResult& trial) const;
 
   const DeployModel& model_;
   const ImageSet& set_;

@@ -114,6 +114,11 @@ void RunDir::SaveCheckpoint(int64_t number, const std::map<std::string, std::str
   }
 }
 
+void RunDir::WriteEvent(const std::string& json_line) {
+  events_->Write(json_line);
+  board_->Add(json_line);
+}
+
 void RunDir::RewindEvents(int64_t step) {
   const std::string text = ReadFile(path_ + "/" + kEvents);
   int64_t keep = 0;
@@ -126,6 +131,8 @@ void RunDir::RewindEvents(int64_t step) {
     keep = static_cast<int64_t>(at);
   }
   if (keep < static_cast<int64_t>(text.size())) events_->TruncateTo(keep);
+  board_ = std::make_unique<EventBoard>(
+      path_ + "/" + kBoardFile, std::string_view(text).substr(0, static_cast<size_t>(keep)));
 }
 
 }  // namespace ftt

@@ -9,6 +9,7 @@
 
 #include "core/events.h"
 #include "core/file.h"
+#include "engine/event_board.h"
 
 namespace ftt {
 
@@ -23,7 +24,8 @@ class RunDir {
   static RunDir Resume(const std::string& path, const std::string& config);
 
   const std::string& Path() const { return path_; }
-  EventLog& Events() { return *events_; }
+  // Appends a line to events.jsonl and its numbers to the TensorBoard file.
+  void WriteEvent(const std::string& json_line);
   void WriteText(const std::string& name, const std::string& text);
 
   // Number of the latest complete checkpoint.
@@ -31,7 +33,8 @@ class RunDir {
   std::string CheckpointPath(int64_t number) const;
   // Publishes checkpoint-NUMBER with these files, then removes older ones.
   void SaveCheckpoint(int64_t number, const std::map<std::string, std::string>& files);
-  // Cuts the event log after the last event whose "step" is at most `step`.
+  // Cuts the event log after the last event whose "step" is at most `step`, and writes the
+  // TensorBoard file anew from what is left. Call it once before the first event.
   void RewindEvents(int64_t step);
 
  private:
@@ -41,6 +44,7 @@ class RunDir {
   std::string path_;
   DirLock lock_;
   std::unique_ptr<EventLog> events_;
+  std::unique_ptr<EventBoard> board_;
 };
 
 }  // namespace ftt

@@ -73,7 +73,7 @@ class TrainRun {
                                     {"delivered_rate", stats.delivered_rate},
                                     {"lr", stats.learning_rate},
                                     {"seconds", stats.seconds}};
-    dir_.Events().Write(event.dump());
+    dir_.WriteEvent(event.dump());
     if (observer_.epoch) observer_.epoch(stats);
     if (!trainer_.Done()) Save(nullptr);
     return !StopRequested() || trainer_.Done();
@@ -92,7 +92,7 @@ class TrainRun {
     if (model != nullptr) {
       // With coefficient 0 the faults were specified but never seen.
       const bool faulty = config_.train.fault_loss_coeff > 0;
-      AddDeployment(config_.network, *model, data_.name,
+      AddDeployment(config_.network, *model, data_.spec,
                     faulty ? config_.train.faults.Text() : FaultSpec().Text(), file);
     } else {
       file.SetMetadata("training_hash", fmt::format("{:016x}", program_.Hash()));

@@ -79,7 +79,7 @@ class SearchRun {
                         {"reward", ToJson(stats.reward)},
                         {"entropy", stats.entropy},
                         {"seconds", stats.seconds}};
-    dir_.Events().Write(event.dump());
+    dir_.WriteEvent(event.dump());
     if (observer_.epoch) observer_.epoch(stats);
     if (!loop_.Done()) Save();
     return !StopRequested() || loop_.Done();

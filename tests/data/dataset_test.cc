@@ -75,6 +75,17 @@ TEST(Cifar, RecordsBecomeInterleavedImages) {
   EXPECT_EQ((std::vector<uint8_t>(last + 3069, last + 3072)), (std::vector<uint8_t>{20, 21, 201}));
 }
 
+TEST(Cifar, ImagesBecomeRecordsAgain) {
+  const TempDir dir;
+  const std::string records = Record({3}, 10) + Record({9}, 20);
+  AtomicWriteFile(dir / "a.bin", records);
+  ImageSet set;
+  AppendCifarFile(dir / "a.bin", kCifar10Layout, 2, &set);
+  EXPECT_EQ(CifarRecords(set, 2), records);
+  EXPECT_EQ(CifarRecords(set, 1), Record({3}, 10));
+  EXPECT_ERROR(CifarRecords(set, 3), "3 of 2 images");
+}
+
 TEST(Cifar, HundredTakesTheFineLabel) {
   const TempDir dir;
   AtomicWriteFile(dir / "a.bin", Record({19, 99}, 10) + Record({0, 0}, 20));

@@ -112,5 +112,27 @@ cp -r done other
 rm -r other/checkpoint-* && cp -r genotype/checkpoint-* other/
 refused 'other.*another network' train --network resnet-20 "${data[@]}" "${small[@]}" --out other --resume
 
+# --- campaigns -------------------------------------------------------------------------------------
+sweep=(sweep done "${data[@]}" --trials 1 --threads 1)
+refused 'nowhere' sweep nowhere --fault mibb:1e-4 --out camp
+refused 'fault.*required' "${sweep[@]}" --out camp
+refused 'mibb.*--rates' "${sweep[@]}" --fault mibb --out camp
+refused 'mibbb.*mibb' "${sweep[@]}" --fault mibbb --rates 1e-4 --out camp
+refused '--rates.*1\.5' "${sweep[@]}" --fault mibb --rates 1e-4,1.5 --out camp
+refused '--rates.*log2' "${sweep[@]}" --fault mibb --rates 1e-6:1e-3:log2 --out camp
+refused 'resolution' "${sweep[@]}" --fault mibb --rates 1e-15 --out camp
+refused '--trials.*0' "${sweep[@]}" --trials 0 --fault mibb:1e-4 --out camp
+refused '--margin.*2' "${sweep[@]}" --margin 2 --fault mibb:1e-4 --out camp
+refused 'two networks.*done.*NAME=' sweep done done "${data[@]}" --fault mibb:1e-4 --out camp
+refused 'adsaf.*rate' analyze done "${data[@]}" --fault adsaf --out camp
+refused '--by.*weather' analyze done "${data[@]}" --fault adsaf:0.1 --by weather --out camp
+echo 'This is a letter of more than one hundred bytes, and no database. It has lain here for years, and nobody may write over it.' > letter.sqlite
+refused 'letter.sqlite.*not a campaign' "${sweep[@]}" --fault mibb:1e-4 --out letter.sqlite
+refused 'plain' "${sweep[@]}" --fault mibb:1e-4 --out plain
+"${program}" "${sweep[@]}" --fault mibb:1e-4 --out camp > /dev/null 2>&1 || fail "a good sweep failed"
+refused 'camp.*seed 1.*another --out' "${sweep[@]}" --seed 2 --fault mibb:1e-4 --out camp
+refused 'camp.*images 50' "${sweep[@]}" --limit 20 --fault mibb:1e-4 --out camp
+refused 'budget' compare --preset paper-mibb --budget 0 --out comparison
+
 [[ "${failures}" -eq 0 ]] || { echo "wrong_input_test: ${failures} failures" >&2; exit 1; }
 echo "wrong_input_test: everything wrong was refused, with one line and exit code 2"
