@@ -104,7 +104,7 @@ std::string InlineSvg(const std::string& text) {
   ReplaceAll("fill=\"black\" stroke=\"black\"", "fill=\"currentColor\" stroke=\"currentColor\"",
              &svg);
   ReplaceAll("stroke=\"black\"", "stroke=\"currentColor\"", &svg);
-  ReplaceAll("<text", "<text fill=\"currentColor\" ", &svg);
+  ReplaceAll("<text", "<text fill=\"currentColor\"", &svg);
   return svg;
 }
 

@@ -75,7 +75,7 @@ std::string UnbrokenHtml(std::string_view text) {
   while (!text.empty()) {
     const size_t length = std::min(text.find(' '), text.size());
     const std::string_view word = text.substr(0, length);
-    const bool hyphen = word.size() <= kLongWord && word.find('-') != std::string_view::npos;
+    const bool hyphen = word.size() <= kLongWord && word.find('-', 1) != std::string_view::npos;
     html += hyphen ? "<span class=\"nb\">" + EscapeHtml(word) + "</span>" : EscapeHtml(word);
     text.remove_prefix(length);
     if (text.empty()) break;
