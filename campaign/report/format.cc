@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cctype>
 #include <cmath>
+#include <cstdlib>
 
 namespace ftt {
 namespace {
@@ -73,7 +74,22 @@ std::string DurationText(double seconds) {
   return fmt::format("{} h {} min", CountText(minutes / 60), minutes % 60);
 }
 
-std::string FaultText(std::string spec) { return ShortExponents(std::move(spec)); }
+std::string FaultText(const std::string& spec) {
+  std::string text;
+  for (size_t at = 0; at < spec.size();) {
+    const size_t end = std::min(spec.find_first_of(":,=+", at), spec.size());
+    const std::string part = spec.substr(at, end - at);
+    char* rest = nullptr;
+    const double value = std::strtod(part.c_str(), &rest);
+    const std::string number = NumberText(value);
+    const bool exact =
+        !part.empty() && *rest == '\0' && std::strtod(number.c_str(), nullptr) == value;
+    text += exact ? number : part;
+    if (end < spec.size()) text += spec[end];
+    at = end + 1;
+  }
+  return text;
+}
 
 std::string Slug(std::string_view text) {
   std::string slug;

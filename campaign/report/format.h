@@ -18,8 +18,8 @@ std::string PercentText(const MeanEstimate& estimate);
 std::string NumberText(double value, int digits = -1);
 std::string CountText(int64_t value);      // "10,000"
 std::string DurationText(double seconds);  // "48 s", "12 min", "2 h 5 min"
-// "mibb:1e-04" -> "mibb:1e-4".
-std::string FaultText(std::string spec);
+// "mibb:0.0001" and "mibb:1e-04" -> "mibb:1e-4".
+std::string FaultText(const std::string& spec);
 // For names of files and anchors: a-z, 0-9 and single dashes; never empty.
 std::string Slug(std::string_view text);
 

@@ -55,6 +55,7 @@ TEST(Format, Numbers) {
   EXPECT_EQ(DurationText(7500), "2 h 5 min");
   EXPECT_EQ(FaultText("mibb:1e-04+adsaf:0.08"), "mibb:1e-4+adsaf:0.08");
   EXPECT_EQ(FaultText("site-04,e-05"), "site-04,e-05");
+  EXPECT_EQ(FaultText("mibb:0.001"), "mibb:1e-3");
 }
 
 TEST(Format, Intervals) {

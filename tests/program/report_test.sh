@@ -48,7 +48,7 @@ if [[ "${mode}" == browser ]]; then
 fi
 
 grep -q 'a &lt;b&gt;title&lt;/b&gt;' page/report.html || fail "the title is not escaped"
-grep -q 'under mibb:1e-3; clean' page/report.html || fail "no headline"
+grep -q 'under mibb:1e-3; clean' page/report.html || fail 'no headline'
 if command -v dot > /dev/null; then grep -q '<svg' page/report.html || fail "no cells are drawn"; fi
 # Without Graphviz the text of the cells is there.
 mkdir empty
@@ -67,7 +67,7 @@ refused() {
   local pattern="$1" status=0
   shift
   echo old > page/old.html
-  "${program}" report "$@" --out page/old.html > /dev/null 2> message || status="$?"
+  PATH="${search_path:-${PATH}}" "${program}" report "$@" --out page/old.html > /dev/null 2> message || status="$?"
   [[ "${status}" -eq 2 ]] || fail "exit code ${status} instead of 2: $*"
   grep -Eq -- "${pattern}" message || fail "not about '${pattern}': $(cat message)"
   [[ "$(cat page/old.html)" == old ]] || fail "the old page is gone: $*"
@@ -83,7 +83,7 @@ cp -r runs/with unfinished && : > unfinished/events.jsonl
 refused 'unfinished/events.jsonl: holds no finished epoch' unfinished
 echo text > foreign.sqlite
 refused 'foreign.sqlite' foreign.sqlite
-PATH="${work}/empty" refused 'gnuplot-nox' runs/with --svg svg
+search_path="${work}/empty" refused 'gnuplot-nox' runs/with --svg svg
 [[ ! -e svg ]] || fail "an empty folder is left for figures"
 mkdir locked && chmod a-w locked
 status=0
