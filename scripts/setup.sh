@@ -11,7 +11,7 @@ packages=(
 # Format and lint checks of scripts/test.sh. The version is pinned where it exists: formatting differs between versions.
 for tool in "$@"; do
   case "${tool}" in
-    --with-checks) packages+=(clang-format-14 clang-tidy-14) ;;
+    --with-checks) packages+=(clang-format-14 clang-tidy-14 python3-numpy) ;;
     *)
       echo "setup.sh: unknown argument '${tool}'; there is --with-checks" >&2
       exit 2

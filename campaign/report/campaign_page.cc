@@ -103,17 +103,18 @@ void AddParts(const CampaignRecord& campaign, const MeasuredPoints& points,
     if (!p.Whole()) groups[{p.color, p.fault.base}].push_back(p);
   }
   if (!groups.empty()) s->blocks.emplace_back(Heading{"Which parts matter"});
-  for (auto& [key, group] : groups) {
+  for (auto& entry : groups) {
+    MeasuredPoints& group = entry.second;
     // As they were measured: layers in the order of execution.
     std::sort(group.begin(), group.end(), [](const MeasuredPoint& a, const MeasuredPoint& b) {
       return a.data->point.id < b.data->point.id;
     });
     const auto everywhere = std::find_if(whole.begin(), whole.end(), [&](const MeasuredPoint& p) {
-      return p.color == key.first && p.fault.base == key.second;
+      return p.color == entry.first.first && p.fault.base == entry.first.second;
     });
     const auto plan =
         std::find_if(campaign.plans.begin(), campaign.plans.end(), [&](const HardeningPlan& h) {
-          return h.network == group.front().network->id && h.fault == key.second;
+          return h.network == group.front().network->id && h.fault == entry.first.second;
         });
     for (Block& b :
          PartBlocks(group, everywhere == whole.end() ? nullptr : &*everywhere,

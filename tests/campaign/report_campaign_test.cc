@@ -55,7 +55,7 @@ const T* Find(const Section& s, const std::string& title) {
 
 TEST(CampaignSection, DrawsAccuracyAgainstRate) {
   const Section s = CampaignSection(TwoNetworks(), "c");
-  EXPECT_EQ(s.headline.find("Under mibb:0.001000 with keeps 61.0 % ("), 0U) << s.headline;
+  EXPECT_EQ(s.headline.find("Under mibb:1e-3 with keeps 61.0 % ("), 0U) << s.headline;
   EXPECT_NE(s.headline.find(") of 80.0 %, without keeps 30.0"), std::string::npos) << s.headline;
   ASSERT_EQ(s.warnings.size(), 1U);
   EXPECT_EQ(s.warnings[0].find("1 of 5 points"), 0U);

@@ -10,9 +10,12 @@ work="$(mktemp -d)"
 trap 'rm -rf "${work}"' EXIT
 cd "${work}"
 
-python="${PYTHON:-python3}"
-if ! "${python}" -c 'import numpy' 2> /dev/null; then
-  echo "numpy_peer_test: skipped, ${python} has no NumPy"
+python=""
+for candidate in "${PYTHON:-python3}" /usr/bin/python3; do
+  if [[ -z "${python}" ]] && "${candidate}" -c 'import numpy' 2> /dev/null; then python="${candidate}"; fi
+done
+if [[ -z "${python}" ]]; then
+  echo "numpy_peer_test: SKIPPED, needs Python 3 with NumPy (package python3-numpy)"
   exit 77
 fi
 
