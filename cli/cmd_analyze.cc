@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <optional>
 
 #include "campaign/analysis.h"
@@ -35,6 +36,11 @@ struct Line {
   int64_t cost = 0;   // of protecting it; 0: none
 };
 
+std::string IntervalText(const MeanEstimate& e) {
+  if (e.count < 2) return "one trial";
+  return fmt::format("{:6.2f} ..{:6.2f}", 100 * e.interval.low, 100 * e.interval.high);
+}
+
 class Analysis {
  public:
   Analysis(const AnalyzeCommand& o, Device& device, CampaignStore& store, const Dataset& data,
@@ -55,6 +61,8 @@ class Analysis {
   std::optional<FaultCurve> BitCurve(int bit) const;
   bool Variants(size_t network, const std::string& view);
   bool Plan(size_t network);
+  // All networks under the same faults, the smallest first.
+  void Capacity();
 
   bool Wants(const std::string& view) const {
     const std::vector<std::string> views = SplitList(o_.by);
@@ -85,6 +93,7 @@ class Analysis {
   std::vector<TrialRow> everywhere_;
   std::vector<size_t> layers_;
   std::vector<double> protect_gain_;
+  std::vector<PointSummary> capacity_;  // of each network, faults everywhere
   nlohmann::ordered_json json_ = nlohmann::ordered_json::array();
 };
 
@@ -128,10 +137,7 @@ void Analysis::Print(const std::string& title, const std::vector<Line>& lines, s
     if (l.gain.count > 0) rows.back()["gain"] = l.gain.mean;
     if (l.cost > 0) rows.back()["cost"] = l.cost;
     if (o_.campaign.json) continue;
-    fmt::print("{:<34} {:>8.2f}  {:>16}  {:>8.2f} {:>8.2f}", l.name, 100 * a.mean,
-               a.count > 1
-                   ? fmt::format("{:6.2f} ..{:6.2f}", 100 * a.interval.low, 100 * a.interval.high)
-                   : "one trial",
+    fmt::print("{:<34} {:>8.2f}  {:>16}  {:>8.2f} {:>8.2f}", l.name, 100 * a.mean, IntervalText(a),
                100 * l.summary.sdc1.mean, 100 * l.summary.masked.mean);
     if (l.gain.count > 0) fmt::print("  {:+13.2f}", 100 * l.gain.mean);
     if (l.cost > 0) fmt::print("  {:>12}", l.cost);
@@ -346,6 +352,7 @@ bool Analysis::Network(size_t network) {
   if (!Measure(all)) return false;
   Line line = MakeLine(campaign_, all[0], "everywhere");
   everywhere_ = TrialsOf(campaign_, all[0]);
+  capacity_.push_back(line.summary);
   const NetworkRow& row = campaign_.Row(network);
   Print(fmt::format("{}: {} multiply-adds, {} parameters, trained with {}, clean accuracy {:.2f} % "
                     "on {} images; {}",
@@ -363,10 +370,47 @@ bool Analysis::Network(size_t network) {
   return !Wants("plan") || Plan(network);
 }
 
+void Analysis::Capacity() {
+  std::vector<size_t> order(capacity_.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+    return campaign_.Row(a).parameters < campaign_.Row(b).parameters;
+  });
+  nlohmann::ordered_json rows = nlohmann::ordered_json::array();
+  if (!o_.campaign.json) {
+    fmt::print(
+        "\ncapacity: networks under {}, the smallest first\n{:<24} {:>8} {:>12} {:>14} "
+        "{:>8} {:>8}  {:>16}  {:>6}\n",
+        faults_.Text(), "", "channels", "parameters", "multiply-adds", "clean %", "acc %",
+        "interval", "kept %");
+  }
+  for (const size_t network : order) {
+    const NetworkRow& row = campaign_.Row(network);
+    const NetworkSpec& spec = campaign_.Network(network).trained.spec;
+    const MeanEstimate& a = capacity_[network].accuracy;
+    const double clean = capacity_[network].golden_accuracy;
+    const double kept = clean > 0 ? a.mean / clean : 0;
+    rows.push_back({{"name", row.name},
+                    {"parameters", row.parameters},
+                    {"multiply_adds", row.multiply_adds},
+                    {"clean_accuracy", clean},
+                    {"accuracy", a.mean},
+                    {"kept", kept}});
+    if (!spec.genotype.empty()) rows.back()["init_channels"] = spec.cell.init_channels;
+    if (o_.campaign.json) continue;
+    fmt::print("{:<24} {:>8} {:>12} {:>14} {:>8.2f} {:>8.2f}  {:>16}  {:>6.1f}\n", row.name,
+               !spec.genotype.empty() ? std::to_string(spec.cell.init_channels) : "-",
+               row.parameters, row.multiply_adds, 100 * clean, 100 * a.mean, IntervalText(a),
+               100 * kept);
+  }
+  json_.push_back({{"by", "capacity"}, {"rows", rows}});
+}
+
 bool Analysis::Run() {
   for (size_t network = 0; network < o_.campaign.checkpoints.size(); ++network) {
     if (!Network(network)) return false;
   }
+  if (capacity_.size() > 1) Capacity();
   return true;
 }
 
@@ -427,7 +471,8 @@ std::function<int()> SetUpAnalyze(CLI::App& app) {
       "camp\n"
       "\nEvery view repeats the same fault seeds, so gains are differences trial by trial. With "
       "several\n"
-      "checkpoints the first line of each says what capacity brings. `ftt-cuda report` draws it.");
+      "checkpoints a last table, by size, says what capacity brings. `ftt-cuda report` draws the "
+      "rest.");
   return [o, &app] { return Run(*o, app); };
 }
 

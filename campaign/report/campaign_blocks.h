@@ -34,5 +34,8 @@ std::vector<Block> ModelBlocks(const std::string& model, const MeasuredPoints& p
 // order in which they were measured; `whole`: the same faults everywhere, or null; `plan`: or null.
 std::vector<Block> PartBlocks(const MeasuredPoints& points, const MeasuredPoint* whole,
                               const HardeningPlan* plan, int64_t images);
+// The cells of the points' network with what faults in each edge alone cost. points: of one network
+// under one specification, restricted to edges. Nothing where the network has no cells.
+std::vector<Block> EdgeCells(const MeasuredPoints& points);
 
 }  // namespace ftt

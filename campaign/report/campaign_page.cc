@@ -197,7 +197,7 @@ Section CampaignSection(const CampaignRecord& campaign, const std::string& name)
   std::map<std::string, MeasuredPoints> models;
   for (const MeasuredPoint& p : whole) models[p.data->point.model].push_back(p);
   for (const auto& [model, of_model] : models) {
-    for (Block& b : ModelBlocks(model, of_model, campaign.key.images))
+    for (Block& b : ModelBlocks(FaultText(model), of_model, campaign.key.images))
       s.blocks.push_back(std::move(b));
   }
   AddParts(campaign, points, whole, &s);

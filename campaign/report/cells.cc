@@ -50,18 +50,23 @@ void ReplaceAll(const std::string& from, const std::string& to, std::string* tex
     text->replace(at, from.size(), to);
 }
 
-std::string CellText(const std::vector<GenotypeEdge>& edges) {
+std::string CellText(const std::vector<GenotypeEdge>& edges, const std::vector<EdgeMark>& marks) {
   std::string text;
-  for (const GenotypeEdge& e : edges) text += fmt::format("{} -> {}  {}\n", e.from, e.to, e.op);
+  for (size_t i = 0; i < edges.size(); ++i) {
+    text += fmt::format("{} -> {}  {}{}\n", edges[i].from, edges[i].to, edges[i].op,
+                        marks.empty() || marks[i].label.empty() ? "" : "  " + marks[i].label);
+  }
   return text;
 }
 
 CellDrawing DrawCell(const std::string& title, const std::vector<GenotypeEdge>& edges,
-                     const std::string& program) {
+                     const std::string& program, const std::vector<EdgeMark>& marks,
+                     const std::string& note) {
   CellDrawing drawing;
   drawing.title = title;
-  drawing.text = CellText(edges);
-  const ChildResult dot = RunChild({program, "-Tsvg"}, CellDot(edges));
+  drawing.text = CellText(edges, marks);
+  drawing.note = note;
+  const ChildResult dot = RunChild({program, "-Tsvg"}, CellDot(edges, marks));
   if (!dot.started) {
     drawing.note = "Not drawn: the program dot is missing; the package graphviz has it.";
   } else if (dot.status != 0) {
@@ -74,14 +79,19 @@ CellDrawing DrawCell(const std::string& title, const std::vector<GenotypeEdge>& 
 
 }  // namespace
 
-std::string CellDot(const std::vector<GenotypeEdge>& edges) {
+std::string CellDot(const std::vector<GenotypeEdge>& edges, const std::vector<EdgeMark>& marks) {
   std::string dot = kHeader;
   const int last = 1 + InternalNodes(edges);
   for (int n = 2; n <= last; ++n) dot += fmt::format("  n{0} [label=\"{0}\"];\n", n);
   dot += "  out [label=\"output\\nconcatenation\" class=output];\n";
-  for (const GenotypeEdge& e : edges) {
-    dot += fmt::format("  n{} -> n{} [label={} {}];\n", e.from, e.to, QuoteDot(" " + e.op + " "),
-                       EdgeStyle(e.op));
+  for (size_t i = 0; i < edges.size(); ++i) {
+    const GenotypeEdge& e = edges[i];
+    std::string label = QuoteDot(" " + e.op + " "), style = EdgeStyle(e.op);
+    if (!marks.empty()) {
+      if (!marks[i].label.empty()) label.insert(label.size() - 1, "\\n" + marks[i].label);
+      style += fmt::format(" penwidth={:.1f}", marks[i].width);
+    }
+    dot += fmt::format("  n{} -> n{} [label={} {}];\n", e.from, e.to, label, style);
   }
   for (int n = 2; n <= last; ++n) dot += fmt::format("  n{} -> out [class=join];\n", n);
   return dot + "}\n";
@@ -109,11 +119,11 @@ std::string InlineSvg(const std::string& text) {
 }
 
 std::vector<CellDrawing> DrawCells(const std::string& title, const std::string& genotype,
-                                   const std::string& program) {
+                                   const std::string& program, const CellMarks& marks) {
   try {
     const Genotype g = ParseGenotype(genotype);
-    return {DrawCell(title + ": normal cell", g.normal, program),
-            DrawCell(title + ": reduction cell", g.reduce, program)};
+    return {DrawCell(title + ": normal cell", g.normal, program, marks.normal, marks.note),
+            DrawCell(title + ": reduction cell", g.reduce, program, marks.reduce, marks.note)};
   } catch (const Error& error) {
     return {{title, "", genotype, fmt::format("Not drawn: {}", error.what())}};
   }

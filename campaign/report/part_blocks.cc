@@ -170,6 +170,9 @@ std::vector<Block> PartBlocks(const MeasuredPoints& points, const MeasuredPoint*
   bars("only", "Faults in one layer only", "Layer");
   bars("kind", "Faults in one kind of layer only", "Kind of layer");
   bars("edge", "Faults in one edge or block only", "Edge or block");
+  const auto edges = Select(
+      points, [](const MeasuredPoint& p) { return p.scope.kind == "edge" && p.fault.bit < 0; });
+  for (Block& b : EdgeCells(edges)) blocks.push_back(std::move(b));
   const auto bits = Select(
       points, [](const MeasuredPoint& p) { return p.scope.kind.empty() && p.fault.bit >= 0; });
   if (!bits.empty()) blocks.emplace_back(Bars(bits, "Faults in one bit only", "Bit", BitName));

@@ -17,19 +17,29 @@
     if (size !== 0 && size < 1.0001e-3) return (+value.toPrecision(4)).toExponential();
     return (+value.toPrecision(4)).toLocaleString('en');
   };
-  const powerOfTen = (value) => {
-    const log = Math.log10(value);
-    return Math.abs(log - Math.round(log)) < 1e-9;
+  // Powers of ten, and the ends of the axis where these are not near one.
+  const logTick = (value, index, ticks) => {
+    const log = Math.log10(value), far = Math.abs(log - Math.round(log));
+    const end = index === 0 || index === ticks.length - 1;
+    return far < 1e-9 || (end && far > 0.2) ? number(value, -1) : '';
+  };
+  // What a bar chart has to hold so that no interval leaves it.
+  const span = (series) => {
+    const ends = series.flatMap((s) => s.points.flatMap((p) => [p[2], p[3]])).filter(hasValue);
+    return ends.length === 0 ? {} : {suggestedMin: Math.min(0, ...ends), suggestedMax: Math.max(0, ...ends)};
   };
 
   // Intervals of bars: a line with ends, drawn over them.
   const whiskers = {
     id: 'whiskers',
     afterDatasetsDraw(chart) {
-      const {ctx, scales} = chart;
+      const {ctx, scales, chartArea: area} = chart;
       chart.data.datasets.forEach((set, index) => {
         if (!set.whiskers || !chart.isDatasetVisible(index)) return;
         ctx.save();
+        ctx.beginPath();
+        ctx.rect(area.left, area.top, area.width, area.height);
+        ctx.clip();
         ctx.strokeStyle = style('--ink');
         ctx.lineWidth = 1.25;
         chart.getDatasetMeta(index).data.forEach((bar, i) => {
@@ -74,7 +84,7 @@
     }];
   };
 
-  const scaleOf = (axis, horizontal) => ({
+  const scaleOf = (axis, horizontal, whole) => ({
     type: axis.log ? 'logarithmic' : 'linear',
     min: axis.min, max: axis.max,
     grid: {
@@ -83,18 +93,20 @@
     },
     title: {display: true, text: axis.title, font: {size: 13}, color: style('--ink')},
     ticks: axis.log
-      ? {color: style('--soft'), maxRotation: 0, callback: (v) => powerOfTen(v) ? number(v, -1) : ''}
-      : {color: style('--soft'), maxRotation: 0, maxTicksLimit: horizontal ? 11 : 8, callback: (v) => number(v, -1)},
+      ? {color: style('--soft'), maxRotation: 0, callback: logTick}
+      : {color: style('--soft'), maxRotation: 0, maxTicksLimit: horizontal ? 11 : 8,
+         precision: whole ? 0 : undefined, callback: (v) => number(v, -1)},
   });
 
   const configOf = (data, redraw) => {
     const bars = data.categories.length > 0;
+    const whole = data.series.every((s) => s.points.every((p) => Number.isInteger(p[0])));
     const scales = bars
-      ? {x: {...scaleOf(data.y, true), position: 'bottom'},
+      ? {x: {...scaleOf(data.y, true, false), ...span(data.series), position: 'bottom'},
          y: {type: 'category', grid: {display: false, borderColor: style('--soft')},
              title: {display: true, text: data.x.title, font: {size: 13}, color: style('--ink')},
              ticks: {autoSkip: false, color: style('--soft')}}}
-      : {x: scaleOf(data.x, true), y: scaleOf(data.y, false)};
+      : {x: scaleOf(data.x, true, whole), y: scaleOf(data.y, false, false)};
     if (bars && !hasValue(data.y.min)) scales.x.beginAtZero = true;
     const text = (item) => {
       const [y, low, high] = bars

@@ -101,6 +101,28 @@ TEST(CampaignSection, TabulatesOutcomes) {
   EXPECT_EQ(table->rows[3][9], "1e-3");
 }
 
+// Edges of the cells of a genotype: the mean over the cells of their kind.
+TEST(CampaignSection, DrawsWhatEdgesCost) {
+  CampaignRecord c = TwoNetworks();
+  c.networks[0].architecture =
+      "normal_0=[('sep_conv_3x3', 0, 2), ('none', 1, 2)], "
+      "reduce_1=[('max_pool_3x3', 0, 2), ('sep_conv_3x3', 1, 2)]";
+  // Five cells: 1 and 3 reduce. Clean: 80 %.
+  c.points = {Point(1, 1, 1e-3, "edge:stem", {100, 100}),
+              Point(2, 1, 1e-3, "edge:cell0.pre0", {100, 100}),
+              Point(3, 1, 1e-3, "edge:cell0.n2.from0.sep_conv_3x3", {750, 770}),
+              Point(4, 1, 1e-3, "edge:cell4.n2.from0.sep_conv_3x3", {700, 700}),
+              Point(5, 1, 1e-3, "edge:cell1.n2.from0.max_pool_3x3", {600, 600}),
+              Point(6, 1, 1e-3, "edge:cell3.n2.from1.sep_conv_3x3", {810, 810})};
+  const Section s = CampaignSection(c, "c");
+  const auto* normal = Find<CellDrawing>(s, "with, mibb:1e-3: normal cell");
+  ASSERT_NE(normal, nullptr);
+  EXPECT_EQ(normal->text, "0 -> 2  sep_conv_3x3  -7.0\n1 -> 2  none\n");
+  const auto* reduce = Find<CellDrawing>(s, "with, mibb:1e-3: reduction cell");
+  ASSERT_NE(reduce, nullptr);
+  EXPECT_EQ(reduce->text, "0 -> 2  max_pool_3x3  -20.0\n1 -> 2  sep_conv_3x3  +1.0\n");
+}
+
 TEST(CampaignSection, OneRateGivesBars) {
   CampaignRecord c = TwoNetworks();
   c.points = {Point(1, 1, 1e-3, "", {600}), Point(2, 2, 1e-3, "", {300})};

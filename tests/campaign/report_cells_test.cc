@@ -25,6 +25,15 @@ TEST(CellDot, LabelsEdgesAndShowsTheLighterOnes) {
   EXPECT_EQ(dot.find("n4"), std::string::npos);
 }
 
+TEST(CellDot, MarksEdges) {
+  const std::string dot = CellDot(kCell, {{"-3.2", 6}, {"", 1}, {"", 1}, {"-0.1", 1.25}});
+  EXPECT_NE(dot.find("n0 -> n2 [label=\" sep_conv_3x3 \\n-3.2\" class=conv penwidth=6.0];"),
+            std::string::npos)
+      << dot;
+  EXPECT_NE(dot.find("[label=\" skip_connect \" style=dashed class=skip penwidth=1.0];"),
+            std::string::npos);
+}
+
 TEST(CellDot, QuotesNames) {
   EXPECT_NE(CellDot({{"a\"]; n9 -> \\", 0, 2}}).find("label=\" a\\\"]; n9 -> \\\\ \""),
             std::string::npos);

@@ -66,4 +66,12 @@ for words in 'in this layer only' 'protected' 'in this kind only' 'in this edge 
   'hardening plan'; do
   grep -q "${words}" analysis.txt || die "the analysis says nothing of '${words}': $(cat analysis.txt)"
 done
+"${program}" analyze a=ftt b=ftt --fault ibf-weight:1e-2 --by kind --trials 2 --threads 1 --out pair > pair.txt 2> log &&
+  die "one network under two names was accepted"
+"${program}" analyze ftt plain --fault ibf-weight:1e-2 --by kind --trials 2 --threads 1 --out both --json 2> log |
+  python3 -c '
+import json, sys
+last = json.load(sys.stdin)[-1]
+assert last["by"] == "capacity" and len(last["rows"]) == 2 and all(r["parameters"] > 0 for r in last["rows"]), last
+' || die "no table of capacity: $(cat log)"
 echo "campaign_test: same rows after ${kills} kills, a SIGINT and with two processes; all views of the analysis"
