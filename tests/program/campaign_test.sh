@@ -66,8 +66,6 @@ for words in 'in this layer only' 'protected' 'in this kind only' 'in this edge 
   'hardening plan'; do
   grep -q "${words}" analysis.txt || die "the analysis says nothing of '${words}': $(cat analysis.txt)"
 done
-"${program}" analyze a=ftt b=ftt --fault ibf-weight:1e-2 --by kind --trials 2 --threads 1 --out pair > pair.txt 2> log &&
-  die "one network under two names was accepted"
 "${program}" analyze ftt plain --fault ibf-weight:1e-2 --by kind --trials 2 --threads 1 --out both --json 2> log |
   python3 -c '
 import json, sys
