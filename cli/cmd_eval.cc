@@ -1,8 +1,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "cli/commands.h"
 #include "cli/common_options.h"
@@ -12,6 +14,7 @@
 #include "core/file.h"
 #include "core/progress.h"
 #include "core/statistics.h"
+#include "core/text_plot.h"
 #include "engine/checkpoint.h"
 #include "engine/evaluate.h"
 #include "faults/audit.h"
@@ -74,6 +77,32 @@ void PrintRow(const Row& row) {
              interval, e.count, 100 * changed, 100 * outside,
              static_cast<double>(faults.delivered) /
                  static_cast<double>(std::max<uint64_t>(faults.exposed, 1)));
+}
+
+// Rows of one model and other rates as curves; a terminal shows them.
+void PrintPlot(const std::vector<Row>& rows) {
+  std::map<std::string, std::map<double, MeanEstimate>> models;
+  for (const Row& row : rows) {
+    FaultSpec spec = row.accuracies.empty() ? FaultSpec{} : ParseFaultSpec(row.fault);
+    if (spec.terms.size() != 1 || !(spec.terms[0].rate > 0)) continue;
+    const double rate = std::exchange(spec.terms[0].rate, 1);
+    models[spec.Text()][rate] = EstimateTrials(row.accuracies, 0.95);
+  }
+  std::vector<TextCurve> curves;
+  for (const auto& [model, rates] : models) {
+    if (rates.size() < 2) continue;
+    TextCurve c{model, {}, {}, {}, {}};
+    // mibb:1,bit=3 -> mibb,bit=3
+    if (const size_t rate = c.name.find(":1"); rate != std::string::npos) c.name.erase(rate, 2);
+    for (const auto& [rate, e] : rates) {
+      c.x.push_back(rate);
+      c.y.push_back(e.mean);
+      c.low.push_back(e.count > 1 ? e.interval.low : e.mean);
+      c.high.push_back(e.count > 1 ? e.interval.high : e.mean);
+    }
+    curves.push_back(std::move(c));
+  }
+  PrintCurves(curves);
 }
 
 nlohmann::ordered_json ToJson(const Row& row) {
@@ -157,6 +186,7 @@ int Run(EvalCommand o) {
     row.accuracies = Accuracies(row.result);
     rows.push_back(std::move(row));
   }
+  progress.Clear();
   if (!o.fault_list.empty()) WriteFaultList(o.fault_list, recorder.TakeSorted());
   if (!o.predictions.empty()) WritePredictions(o.predictions, std::move(predictions));
   const EvaluateResult& first = rows.front().result;
@@ -176,6 +206,7 @@ int Run(EvalCommand o) {
                "95 % interval", "trials", "SDC-1 %", "SDC-5 %", "delivered");
   }
   for (const Row& row : rows) PrintRow(row);
+  if (replay == nullptr) PrintPlot(rows);
   for (const Row& row : rows) {
     if (replay == nullptr) PrintAudit(row, net, o.audit);
   }

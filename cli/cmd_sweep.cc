@@ -1,6 +1,4 @@
 #include <fmt/format.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -109,8 +107,6 @@ void PrintPairs(const std::vector<Measured>& rows, const std::string& curve, int
 }
 
 void PrintPlot(const std::vector<Measured>& rows, const std::string& curve) {
-  winsize size{};
-  if (isatty(STDOUT_FILENO) == 0 || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0) return;
   std::vector<TextCurve> curves;
   for (const Measured& m : rows) {
     if (m.point.model != curve) continue;
@@ -123,8 +119,7 @@ void PrintPlot(const std::vector<Measured>& rows, const std::string& curve) {
     c.low.push_back(several ? m.summary.accuracy.interval.low : m.summary.accuracy.mean);
     c.high.push_back(several ? m.summary.accuracy.interval.high : m.summary.accuracy.mean);
   }
-  fmt::print("\naccuracy against rate\n{}",
-             PlotCurves(curves, std::min<int>(size.ws_col, 100), 13));
+  PrintCurves(curves);
 }
 
 nlohmann::ordered_json EstimateJson(const MeanEstimate& e) {

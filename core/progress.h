@@ -28,13 +28,14 @@ class Progress {
   void Update(const std::string& text);
   // Prints a line that stays, in both cases.
   void Line(const std::string& text);
+  // Takes the live line away, e.g. before a result on standard output.
+  void Clear();
   // Whether Update would print now; spares composing a text that is thrown away.
   bool WantsUpdate() const;
   bool Live() const { return live_; }
 
  private:
   int Width() const;
-  void Clear();
 
   std::FILE* stream_;
   bool live_;

@@ -1,6 +1,8 @@
 #include "core/text_plot.h"
 
 #include <fmt/format.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -106,6 +108,13 @@ std::string PlotCurves(const std::vector<TextCurve>& curves, int width, int heig
   for (size_t i = 0; i < curves.size(); ++i)
     out += fmt::format("{}{} {}", i == 0 ? "" : "   ", kMarkers[i % kMarkerCount], curves[i].name);
   return out + "\n";
+}
+
+void PrintCurves(const std::vector<TextCurve>& curves) {
+  winsize size{};
+  if (isatty(STDOUT_FILENO) == 0 || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0) return;
+  const std::string plot = PlotCurves(curves, std::clamp<int>(size.ws_col, 40, 100), 13);
+  if (!plot.empty()) fmt::print("\naccuracy against rate\n{}", plot);
 }
 
 }  // namespace ftt

@@ -18,4 +18,7 @@ struct TextCurve {
 // markers; intervals are vertical bars. Empty where there are no points.
 std::string PlotCurves(const std::vector<TextCurve>& curves, int width, int height);
 
+// Prints "accuracy against rate" and the plot where standard output is a terminal, as wide as that.
+void PrintCurves(const std::vector<TextCurve>& curves);
+
 }  // namespace ftt
