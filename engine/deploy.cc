@@ -173,13 +173,17 @@ void HostDeployExecutor::SetLanes(const std::vector<LaneSpec>& lanes, FaultRecor
   FTT_CHECK(!lanes.empty(), "deploy run: needs at least one lane");
   state_.lanes = std::make_unique<LanePlan>(state_.model.program, lanes, state_.model.bits);
   state_.lanes->SetRecorder(recorder);
-  for (size_t i = 0; i < state_.weights.size(); ++i) {
+  const auto fault_weights = [&](int op, int) {
+    const auto i = static_cast<size_t>(op);
     const bool faulty = state_.lanes->HasWeightFaults(i);
-    if (!faulty && state_.faulty[i] == 0) continue;
+    if (!faulty && state_.faulty[i] == 0) return;
     state_.faulty[i] = faulty ? 1 : 0;
     state_.weights[i] = state_.model.weights[i];
     ApplyWeightFaults(state_.weights[i], *state_.lanes, i, false);
-  }
+  };
+  const auto ops = static_cast<int>(state_.weights.size());
+  if (recorder == nullptr) return state_.backend.For(ops, fault_weights);
+  for (int i = 0; i < ops; ++i) fault_weights(i, 0);  // rows of a fault list come in a fixed order
 }
 
 // Ops before the first fault run on one lane for all.

@@ -86,14 +86,26 @@ void HostTrain::Quantize(size_t i, const Shape& s) {
   if (op.batch_norm && Training() && !batch->frozen_norm) UpdateRunningStats(op, moments, count);
 }
 
-void HostTrain::ForwardWindow(size_t i) {
-  const Op& op = OpAt(i);
-  const Shape& s = ShapeOf(op.output);
-  if (op.weight >= 0) {
+// Weights do not wait for activations: those of all ops side by side.
+void HostTrain::PrepareWeights() {
+  std::vector<size_t> ops;
+  for (size_t i = 0; i < program->ops.size(); ++i) {
+    if (OpAt(i).weight >= 0) ops.push_back(i);
+  }
+  backend.For(static_cast<int>(ops.size()), [&](int k, int worker) {
+    const size_t i = ops[static_cast<size_t>(k)];
+    const Op& op = OpAt(i);
     weights[i] =
         QuantizeWeights(bound[static_cast<size_t>(op.weight)]->value, options.bits, Training());
     ApplyWeightFaults(weights[i], *lanes, i, Training());
-  }
+    if (op.kind != OpKind::kConv) return;
+    backend.Prepare(Window(op), &weights[i], Training() && op.inputs[0].value != 0, worker);
+  });
+}
+
+void HostTrain::ForwardWindow(size_t i) {
+  const Op& op = OpAt(i);
+  const Shape& s = ShapeOf(op.output);
   stats.assign(static_cast<size_t>(dims.lanes * s.c), {});
   backend.Accumulate(dims, Window(op), Codes(op.inputs[0].value),
                      op.weight < 0 ? nullptr : &weights[i], Acc(op.output), stats.data());
@@ -122,9 +134,6 @@ void HostTrain::ForwardGlobalPool(size_t i) {
 void HostTrain::ForwardLinear(size_t i) {
   const Op& op = OpAt(i);
   const auto in = static_cast<int>(ShapeOf(op.inputs[0].value).Elements());
-  weights[i] =
-      QuantizeWeights(bound[static_cast<size_t>(op.weight)]->value, options.bits, Training());
-  ApplyWeightFaults(weights[i], *lanes, i, Training());
   const bool drop = Training() && program->dropout > 0;
   keep.assign(drop ? static_cast<size_t>(dims.images * in) : 0, 1);
   for (int image = 0; drop && image < dims.images; ++image) {
@@ -216,6 +225,7 @@ std::vector<LaneResult> HostTrain::Run() {
   exponents.assign(program->values.size() * lane_specs->size(), 0);
   weights.assign(program->ops.size(), {});
   norms.resize(program->ops.size());
+  PrepareWeights();
   Forward();
   std::vector<LaneResult> results = Loss();
   if (Training()) Backward();

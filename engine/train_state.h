@@ -79,6 +79,7 @@ struct HostTrain {
   void PlanBuffers();
   // train_executor.cc
   void Forward();
+  void PrepareWeights();
   void ForwardWindow(size_t i);
   void ForwardGlobalPool(size_t i);
   void ForwardLinear(size_t i);

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -104,6 +105,15 @@ class Backend {
   // Seconds that all threads together have spent inside convolution kernels alone, for benchmarks;
   // kernels that quantize as well count as a whole. 0 where not measured.
   virtual double ConvolutionSeconds() const { return 0; }
+
+  // Runs body(i, worker) for every i in [0, n), perhaps side by side; worker is in [0, Threads()).
+  virtual void For(int n, const std::function<void(int i, int worker)>& body) {
+    for (int i = 0; i < n; ++i) body(i, 0);
+  }
+  // Brings a convolution's weights into the form that Accumulate wants and, with `backward`, that
+  // WindowBackward wants for grad_x, which otherwise do it themselves. From within For, for weights
+  // of its own in each call.
+  virtual void Prepare(const WindowShape&, WeightCodes*, bool /*backward*/, int /*worker*/) {}
 
   // Exact int32 convolution or pool (averages: rounded to nearest even over the valid taps).
   // x: codes; weights: null for pools; acc: out; stats: [lanes][c] or null.

@@ -24,6 +24,8 @@ class CpuBackend : public Backend {
   std::string_view Name() const override { return float32_gradients_ ? "cpu-f32" : "cpu"; }
   int Threads() const override { return pool_.Threads(); }
   double ConvolutionSeconds() const override;
+  void For(int n, const std::function<void(int, int)>& body) override;
+  void Prepare(const WindowShape&, WeightCodes* weights, bool backward, int worker) override;
   void Accumulate(const BatchDims&, const WindowShape&, const int8_t* x, WeightCodes* weights,
                   int32_t* acc, ChannelStats* stats) override;
   void Quantize(const BatchDims&, const Shape&, int bits, const int32_t* acc, const LaneNorm* norms,
@@ -111,8 +113,8 @@ class CpuBackend : public Backend {
                   const PeriodNorm& norm, int images, int8_t* codes, Worker& w) const;
   void InjectTask(const BatchDims& b, const Task& t, const Shape& s, const LaneFaults* faults,
                   int8_t* codes, FaultCounts* counts) const;
-  void PackForward(const WindowShape& s, WeightCodes& weights);
-  void PackBackward(const WindowShape& s, WeightCodes& weights);
+  void PackForward(const WindowShape& s, WeightCodes& weights, Worker& w);
+  void PackBackward(const WindowShape& s, WeightCodes& weights, Worker& w);
   void QuantizeTask(const BatchDims& b, const Task& t, const Shape& s, int bits, const int32_t* acc,
                     const PeriodNorm& norm, const LaneFaults* faults, int8_t* codes, uint8_t* mask,
                     FaultCounts* counts) const;
@@ -141,6 +143,7 @@ class CpuBackend : public Backend {
   bool float32_gradients_;
   GradPrecision precision_;
   AlignedBytes partial_;  // weight gradients of the tasks
+  AlignedBytes sums_;     // per-channel sums of the tasks
 };
 
 // Faults of one image at one site; a no-op without faults.

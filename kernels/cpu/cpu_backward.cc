@@ -9,12 +9,6 @@
 namespace ftt::cpu {
 namespace {
 
-// Sums of one task over the channel period.
-struct PeriodSums {
-  std::vector<double> g, gx;
-  explicit PeriodSums(size_t period) : g(period), gx(period) {}
-};
-
 NormCoefficients Pointers(const NormGradient::Lane& lane) {
   return {lane.p.data(), lane.q.data(), lane.r.data()};
 }
@@ -42,36 +36,39 @@ void CpuBackend::NormBackward(const BatchDims& b, const Shape& s, const int32_t*
     MaskBias(b, s, mask, grad, grad_beta);
     return;
   }
-  std::vector<std::vector<float>> xscale, xshift;  // xhat = acc * xscale + xshift
-  for (int lane = 0; lane < b.lanes; ++lane) {
-    const LaneNorm& norm = norms[lane];
-    std::vector<float> scale, shift;
-    for (int j = 0; j < period; ++j) {
-      const auto c = static_cast<size_t>(j % s.c);
-      scale.push_back(norm.unit * norm.inv_std[c]);
-      shift.push_back(-norm.mean[c] * norm.inv_std[c]);
+  // Per lane, over the period: xhat = acc * xscale + xshift.
+  const auto wide = static_cast<size_t>(period), channels = static_cast<size_t>(s.c);
+  std::vector<float> xscale(wide * static_cast<size_t>(b.lanes)), xshift(xscale.size());
+  for (size_t i = 0; i < xscale.size(); i += channels) {
+    const LaneNorm& norm = norms[i / wide];
+    for (size_t c = 0; c < channels; ++c) {
+      xscale[i + c] = norm.unit * norm.inv_std[c];
+      xshift[i + c] = -norm.mean[c] * norm.inv_std[c];
     }
-    xscale.push_back(std::move(scale));
-    xshift.push_back(std::move(shift));
   }
   const std::vector<Task> tasks = Cut(b, n);
-  std::vector<PeriodSums> partial(tasks.size(), PeriodSums(static_cast<size_t>(period)));
+  sums_.Resize(std::ssize(tasks) * period * 2 * 8);  // of a task: g, g * xhat
+  auto* const partial = sums_.As<double>();
   ForTasks(tasks, nullptr, [&](size_t at, const Task& t, Worker&, FaultCounts*) {
-    const auto lane = static_cast<size_t>(t.lane);
+    const size_t lane = static_cast<size_t>(t.lane) * wide;
+    double* g = partial + at * 2 * wide;
+    std::fill_n(g, 2 * wide, 0.0);
     for (int i = 0; i < t.images; ++i) {
       const int64_t image = t.at + i;
-      ops_.norm_backward_sums(acc + image * n, n, period, xscale[lane].data(), xshift[lane].data(),
-                              MaskRow(mask, image, n), grad + image * n, partial[at].g.data(),
-                              partial[at].gx.data());
+      ops_.norm_backward_sums(acc + image * n, n, period, xscale.data() + lane,
+                              xshift.data() + lane, MaskRow(mask, image, n), grad + image * n, g,
+                              g + wide);
     }
   });
-  const auto channels = static_cast<size_t>(s.c);
   std::vector<double> sum_g(channels * static_cast<size_t>(b.lanes)), sum_gx(sum_g.size());
   for (size_t i = 0; i < tasks.size(); ++i) {
     const size_t base = static_cast<size_t>(tasks[i].lane) * channels;
-    for (size_t j = 0; j < partial[i].g.size(); ++j) {
-      sum_g[base + j % channels] += partial[i].g[j];
-      sum_gx[base + j % channels] += partial[i].gx[j];
+    const double* g = partial + i * 2 * wide;
+    for (size_t first = 0; first < wide; first += channels) {
+      for (size_t c = 0; c < channels; ++c) {
+        sum_g[base + c] += g[first + c];
+        sum_gx[base + c] += g[wide + first + c];
+      }
     }
   }
   const double count = static_cast<double>(b.images) * s.h * s.w;
@@ -82,15 +79,21 @@ void CpuBackend::NormBackward(const BatchDims& b, const Shape& s, const int32_t*
       if (grad_beta != nullptr) grad_beta[c] += static_cast<float>(sum_g[lane * channels + c]);
       if (grad_gamma != nullptr) grad_gamma[c] += static_cast<float>(sum_gx[lane * channels + c]);
     }
-    for (size_t j = 0; j < static_cast<size_t>(period); ++j) {
-      const size_t c = j % channels;
+    to.p.resize(wide);
+    to.q.resize(wide);
+    to.r.resize(wide);
+    const double share = norms[lane].frozen ? 0 : 1 / count;
+    for (size_t c = 0; c < channels; ++c) {
       const float scale = norms[lane].inv_std[c] * (gamma == nullptr ? 1.0f : gamma[c]);
-      const double share = norms[lane].frozen ? 0 : 1 / count;
       const auto mean_g = static_cast<float>(sum_g[lane * channels + c] * share);
       const auto mean_gx = static_cast<float>(sum_gx[lane * channels + c] * share);
-      to.p.push_back(scale);
-      to.q.push_back(-scale * mean_gx * xscale[lane][j]);
-      to.r.push_back(-scale * (mean_g + mean_gx * xshift[lane][j]));
+      const float q = -scale * mean_gx * xscale[lane * wide + c];
+      const float r = -scale * (mean_g + mean_gx * xshift[lane * wide + c]);
+      for (size_t j = c; j < wide; j += channels) {
+        to.p[j] = scale;
+        to.q[j] = q;
+        to.r[j] = r;
+      }
     }
   }
   if (deferred != nullptr) {
@@ -172,7 +175,7 @@ void CpuBackend::MaskBias(const BatchDims& b, const Shape& s, const uint8_t* mas
   }
 }
 
-void CpuBackend::PackBackward(const WindowShape& s, WeightCodes& weights) {
+void CpuBackend::PackBackward(const WindowShape& s, WeightCodes& weights, Worker& w) {
   PackedLanes& packed = PackedLanes::Of(weights);
   if (IsDepthwise(s)) {
     if (!packed.depthwise_backward.empty()) return;
@@ -185,8 +188,8 @@ void CpuBackend::PackBackward(const WindowShape& s, WeightCodes& weights) {
   }
   if (!packed.backward.empty()) return;
   for (int copy = 0; copy < weights.copies; ++copy) {
-    packed.backward.push_back(engine_.PackBackwardData(DenseShape(s, 1), weights.Lane(copy),
-                                                       precision_, workers_[0].conv));
+    packed.backward.push_back(
+        engine_.PackBackwardData(DenseShape(s, 1), weights.Lane(copy), precision_, w.conv));
   }
 }
 
@@ -268,16 +271,19 @@ void CpuBackend::ConvBackwardTask(const WindowShape& s, const Task& t, const int
 void CpuBackend::ReduceWeightGradient(const WindowShape& s, const std::vector<Task>& tasks,
                                       int lane, float unit, const uint8_t* keep, float* partial,
                                       int64_t stride, float* grad_w) {
-  float* total = nullptr;
+  std::vector<float*> parts;
   for (size_t i = 0; i < tasks.size(); ++i) {
-    if (tasks[i].lane != lane) continue;
-    float* part = partial + static_cast<int64_t>(i) * stride;
-    if (total == nullptr) {
-      total = part;
-      continue;
-    }
-    for (int64_t k = 0; k < stride; ++k) total[k] += part[k];
+    if (tasks[i].lane == lane) parts.push_back(partial + static_cast<int64_t>(i) * stride);
   }
+  float* total = parts.front();
+  constexpr int64_t kPiece = 8192;
+  pool_.ParallelFor(static_cast<int>((stride + kPiece - 1) / kPiece), [&](int piece, int) {
+    const int64_t first = piece * kPiece, last = std::min(stride, first + kPiece);
+    for (size_t i = 1; i < parts.size(); ++i) {
+      const float* part = parts[i];
+      for (int64_t k = first; k < last; ++k) total[k] += part[k];
+    }
+  });
   const ConvShape shape = DenseShape(s, 1);
   std::vector<float> plain(shape.WeightElements());
   if (IsDepthwise(s)) {
@@ -309,7 +315,7 @@ void CpuBackend::WindowBackward(const BatchDims& b, const WindowShape& s, const 
     return;
   }
   PackedLanes::Of(*weights);
-  if (grad_x != nullptr) PackBackward(s, *weights);
+  if (grad_x != nullptr) PackBackward(s, *weights, workers_[0]);
   const ConvShape dense = DenseShape(s, 1);
   const auto stride = static_cast<int64_t>(
       IsDepthwise(s) ? dense.WeightElements() : engine_.DiffWeightElements(dense, precision_));

@@ -18,19 +18,31 @@ std::vector<float> Expand(const std::vector<float>& per_channel, int period) {
   return out;
 }
 
-// Per-task partial statistics over the channel period.
+// Statistics of one task over the channel period, in memory that the tasks share.
 struct PeriodStats {
-  std::vector<double> sum, sum_squares;
-  std::vector<int32_t> min, max;
-  explicit PeriodStats(size_t period)
-      : sum(period), sum_squares(period), min(period, INT32_MAX), max(period, INT32_MIN) {}
-  void AddTo(ChannelStats* stats, size_t channels) const {
-    for (size_t i = 0; i < sum.size(); ++i) {
-      ChannelStats& s = stats[i % channels];
-      s.sum += sum[i];
-      s.sum_squares += sum_squares[i];
-      s.min = std::min(s.min, min[i]);
-      s.max = std::max(s.max, max[i]);
+  double *sum, *sum_squares;
+  int32_t *min, *max;
+
+  static int64_t Bytes(int64_t period) { return period * 2 * 8 + period * 2 * 4; }
+  PeriodStats(std::byte* memory, size_t task, int64_t period)
+      : sum(reinterpret_cast<double*>(memory + static_cast<int64_t>(task) * Bytes(period))),
+        sum_squares(sum + period),
+        min(reinterpret_cast<int32_t*>(sum_squares + period)),
+        max(min + period) {}
+  void Clear(int64_t period) const {
+    std::fill_n(sum, 2 * period, 0.0);
+    std::fill_n(min, period, INT32_MAX);
+    std::fill_n(max, period, INT32_MIN);
+  }
+  void AddTo(ChannelStats* stats, int channels, int64_t period) const {
+    for (int64_t first = 0; first < period; first += channels) {
+      for (int c = 0; c < channels; ++c) {
+        const int64_t i = first + c;
+        stats[c].sum += sum[i];
+        stats[c].sum_squares += sum_squares[i];
+        stats[c].min = std::min(stats[c].min, min[i]);
+        stats[c].max = std::max(stats[c].max, max[i]);
+      }
     }
   }
 };
@@ -50,6 +62,17 @@ double CpuBackend::ConvolutionSeconds() const {
   double total = 0;
   for (const Worker& w : workers_) total += w.convolution_seconds;
   return total;
+}
+
+void CpuBackend::For(int n, const std::function<void(int, int)>& body) {
+  pool_.ParallelFor(n, body);
+}
+
+void CpuBackend::Prepare(const WindowShape& s, WeightCodes* weights, bool backward, int worker) {
+  if (s.pool) return;
+  Worker& w = workers_[static_cast<size_t>(worker)];
+  PackForward(s, *weights, w);
+  if (backward) PackBackward(s, *weights, w);
 }
 
 // Shards of about 128 Ki elements: an int32 copy fills a quarter of a typical L2 cache.
@@ -128,7 +151,7 @@ const void* CpuBackend::PrepareInput(const WindowShape& s, const int8_t* x, int 
   return w.x.Data();
 }
 
-void CpuBackend::PackForward(const WindowShape& s, WeightCodes& weights) {
+void CpuBackend::PackForward(const WindowShape& s, WeightCodes& weights, Worker& w) {
   PackedLanes& packed = PackedLanes::Of(weights);
   if (IsDepthwise(s)) {
     if (!packed.depthwise_forward.empty()) return;
@@ -148,7 +171,7 @@ void CpuBackend::PackForward(const WindowShape& s, WeightCodes& weights) {
   if (!packed.forward.empty()) return;
   for (int copy = 0; copy < weights.copies; ++copy) {
     packed.forward.push_back(
-        engine_.PackInt8(DenseShape(s, 1), weights.Lane(copy), s.relu, workers_[0].conv));
+        engine_.PackInt8(DenseShape(s, 1), weights.Lane(copy), s.relu, w.conv));
   }
 }
 
@@ -185,22 +208,22 @@ void CpuBackend::ConvTask(const WindowShape& s, const int8_t* x, const WeightCod
 void CpuBackend::Accumulate(const BatchDims& b, const WindowShape& s, const int8_t* x,
                             WeightCodes* weights, int32_t* acc, ChannelStats* stats) {
   static WeightCodes none;
-  if (!s.pool) PackForward(s, *weights);
+  if (!s.pool) PackForward(s, *weights, workers_[0]);
   const std::vector<Task> tasks = Cut(b, std::max(s.in.Elements(), s.out.Elements()));
-  const auto period = static_cast<size_t>(ChannelPeriod(s.out.c));
-  std::vector<PeriodStats> partial(stats == nullptr ? 0 : tasks.size(), PeriodStats(period));
+  const int period = ChannelPeriod(s.out.c);
+  if (stats != nullptr) sums_.Resize(std::ssize(tasks) * PeriodStats::Bytes(period));
   ForTasks(tasks, nullptr, [&](size_t i, const Task& t, Worker& w, FaultCounts*) {
     int32_t* out = acc + t.at * s.out.Elements();
     ConvTask(s, x + t.at * s.in.Elements(), s.pool ? none : *weights, t.lane, t.images, out, w);
     if (stats == nullptr) return;
-    PeriodStats& p = partial[i];
-    ops_.stats(out, t.images * s.out.Elements(), static_cast<int>(period), p.sum.data(),
-               p.sum_squares.data(), p.min.data(), p.max.data());
+    const PeriodStats p(sums_.Data(), i, period);
+    p.Clear(period);
+    ops_.stats(out, t.images * s.out.Elements(), period, p.sum, p.sum_squares, p.min, p.max);
   });
   if (stats == nullptr) return;
   for (int i = 0; i < b.lanes * s.out.c; ++i) stats[i] = {0, 0, INT32_MAX, INT32_MIN};
   for (size_t i = 0; i < tasks.size(); ++i) {
-    partial[i].AddTo(stats + tasks[i].lane * s.out.c, static_cast<size_t>(s.out.c));
+    PeriodStats(sums_.Data(), i, period).AddTo(stats + tasks[i].lane * s.out.c, s.out.c, period);
   }
 }
 
@@ -269,7 +292,7 @@ void CpuBackend::AccumulateQuantize(const BatchDims& b, const WindowShape& s, in
                                     const int8_t* x, WeightCodes* weights, const LaneNorm& norm,
                                     const LaneFaults* faults, int8_t* codes) {
   static WeightCodes none;
-  if (!s.pool) PackForward(s, *weights);
+  if (!s.pool) PackForward(s, *weights, workers_[0]);
   const bool direct = IsDirect(s);
   const int period = ChannelPeriod(s.out.c);
   const PeriodNorm expanded{Expand(norm.scale, period), Expand(norm.shift, period)};
