@@ -13,10 +13,11 @@ inline constexpr float kUnfusedEpsilon = 1e-5f;
 
 template <typename Raw>
 __device__ __forceinline__ void LoadEight(const void* from, int64_t at, float (&v)[8]) {
+  constexpr int kVectors = static_cast<int>(8 * sizeof(Raw) / sizeof(uint4));
   Raw values[8];
   const auto* vectors = reinterpret_cast<const uint4*>(static_cast<const Raw*>(from) + at);
-  uint4 packed[sizeof values / sizeof(uint4)];
-  for (unsigned i = 0; i < sizeof values / sizeof(uint4); ++i) packed[i] = vectors[i];
+  uint4 packed[kVectors];
+  for (int i = 0; i < kVectors; ++i) packed[i] = vectors[i];
   memcpy(values, packed, sizeof values);
   for (int i = 0; i < 8; ++i) {
     if constexpr (sizeof(Raw) == 2) {
