@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes a relocatable folder with the program and the shared libraries it needs, to be copied to a machine without root or
-# without the packages, e.g. a cluster node. The C library, the graphics driver and cuDNN are the target's own.
+# without the packages, e.g. a cluster node. The C library, the graphics driver, cuDNN and cuBLAS are the target's own.
 # Usage: scripts/bundle.sh [FOLDER] [BUILD FOLDER]; defaults: ./ftt-cuda-bundle and build
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -40,6 +40,12 @@ LD_LIBRARY_PATH="${here}/../lib${LD_LIBRARY_PATH:+:${LD_LIBRARY_PATH}}" exec "${
 EOF
   chmod 755 "${out}/bin/$(basename "${program}")"
 done
+# `bench` looks for CUPTI when it runs; it is small and seldom where the loader looks.
+if grep -aq 'libcupti\.so' "${programs[0]}"; then
+  cupti="$(find -L /usr/local/cuda/{lib64,lib,extras/CUPTI/lib64} -maxdepth 1 -name 'libcupti.so.[0-9][0-9]' 2> /dev/null |
+    head -n 1 || true)"
+  [[ -z "${cupti}" ]] || cp -L "${cupti}" "${out}/lib/"
+fi
 cp -r configs README.md LICENSE "${out}/"
 install -m 755 scripts/gpu_check.sh "${out}/scripts/"
 [[ -d benchmarks/peers ]] && cp -r benchmarks/peers "${out}/benchmarks/"

@@ -3,7 +3,8 @@
 # Usage: scripts/gpu_check.sh [--out FOLDER] [--minutes M] [--data NAME[:DIR]] [--skip PART]...
 #   --minutes M   of the search with the mibb preset; 0: none (default 10)
 #   --data        its data set (default cifar10, whose folder $FTT_DATA_DIR names)
-#   --skip PART   tests, sanitizer, bench, peers or search; may be given several times
+#   --skip PART   tests, sanitizer, bench, peers or search, or one of bench-step, bench-sweep, bench-kernels, ...; may be
+#                 given several times
 # Works in the source tree (built with -DFTT_CUDA=ON, in build or $FTT_BUILD) and in a bundle of scripts/bundle.sh.
 # Every part writes its own file into FOLDER (default gpu-check); the exit code is 1 if any of them failed.
 set -uo pipefail
@@ -26,7 +27,7 @@ while [[ $# -gt 0 ]]; do
       shift 2
       ;;
     -h | --help)
-      sed -n '2,8s/^# //p' "$0"
+      sed -n '2,9s/^# //p' "$0"
       exit 0
       ;;
     *)
@@ -60,7 +61,7 @@ failed=0
 part() {
   local name="$1"
   shift
-  [[ "${skip}" == *" ${name%%-*} "* ]] && return
+  [[ "${skip}" == *" ${name%%-*} "* || "${skip}" == *" ${name} "* ]] && return
   echo "== ${name}"
   if ! "$@" > "${out}/${name}.txt" 2>&1; then
     echo "${name}: FAILED" | tee -a "${out}/failed.txt"
@@ -92,6 +93,10 @@ part tests-parity "${program}" bench --backend cuda --repeats 3
 part bench-step "${program}" bench --backend cuda --batch 128 --network resnet-20,mobilenet-v2,w-ftt-net
 part bench-step-json "${program}" bench --backend cuda --batch 128 --network resnet-20,mobilenet-v2,w-ftt-net --json
 part bench-batch "${program}" bench --backend cuda --batch 512 --network resnet-20,w-ftt-net
+part bench-sweep "${program}" bench sweep --backend cuda --images 2048 --batch 128 --trials 16 --lanes 16
+part bench-sweep-json "${program}" bench sweep --backend cuda --images 2048 --batch 128 --trials 16 --lanes 16 --json
+part bench-kernels "${program}" bench kernels --backend cuda
+part bench-kernels-json "${program}" bench kernels --backend cuda --json
 if command -v python3 > /dev/null && python3 -c 'import torch' 2> /dev/null; then
   part peers python3 benchmarks/peers/torch_step.py --program "${program}" --json "${out}/peers.json"
 fi

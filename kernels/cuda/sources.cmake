@@ -11,7 +11,11 @@ set(FTT_CUDA_SOURCES
   optimizer.cu
   pool.cu
   pool_backward.cu
+  probe.cu
   quantize.cu
   sum.cu
+  unfused.cu
   weight_reduce.cu
   weights.cu)
+# Other libraries that benchmarks compare with.
+set(FTT_CUDA_PEERS cublas_peer.cc cudnn_peer.cc kernel_trace.cc)

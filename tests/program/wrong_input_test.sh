@@ -132,6 +132,18 @@ refused 'plain' "${sweep[@]}" --fault mibb:1e-4 --out plain
 "${program}" "${sweep[@]}" --fault mibb:1e-4 --out camp > /dev/null 2>&1 || fail "a good sweep failed"
 refused 'camp.*seed 1.*another --out' "${sweep[@]}" --seed 2 --fault mibb:1e-4 --out camp
 refused 'camp.*images 50' "${sweep[@]}" --limit 20 --fault mibb:1e-4 --out camp
+
+# --- benchmarks ------------------------------------------------------------------------------------
+refused "bench 'stpe' is unknown.*step" bench stpe
+refused 'batch 0.*at least 1' bench --batch 0 --backend ref
+refused 'trials belongs to bench sweep' bench --trials 4 --backend ref
+refused 'network belongs to bench step and bench sweep' bench kernels --network resnet-20 --backend ref
+refused "rows 'sparse'.*dense.*optimizer" bench kernels --rows sparse --backend ref
+refused 'backend ref.*cuda.*bench_conv' bench kernels --backend ref
+refused 'sweep.*images' bench sweep --images 1 --network resnet-20 --backend ref
+refused 'faults.*--fault' bench sweep --fault none --network resnet-20 --backend ref
+
+# --- comparisons -----------------------------------------------------------------------------------
 refused 'budget' compare --preset paper-mibb --budget 0 --out comparison
 
 [[ "${failures}" -eq 0 ]] || { echo "wrong_input_test: ${failures} failures" >&2; exit 1; }

@@ -1,0 +1,71 @@
+#include "engine/cuda/bench_operands.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+
+#include "core/philox.h"
+
+namespace ftt::cuda {
+
+std::vector<int8_t> BenchCodes(int64_t n, int low, int high, uint64_t seed) {
+  PhiloxSequence draws(seed, ftt::Stream::kShapes, 98);
+  std::vector<int8_t> codes(static_cast<size_t>(n));
+  const auto span = static_cast<uint32_t>(high - low + 1);
+  for (int8_t& v : codes) v = static_cast<int8_t>(low + static_cast<int>(draws.Below(span)));
+  return codes;
+}
+
+uint16_t HalfOf(int whole) {
+  const int sign = whole < 0 ? 0x8000 : 0, magnitude = std::abs(whole);
+  if (magnitude == 0) return 0;
+  int exponent = 0;
+  while (magnitude >> (exponent + 1) != 0) ++exponent;
+  const int shift = 10 - exponent;
+  const int fraction = (shift >= 0 ? magnitude << shift : magnitude >> -shift) & 0x3FF;
+  return static_cast<uint16_t>(sign | (exponent + 15) << 10 | fraction);
+}
+
+double FromHalf(uint16_t bits) {
+  const int exponent = bits >> 10 & 31;
+  const double fraction = (bits & 1023) / 1024.0;
+  double magnitude = std::ldexp(fraction, -14);
+  if (exponent == 31) magnitude = HUGE_VAL;
+  if (exponent > 0 && exponent < 31) magnitude = std::ldexp(1 + fraction, exponent - 15);
+  return bits >> 15 != 0 ? -magnitude : magnitude;
+}
+
+LaneNorm BenchNorm(const std::vector<int32_t>& acc, int channels, uint64_t seed) {
+  double squares = 0;
+  for (const int32_t v : acc) squares += double{static_cast<double>(v)} * v;
+  const double spread = std::sqrt(squares / static_cast<double>(acc.size())) + 1;
+  PhiloxSequence draws(seed, ftt::Stream::kShapes, 97);
+  LaneNorm norm;
+  for (int c = 0; c < channels; ++c) {
+    norm.scale.push_back(static_cast<float>(32 / spread) * (0.5f + draws.Uniform()));
+    norm.shift.push_back(16 * draws.Uniform() - 8);
+  }
+  return norm;
+}
+
+std::string CodeDifference::Text() const {
+  if (largest == 0) return "equal";
+  return fmt::format("{:.2g} % of codes differ, by {} at most", 100 * share, largest);
+}
+
+CodeDifference Compare(const std::vector<int8_t>& a, const std::vector<int8_t>& b) {
+  if (a.size() != b.size()) return {256, 1};
+  CodeDifference difference;
+  int64_t different = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    const int by = std::abs(a[i] - b[i]);
+    difference.largest = std::max(difference.largest, by);
+    different += by != 0 ? 1 : 0;
+  }
+  difference.share = static_cast<double>(different) / static_cast<double>(a.size());
+  return difference;
+}
+
+}  // namespace ftt::cuda

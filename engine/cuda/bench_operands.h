@@ -1,0 +1,52 @@
+// Operands of the benchmarks of kernels, and what their results are compared with.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "kernels/backend.h"
+#include "kernels/cuda/tensor.h"
+
+namespace ftt::cuda {
+
+// Random codes in [low, high].
+std::vector<int8_t> BenchCodes(int64_t n, int low, int high, uint64_t seed);
+
+// Rows of `channels` values, dense -> padded with zeros to whole vectors.
+template <typename T>
+std::vector<T> PadRows(const std::vector<T>& dense, int channels) {
+  const auto c = static_cast<size_t>(channels);
+  const auto stride = static_cast<size_t>(PaddedChannels(channels));
+  std::vector<T> out(dense.size() / c * stride);
+  for (size_t i = 0; i < dense.size(); ++i) out[i / c * stride + i % c] = dense[i];
+  return out;
+}
+// The inverse.
+template <typename T>
+std::vector<T> DenseRows(const std::vector<T>& padded, int channels) {
+  const auto c = static_cast<size_t>(channels);
+  const auto stride = static_cast<size_t>(PaddedChannels(channels));
+  std::vector<T> out;
+  for (size_t i = 0; i < padded.size(); ++i) {
+    if (i % stride < c) out.push_back(padded[i]);
+  }
+  return out;
+}
+
+// Numbers in half precision: whole ones up to 2048, which are exact, and back.
+uint16_t HalfOf(int whole);
+double FromHalf(uint16_t bits);
+
+// A random affine map that spreads accumulators over the codes.
+LaneNorm BenchNorm(const std::vector<int32_t>& acc, int channels, uint64_t seed);
+
+// The largest difference of two lists of codes and the share of codes that differ.
+struct CodeDifference {
+  int largest = 0;
+  double share = 0;
+  bool Within(int most, double most_share) const { return largest <= most && share <= most_share; }
+  std::string Text() const;  // e.g. "0.12 % of codes differ, by 1 at most"
+};
+CodeDifference Compare(const std::vector<int8_t>& a, const std::vector<int8_t>& b);
+
+}  // namespace ftt::cuda
