@@ -13,7 +13,9 @@
 namespace ftt::cuda {
 namespace {
 
-constexpr double kHalfShare = 0.005;    // of codes that half-precision stores may move by one
+// Of codes that storing raw values in half precision may move by one: its error reaches |code| / 2^11,
+// and moves a code with that probability.
+constexpr double kHalfShare = 0.02;
 constexpr double kUnfusedShare = 0.05;  // two more roundings to half precision
 
 int RawShiftFor(int64_t products) {
