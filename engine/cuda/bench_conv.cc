@@ -13,8 +13,8 @@
 namespace ftt::cuda {
 namespace {
 
-// Of codes that storing raw values in half precision may move by one: its error reaches |code| / 2^11,
-// and moves a code with that probability.
+// Of codes that storing raw values in half precision may move by one: its error reaches |code| /
+// 2^11, and moves a code with that probability.
 constexpr double kHalfShare = 0.02;
 constexpr double kUnfusedShare = 0.05;  // two more roundings to half precision
 
