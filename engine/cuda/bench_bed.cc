@@ -1,5 +1,7 @@
 #include "engine/cuda/bench_bed.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <numeric>
 

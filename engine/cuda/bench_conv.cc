@@ -1,5 +1,7 @@
 #include "engine/cuda/bench_conv.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 

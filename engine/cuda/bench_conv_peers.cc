@@ -1,4 +1,5 @@
 // What ConvBench compares with: cuDNN's convolutions, and the whole chain op by op.
+#include <fmt/format.h>
 #include <algorithm>
 #include <cmath>
 

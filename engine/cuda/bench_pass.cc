@@ -1,5 +1,6 @@
 // Passes over feature maps: raw outputs to codes with mask and faults, sums of codes, and the two
 // samplers at shares of struck outputs that networks see.
+#include <fmt/format.h>
 #include <algorithm>
 #include <cmath>
 

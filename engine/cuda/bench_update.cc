@@ -1,4 +1,5 @@
 // What a step does to all parameters at once: weights to codes with their faults, clip and update.
+#include <fmt/format.h>
 #include <algorithm>
 #include <cmath>
 

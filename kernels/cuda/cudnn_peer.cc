@@ -1,5 +1,7 @@
 #include "kernels/cuda/peers.h"
 
+#include <fmt/format.h>
+
 #ifdef FTT_WITH_CUDNN
 
 #include <cudnn.h>
