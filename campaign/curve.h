@@ -24,7 +24,7 @@ class FaultCurve {
   double RateOf(const FaultSpec& spec) const;
 
  private:
-  FaultSpec spec_;  // open terms carry a placeholder
+  FaultSpec spec_;  // open terms carry a rate of 1
   std::vector<char> open_;
   int open_count_ = 0;
   std::string text_;

@@ -8,6 +8,7 @@
 #include "cli/common_options.h"
 #include "cli/help.h"
 #include "cli/program.h"
+#include "core/error.h"
 #include "engine/networks/networks.h"
 
 namespace ftt {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdlib>
 
@@ -37,9 +38,20 @@ double FromHalf(uint16_t bits) {
   return bits >> 15 != 0 ? -magnitude : magnitude;
 }
 
+int32_t RoundToHalf(int32_t acc) {
+  const auto magnitude = static_cast<uint32_t>(std::abs(acc));
+  const int drop = static_cast<int>(std::bit_width(magnitude)) - 11;
+  if (drop <= 0) return acc;
+  const uint32_t rest = magnitude & ((1u << drop) - 1), middle = 1u << (drop - 1);
+  uint32_t kept = magnitude >> drop;
+  if (rest > middle || (rest == middle && kept % 2 == 1)) ++kept;
+  const auto rounded = static_cast<int32_t>(kept << drop);
+  return acc < 0 ? -rounded : rounded;
+}
+
 LaneNorm BenchNorm(const std::vector<int32_t>& acc, int channels, uint64_t seed) {
   double squares = 0;
-  for (const int32_t v : acc) squares += double{static_cast<double>(v)} * v;
+  for (const int32_t v : acc) squares += static_cast<double>(v) * v;
   const double spread = std::sqrt(squares / static_cast<double>(acc.size())) + 1;
   PhiloxSequence draws(seed, ftt::Stream::kShapes, 97);
   LaneNorm norm;

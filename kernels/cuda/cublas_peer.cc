@@ -11,7 +11,7 @@ namespace ftt::cuda {
 namespace {
 
 struct Cublas {
-  Library library{"libcublas.so.13", "libcublas.so.12", "libcublas.so"};
+  Library loaded{"libcublas.so.13", "libcublas.so.12", "libcublas.so"};
   decltype(&::cublasCreate_v2) create = nullptr;
   decltype(&::cublasDestroy_v2) destroy = nullptr;
   decltype(&::cublasSetStream_v2) set_stream = nullptr;
@@ -21,11 +21,11 @@ struct Cublas {
                              int, const void*, void*, cudaDataType, int, cublasComputeType_t,
                              cublasGemmAlgo_t) = nullptr;
   Cublas() {
-    library.Find("cublasCreate_v2", &create);
-    library.Find("cublasDestroy_v2", &destroy);
-    library.Find("cublasSetStream_v2", &set_stream);
-    library.Find("cublasGetStatusString", &text);
-    library.Find("cublasGemmEx", &multiply);
+    loaded.Find("cublasCreate_v2", &create);
+    loaded.Find("cublasDestroy_v2", &destroy);
+    loaded.Find("cublasSetStream_v2", &set_stream);
+    loaded.Find("cublasGetStatusString", &text);
+    loaded.Find("cublasGemmEx", &multiply);
   }
 };
 
@@ -60,7 +60,7 @@ class CublasPeer final : public MatrixPeer {
 
 std::unique_ptr<MatrixPeer> OpenCublas(DeviceStream stream, std::string* reason) {
   Cublas calls;
-  *reason = calls.library.Missing();
+  *reason = calls.loaded.Missing();
   if (!reason->empty()) return nullptr;
   return std::make_unique<CublasPeer>(std::move(calls), stream);
 }

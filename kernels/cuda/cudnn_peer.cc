@@ -17,7 +17,7 @@ namespace {
 
 // The calls that are used, under their own names.
 struct Cudnn {
-  Library library{"libcudnn.so.9", "libcudnn.so"};
+  Library loaded{"libcudnn.so.9", "libcudnn.so"};
 #define FTT_CUDNN_CALL(name) decltype(&::cudnn##name) name = nullptr
   FTT_CUDNN_CALL(Create);
   FTT_CUDNN_CALL(Destroy);
@@ -37,7 +37,7 @@ struct Cudnn {
 #undef FTT_CUDNN_CALL
 
   Cudnn() {
-#define FTT_CUDNN_FIND(name) library.Find("cudnn" #name, &name)
+#define FTT_CUDNN_FIND(name) loaded.Find("cudnn" #name, &name)
     FTT_CUDNN_FIND(Create);
     FTT_CUDNN_FIND(Destroy);
     FTT_CUDNN_FIND(SetStream);
@@ -136,7 +136,7 @@ class CudnnPeer final : public ConvolutionPeer {
 
 std::unique_ptr<ConvolutionPeer> OpenCudnn(DeviceStream stream, std::string* reason) {
   Cudnn calls;
-  *reason = calls.library.Missing();
+  *reason = calls.loaded.Missing();
   if (!reason->empty()) return nullptr;
   return std::make_unique<CudnnPeer>(std::move(calls), stream);
 }

@@ -18,8 +18,8 @@ namespace {
 KernelTrace trace;
 
 struct Cupti {
-  Library library{"libcupti.so.13", "libcupti.so.12", "libcupti.so",
-                  "../extras/CUPTI/lib64/libcupti.so"};
+  Library loaded{"libcupti.so.13", "libcupti.so.12", "libcupti.so",
+                 "../extras/CUPTI/lib64/libcupti.so"};
   decltype(&::cuptiActivityEnable) enable = nullptr;
   decltype(&::cuptiActivityDisable) disable = nullptr;
   decltype(&::cuptiActivityRegisterCallbacks) set_callbacks = nullptr;
@@ -27,12 +27,12 @@ struct Cupti {
   decltype(&::cuptiActivityGetNextRecord) next = nullptr;
   decltype(&::cuptiGetResultString) text = nullptr;
   Cupti() {
-    library.Find("cuptiActivityEnable", &enable);
-    library.Find("cuptiActivityDisable", &disable);
-    library.Find("cuptiActivityRegisterCallbacks", &set_callbacks);
-    library.Find("cuptiActivityFlushAll", &flush);
-    library.Find("cuptiActivityGetNextRecord", &next);
-    library.Find("cuptiGetResultString", &text);
+    loaded.Find("cuptiActivityEnable", &enable);
+    loaded.Find("cuptiActivityDisable", &disable);
+    loaded.Find("cuptiActivityRegisterCallbacks", &set_callbacks);
+    loaded.Find("cuptiActivityFlushAll", &flush);
+    loaded.Find("cuptiActivityGetNextRecord", &next);
+    loaded.Find("cuptiGetResultString", &text);
   }
   std::string Problem(CUptiResult result) const {
     if (result == CUPTI_SUCCESS) return "";
@@ -69,7 +69,7 @@ void TakeBuffer(CUcontext, uint32_t, uint8_t* buffer, size_t, size_t valid) {
 
 std::string StartTrace() {
   const Cupti& cupti = Calls();
-  if (!cupti.library.Missing().empty()) return cupti.library.Missing();
+  if (!cupti.loaded.Missing().empty()) return cupti.loaded.Missing();
   const std::string problem = cupti.Problem(cupti.set_callbacks(GiveBuffer, TakeBuffer));
   if (!problem.empty()) return problem;
   return cupti.Problem(cupti.enable(CUPTI_ACTIVITY_KIND_CONCURRENT_KERNEL));
