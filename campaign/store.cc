@@ -1,6 +1,9 @@
 #include "campaign/store.h"
 
+#include <fmt/format.h>
+
 #include <filesystem>
+#include <string>
 
 #include "campaign/sqlite.h"
 #include "core/error.h"
@@ -110,6 +113,15 @@ void CampaignStore::SetNote(const std::string& name, const std::string& text) {
 std::string CampaignStore::Note(const std::string& name) const {
   Query q(*db_, "SELECT value FROM campaign WHERE name = ?", name);
   return q.Next() ? q.Text() : "";
+}
+
+void CampaignStore::SetStoppedAt(int64_t point, int trials) {
+  SetNote(fmt::format("stopped {}", point), std::to_string(trials));
+}
+
+int CampaignStore::StoppedAt(int64_t point) const {
+  const std::string trials = Note(fmt::format("stopped {}", point));
+  return trials.empty() ? 0 : std::stoi(trials);
 }
 
 std::optional<CampaignKey> CampaignStore::Key() const {

@@ -86,6 +86,10 @@ class CampaignStore {
   void SetNote(const std::string& name, const std::string& text);
   std::string Note(const std::string& name) const;  // "" where there is none
 
+  // Trials after which the rule of sequential stopping ended a point; 0: it did not.
+  void SetStoppedAt(int64_t point, int trials);
+  int StoppedAt(int64_t point) const;
+
  private:
   std::string path_;
   std::unique_ptr<Sqlite> db_;

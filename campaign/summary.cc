@@ -9,9 +9,7 @@ namespace ftt {
 namespace {
 
 // Estimate of shares, or of their differences: nothing lies outside [low, high].
-MeanEstimate EstimateWithin(const std::vector<double>& samples, double confidence, double low,
-                            double high) {
-  MeanEstimate e = EstimateTrials(samples, confidence);
+MeanEstimate Within(MeanEstimate e, double low, double high) {
   e.interval = {std::max(e.interval.low, low), std::min(e.interval.high, high)};
   return e;
 }
@@ -27,16 +25,21 @@ void CheckImages(int64_t images) {
 }  // namespace
 
 PointSummary Summarise(const std::vector<TrialRow>& trials, const NetworkRow& network,
-                       int64_t images, double confidence) {
+                       int64_t images, double confidence, int stopped_at) {
   CheckImages(images);
   FTT_CHECK(!trials.empty(), "network {}: a summary needs at least one trial", network.name);
-  const auto estimate = [&](int64_t TrialRow::*count) {
+  const auto shares_of = [&](int64_t TrialRow::*count) {
     std::vector<double> shares;
     for (const TrialRow& t : trials) shares.push_back(Share(t.*count, images));
-    return EstimateWithin(shares, confidence, 0, 1);
+    return shares;
+  };
+  const auto estimate = [&](int64_t TrialRow::*count) {
+    return Within(EstimateTrials(shares_of(count), confidence), 0, 1);
   };
   PointSummary s;
-  s.accuracy = estimate(&TrialRow::correct);
+  s.accuracy = std::ssize(trials) == stopped_at
+                   ? Within(EstimateStopped(shares_of(&TrialRow::correct), confidence), 0, 1)
+                   : estimate(&TrialRow::correct);
   s.sdc1 = estimate(&TrialRow::sdc1);
   s.sdc5 = estimate(&TrialRow::sdc5);
   s.masked = estimate(&TrialRow::masked);
@@ -62,7 +65,7 @@ MeanEstimate PairedDifference(const std::vector<TrialRow>& a, const std::vector<
     if (found != correct_b.end()) differences.push_back(Share(t.correct - found->second, images));
   }
   if (differences.empty()) return {};
-  return EstimateWithin(differences, confidence, -1, 1);
+  return Within(EstimateTrials(differences, confidence), -1, 1);
 }
 
 }  // namespace ftt

@@ -15,9 +15,10 @@ struct PointSummary {
   double golden_accuracy = 0;
 };
 // trials: at least one. images: of a trial. The unit of replication is the trial: images of one
-// trial share a chip.
+// trial share a chip. stopped_at: CampaignStore::StoppedAt of the point; its accuracy's interval is
+// EstimateStopped where the trials are those that the rule asked for.
 PointSummary Summarise(const std::vector<TrialRow>& trials, const NetworkRow& network,
-                       int64_t images, double confidence);
+                       int64_t images, double confidence, int stopped_at = 0);
 
 // Accuracy of a minus that of b over the trials that both have: equal numbers are the same faults.
 // count 0 where there are none.

@@ -206,15 +206,26 @@ void Campaign::CheckSamplers(const std::vector<SweepPoint>& points) {
   }
 }
 
-// How many trials the point needs, as far as can be told now.
-int Campaign::Wanted(const std::vector<TrialRow>& have) const {
-  const auto n = static_cast<int>(have.size());
-  if (config_.margin <= 0 || n < config_.trials) return config_.trials;
+// Trials without a gap, and where the margin stops them; 0: no margin, or not yet.
+Campaign::Rule Campaign::AskRule(const std::vector<TrialRow>& have) const {
+  if (config_.margin <= 0) return {};
   std::vector<double> accuracies;
-  for (const TrialRow& t : have)
+  for (const TrialRow& t : have) {
+    if (t.trial != static_cast<int>(accuracies.size())) break;
     accuracies.push_back(static_cast<double>(t.correct) / static_cast<double>(images_));
-  if (EnoughTrials(accuracies, config_.margin, config_.confidence)) return n;
-  return std::min(n + config_.lanes, std::max(config_.max_trials, config_.trials));
+  }
+  return {static_cast<int>(accuracies.size()),
+          static_cast<int>(StoppingTrial(accuracies, config_.margin, config_.confidence))};
+}
+
+// How many trials the point needs, as far as can be told now; the same however many run side by
+// side.
+int Campaign::Wanted(const std::vector<TrialRow>& have) const {
+  if (config_.margin <= 0) return config_.trials;
+  const Rule rule = AskRule(have);
+  if (rule.stop > 0) return std::max(config_.trials, rule.stop);
+  const int64_t next = std::min<int64_t>(NextLook(rule.trials), config_.max_trials);
+  return std::max(config_.trials, static_cast<int>(next));
 }
 
 bool Campaign::RunNetwork(size_t network, std::vector<Work>& work,
@@ -234,6 +245,7 @@ bool Campaign::RunNetwork(size_t network, std::vector<Work>& work,
       const auto first = static_cast<int>(std::find(there.begin(), there.end(), 0) - there.begin());
       if (first == wanted) {
         w.done = true;
+        if (AskRule(w.have).stop == wanted) store_.SetStoppedAt(w.id, wanted);
         continue;
       }
       int count = 1;

@@ -83,6 +83,10 @@ class Campaign {
                   const std::function<void(const SweepProgress&)>& progress,
                   const std::function<bool()>& stop);
   void CheckSamplers(const std::vector<SweepPoint>& points);
+  struct Rule {
+    int trials = 0, stop = 0;
+  };
+  Rule AskRule(const std::vector<TrialRow>& have) const;
   int Wanted(const std::vector<TrialRow>& have) const;
   Evaluator& EvaluatorOf(size_t network);
 

@@ -46,7 +46,8 @@ std::vector<Measured> Collect(const CampaignStore& store, const Campaign& campai
         continue;
       Measured m{row, network, store.Trials(row.id), {}};
       if (m.trials.empty()) continue;
-      m.summary = Summarise(m.trials, network, campaign.Images(), confidence);
+      m.summary =
+          Summarise(m.trials, network, campaign.Images(), confidence, store.StoppedAt(row.id));
       out.push_back(std::move(m));
     }
   }

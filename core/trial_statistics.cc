@@ -12,7 +12,7 @@ namespace ftt {
 namespace {
 
 constexpr int64_t kFirstLook = 8;
-constexpr double kLookInflation = 4;
+constexpr double kStoppedWidening = 4;
 constexpr uint64_t kTrialSeed = 1;
 
 // Enough that 20 of them and more lie beyond each end of the interval.
@@ -89,6 +89,14 @@ MeanEstimate EstimateTrials(std::span<const double> samples, double confidence) 
   return finite ? bootstrap : student;
 }
 
+MeanEstimate EstimateStopped(std::span<const double> samples, double confidence) {
+  MeanEstimate e = EstimateTrials(samples, confidence);
+  const double factor = std::sqrt(1 + kStoppedWidening / static_cast<double>(e.count));
+  e.interval = {e.mean - factor * (e.mean - e.interval.low),
+                e.mean + factor * (e.interval.high - e.mean)};
+  return e;
+}
+
 int64_t SampleSize(int64_t population, double margin, double confidence, double p) {
   FTT_CHECK(population >= 0, "sample size: a population of {}", population);
   FTT_CHECK(margin > 0 && margin < 1, "sample size: margin {} does not lie between 0 and 1",
@@ -112,16 +120,13 @@ int64_t StoppingTrial(std::span<const double> samples, double margin, double con
   FTT_CHECK(margin > 0, "margin {} is not positive", margin);
   for (int64_t look = kFirstLook; look <= std::ssize(samples); look = NextLook(look)) {
     const auto seen = samples.first(static_cast<size_t>(look));
-    const double allowed = margin / std::sqrt(1 + kLookInflation / static_cast<double>(look));
-    if (WiderSide(EstimateMean(seen, confidence)) <= allowed &&
-        WiderSide(EstimateTrials(seen, confidence)) <= allowed)
-      return look;
+    if (WiderSide(EstimateMean(seen, confidence)) > margin ||
+        WiderSide(EstimateTrials(seen, confidence)) > margin)
+      continue;
+    const int64_t next = NextLook(look);
+    return next <= std::ssize(samples) ? next : 0;
   }
   return 0;
-}
-
-bool EnoughTrials(std::span<const double> samples, double margin, double confidence) {
-  return StoppingTrial(samples, margin, confidence) > 0;
 }
 
 }  // namespace ftt

@@ -22,10 +22,11 @@ MeasuredPoints Measure(const CampaignRecord& campaign) {
     for (const CampaignPoint& p : campaign.points) {
       if (p.point.network != campaign.networks[n].id || p.trials.empty()) continue;
       const bool curve = p.point.model.find('*') != std::string::npos;
-      points.push_back(
-          {&p, &campaign.networks[n], static_cast<int>(n),
-           curve ? BitFault{p.point.fault, -1} : SplitBit(p.point.fault), ParseScope(p.point.scope),
-           Summarise(p.trials, campaign.networks[n], campaign.key.images, kConfidence)});
+      points.push_back({&p, &campaign.networks[n], static_cast<int>(n),
+                        curve ? BitFault{p.point.fault, -1} : SplitBit(p.point.fault),
+                        ParseScope(p.point.scope),
+                        Summarise(p.trials, campaign.networks[n], campaign.key.images, kConfidence,
+                                  p.stopped_at)});
     }
   }
   return points;
@@ -166,6 +167,7 @@ CampaignRecord ReadCampaign(const std::string& path) {
   for (PointRow& point : store.Points()) {
     CampaignPoint p;
     p.trials = store.Trials(point.id);
+    p.stopped_at = store.StoppedAt(point.id);
     p.point = std::move(point);
     campaign.points.push_back(std::move(p));
   }

@@ -12,6 +12,7 @@ namespace ftt {
 struct CampaignPoint {
   PointRow point;
   std::vector<TrialRow> trials;
+  int stopped_at = 0;  // CampaignStore::StoppedAt
 };
 
 // A step of a hardening plan: one more layer is protected.

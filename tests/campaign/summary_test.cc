@@ -39,6 +39,15 @@ TEST(Summary, MeansAndIntervalsComeFromTrials) {
   EXPECT_NEAR(s.accuracy.interval.low, 0.8 - 4.302652729749 * 0.05 / std::sqrt(3.0), 1e-9);
   EXPECT_NEAR(s.accuracy.interval.high, 0.8 + 4.302652729749 * 0.05 / std::sqrt(3.0), 1e-9);
   EXPECT_EQ(s.accuracy.count, 3);
+  // A point that a margin ended is less sure: sqrt(1 + 4/3). The other shares ended nothing.
+  const PointSummary stopped = Summarise(trials, network, 200, 0.95, 3);
+  EXPECT_NEAR(stopped.accuracy.interval.low,
+              0.8 - std::sqrt(7.0 / 3) * (0.8 - s.accuracy.interval.low), 1e-9);
+  EXPECT_NEAR(stopped.accuracy.interval.high,
+              0.8 + std::sqrt(7.0 / 3) * (s.accuracy.interval.high - 0.8), 1e-9);
+  EXPECT_EQ(stopped.sdc1.interval.high, s.sdc1.interval.high);
+  EXPECT_EQ(Summarise(trials, network, 200, 0.95, 2).accuracy.interval.low,
+            s.accuracy.interval.low);
   EXPECT_NEAR(s.sdc1.mean, 0.2, 1e-12);
   EXPECT_NEAR(s.sdc5.mean, 0.015, 1e-12);
   EXPECT_NEAR(s.masked.mean, 0.1, 1e-12);

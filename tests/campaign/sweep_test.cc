@@ -125,16 +125,22 @@ TEST_F(SweepTest, AMarginDecidesHowManyTrials) {
   SweepConfig config = config_;
   config.trials = 2;
   config.margin = 0.9;
-  config.max_trials = 12;
+  config.max_trials = 16;
   const std::vector<SweepPoint> points = SweepPoints(1, {FaultCurve("mibb:0.01")}, {});
   CampaignStore wide(dir_ / "wide", CampaignStore::Access::kCreate);
   EXPECT_TRUE(Open(wide, config).Run(points, nullptr, nullptr));
   const size_t few = wide.Trials(wide.Points()[0].id).size();
+  config.lanes = 5;  // more than go into the looks without a rest
+  CampaignStore lanes(dir_ / "lanes", CampaignStore::Access::kCreate);
+  EXPECT_TRUE(Open(lanes, config).Run(points, nullptr, nullptr));
+  EXPECT_EQ(lanes.Trials(lanes.Points()[0].id).size(), few);
   config.margin = 1e-6;
   CampaignStore narrow(dir_ / "narrow", CampaignStore::Access::kCreate);
   EXPECT_TRUE(Open(narrow, config).Run(points, nullptr, nullptr));
-  EXPECT_EQ(narrow.Trials(narrow.Points()[0].id).size(), 12u);
-  EXPECT_LT(few, 12u);
+  EXPECT_EQ(narrow.Trials(narrow.Points()[0].id).size(), 16u);
+  EXPECT_EQ(few, 12u);  // the look after the first
+  EXPECT_EQ(wide.StoppedAt(wide.Points()[0].id), static_cast<int>(few));
+  EXPECT_EQ(narrow.StoppedAt(narrow.Points()[0].id), 0);
 }
 
 TEST_F(SweepTest, OnlyTheScopesSitesAreStruck) {
