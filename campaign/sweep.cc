@@ -130,6 +130,19 @@ void CheckCampaign(const std::vector<CampaignNetwork>& networks,
   }
 }
 
+void CheckCampaignMemory(const Device& device, const std::vector<CampaignNetwork>& networks,
+                         const std::vector<SweepPoint>& points, const SweepConfig& config) {
+  for (const SweepPoint& p : points) {
+    const CampaignNetwork& n = networks[p.network];
+    DeviceWork work;
+    work.what = fmt::format("network {} under {}", n.name, p.faults.Text());
+    const DeployModel& model = n.trained.model;
+    work.deployments.push_back({model.program, model.bits, config.batch, config.lanes, &p.faults,
+                                p.scope.empty() ? nullptr : &p.sites});
+    device.CheckMemory(work);
+  }
+}
+
 struct Campaign::Work {
   const SweepPoint* point = nullptr;
   int64_t id = 0;

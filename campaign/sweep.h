@@ -50,6 +50,10 @@ void CheckCampaign(const std::vector<CampaignNetwork>& networks,
                    const std::vector<SweepPoint>& points, const Dataset& data,
                    const SweepConfig& config);
 
+// Throws ftt::Error where a point does not fit into the device's free memory.
+void CheckCampaignMemory(const Device& device, const std::vector<CampaignNetwork>& networks,
+                         const std::vector<SweepPoint>& points, const SweepConfig& config);
+
 struct SweepProgress {
   std::string network, fault, scope;
   int trials_done = 0;         // of this point

@@ -431,6 +431,7 @@ int Run(const AnalyzeCommand& command, const CLI::App& app) {
   config.version = FTT_VERSION;
   CheckCampaign(networks, SweepPoints(networks.size(), {curve}, {}), data, config);
   const std::unique_ptr<Device> device = OpenDevice(o.backend);
+  CheckCampaignMemory(*device, networks, SweepPoints(networks.size(), {curve}, {}), config);
   const std::string file = CampaignFile(o.out);
   CampaignStore store(file, CampaignStore::Access::kCreate);
   Campaign campaign(*device, store, data, o.limit, std::move(networks), config);

@@ -177,6 +177,7 @@ int Run(const SweepCommand& command, const CLI::App& app) {
   config.version = FTT_VERSION;
   CheckCampaign(networks, points, data, config);
   const std::unique_ptr<Device> device = OpenDevice(o.backend);
+  CheckCampaignMemory(*device, networks, points, config);
   const std::string file = CampaignFile(o.out);
   CampaignStore store(file, CampaignStore::Access::kCreate);
   Campaign campaign(*device, store, data, o.limit, std::move(networks), config);

@@ -145,7 +145,8 @@ BenchRow BenchTrainStep(Device& device, const Program& program, const FaultSpec&
   const ImageSet images = RandomImages(program.InputShape(), program.classes, o.batch, o.seed);
   const std::vector<uint32_t> ids = Ids(o.batch);
   ParamStore params(o.seed);
-  const auto executor = device.NewTrainExecutor(params, PlainCoding(program.InputShape()), {});
+  const auto executor =
+      device.NewTrainExecutor(params, PlainCoding(program.InputShape()), {.fixed_program = true});
   const std::vector<LaneSpec> clean_lanes(static_cast<size_t>(o.lanes));
   std::vector<LaneSpec> faulty_lanes = clean_lanes;
   faulty_lanes.back().faults = &faults;

@@ -63,6 +63,16 @@ DeployModel Freeze(const Program& program, ParamStore& params, const InputCoding
   return model;
 }
 
+std::vector<char> ReadByOpsFrom(const Program& program, size_t op) {
+  std::vector<char> read(program.values.size());
+  for (size_t i = op; i < program.ops.size(); ++i) {
+    for (const OpInput& in : program.ops[i].inputs) read[static_cast<size_t>(in.value)] = 1;
+  }
+  for (size_t i = op; i < program.ops.size(); ++i)
+    read[static_cast<size_t>(program.ops[i].output)] = 0;
+  return read;
+}
+
 namespace {
 
 struct HostDeploy {
@@ -202,12 +212,7 @@ const std::vector<float>& HostDeployExecutor::Run(const uint8_t* pixels, const u
 }
 
 void HostDeployExecutor::SpreadFirstLane(size_t op) {
-  std::vector<char> wanted(program_.values.size());
-  for (size_t i = op; i < program_.ops.size(); ++i) {
-    for (const OpInput& in : program_.ops[i].inputs) wanted[static_cast<size_t>(in.value)] = 1;
-  }
-  for (size_t i = op; i < program_.ops.size(); ++i)
-    wanted[static_cast<size_t>(program_.ops[i].output)] = 0;
+  const std::vector<char> wanted = ReadByOpsFrom(program_, op);
   for (size_t v = 0; v < wanted.size(); ++v) {
     if (wanted[v] == 0) continue;
     const int64_t n = images_ * program_.values[v].Elements();

@@ -27,6 +27,9 @@ struct DeployModel {
 DeployModel Freeze(const Program& program, ParamStore& params, const InputCoding& coding,
                    const std::vector<int>& exponents, int bits);
 
+// By value: 1 where ops from `op` on read it and none of them wrote it.
+std::vector<char> ReadByOpsFrom(const Program& program, size_t op);
+
 class DeployExecutor {
  public:
   virtual ~DeployExecutor() = default;

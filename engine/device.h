@@ -2,12 +2,37 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "engine/deploy.h"
 #include "engine/train_executor.h"
 
 namespace ftt {
+
+// What a run is going to keep in a device's memory.
+struct DeviceWork {
+  struct Training {
+    std::vector<Program> programs;  // one at a time; the parameters of all of them stay
+    TrainExecutorOptions options;
+    int batch = 0;
+    std::vector<LaneSpec> lanes;          // of a step
+    std::vector<LaneSpec> forward_lanes;  // of runs without a backward pass; may be empty
+    bool adam = false;
+    const ImageSet* images = nullptr;  // TrainBatch::source
+  };
+  struct Deployment {
+    Program program;
+    int bits = 8;
+    int batch = 0, lanes = 0;
+    const FaultSpec* faults = nullptr;  // of every lane; null: none
+    const SiteFilter* sites = nullptr;  // null: everywhere
+  };
+  std::string what;  // for the message, e.g. "training of resnet-20"
+  std::optional<Training> training;
+  std::vector<Deployment> deployments;  // one at a time, beside the training
+};
 
 class Device {
  public:
@@ -18,6 +43,9 @@ class Device {
   // Seconds that all threads together have spent inside convolution kernels alone, for benchmarks;
   // 0 where not measured.
   virtual double ConvolutionSeconds() const { return 0; }
+  // Throws ftt::Error where the device has not enough free memory; the message says what would
+  // need less. The host never does.
+  virtual void CheckMemory(const DeviceWork&) const {}
   // params, model and the device must outlive the executors.
   virtual std::unique_ptr<TrainExecutor> NewTrainExecutor(ParamStore& params,
                                                           const InputCoding& coding,

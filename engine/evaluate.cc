@@ -158,6 +158,11 @@ EvaluateResult Evaluate(Device& device, const DeployModel& model, const ImageSet
                         FaultRecorder* recorder,
                         const std::function<void(int64_t, int64_t)>& progress) {
   FTT_CHECK(options.lanes >= 1, "evaluation needs at least one lane");
+  DeviceWork work;
+  work.what = fmt::format("evaluation of {}", model.program.network);
+  work.deployments.push_back(
+      {model.program, model.bits, options.batch, options.lanes, faults, options.sites});
+  device.CheckMemory(work);
   Evaluator evaluator(device, model, images, options.batch, options.limit);
   EvaluateResult result;
   result.images = evaluator.Images();

@@ -24,19 +24,23 @@ void AdamUpdate(const OptimizerOptions& o, Param& p, const float* gradient, floa
   if (p.momentum.empty()) p.momentum.assign(p.value.size(), 0.0f);
   if (p.second_moment.empty()) p.second_moment.assign(p.value.size(), 0.0f);
   ++p.updates;
-  const auto t = static_cast<double>(p.updates);
-  const auto correction1 = static_cast<float>(1.0 - std::pow(o.beta1, t));
-  const auto correction2 = static_cast<float>(1.0 - std::pow(o.beta2, t));
+  const AdamCorrections corrections = CorrectionsOf(o, p.updates);
   for (size_t i = 0; i < p.value.size(); ++i) {
     const float g = gradient[i] + o.weight_decay * p.value[i];
     p.momentum[i] = o.beta1 * p.momentum[i] + (1.0f - o.beta1) * g;
     p.second_moment[i] = o.beta2 * p.second_moment[i] + (1.0f - o.beta2) * g * g;
-    p.value[i] -= rate * (p.momentum[i] / correction1) /
-                  (std::sqrt(p.second_moment[i] / correction2) + o.epsilon);
+    p.value[i] -= rate * (p.momentum[i] / corrections.first) /
+                  (std::sqrt(p.second_moment[i] / corrections.second) + o.epsilon);
   }
 }
 
 }  // namespace
+
+AdamCorrections CorrectionsOf(const OptimizerOptions& o, int64_t updates) {
+  const auto t = static_cast<double>(updates);
+  return {static_cast<float>(1.0 - std::pow(o.beta1, t)),
+          static_cast<float>(1.0 - std::pow(o.beta2, t))};
+}
 
 void Validate(const OptimizerOptions& o) {
   FTT_CHECK(o.kind == "sgd" || o.kind == "adam", "optimizer '{}' is unknown; use sgd or adam",

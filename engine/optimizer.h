@@ -26,6 +26,12 @@ void Validate(const OptimizerOptions& options);
 double OptimizerStep(const OptimizerOptions& options, const Program& program, ParamStore& params,
                      std::vector<float>& gradient, float learning_rate);
 
+// Adam divides its moments by these after `updates` updates, of which there is at least one.
+struct AdamCorrections {
+  float first = 1, second = 1;
+};
+AdamCorrections CorrectionsOf(const OptimizerOptions& options, int64_t updates);
+
 // What the error of a step whose gradient is not finite says.
 inline constexpr char kDivergedMessage[] =
     "training diverged: the gradient is not finite; lower the learning rate or switch clipping on";

@@ -40,6 +40,9 @@ struct TrainExecutorOptions {
   int bits = 8;              // 4..8
   float bn_momentum = 0.1f;  // weight of a new batch in the running statistics, (0, 1]
   uint64_t seed = 0;         // dropout
+  // Every Step runs the same program. A GPU then replays a step as one graph instead of launching
+  // its kernels one by one, and takes no more memory than that program needs.
+  bool fixed_program = false;
   // On a GPU: raw outputs of convolutions are kept as int32, not in half precision. For tests.
   bool exact_raw = false;
 };

@@ -147,15 +147,36 @@ class TrainRun {
   double saved_at_ = 0;
 };
 
+// The evaluation at the end runs while the training still has its memory.
+DeviceWork WorkOf(const Program& program, const Dataset& data, const TrainRunConfig& config) {
+  const TrainConfig& t = config.train;
+  DeviceWork work;
+  work.what = fmt::format("training of {}", program.network);
+  work.training = DeviceWork::Training{
+      .programs = {program},
+      .options = ExecutorOptions(t),
+      .batch = t.batch,
+      .lanes = TrainingLanes(t.faults, t.fault_loss_coeff, t.seed, 0),
+      .forward_lanes = {},
+      .adam = t.optimizer.kind == "adam",
+      .images = &data.train,
+  };
+  work.deployments.push_back({program, t.bits, config.evaluate.batch, config.evaluate.lanes,
+                              &config.eval_faults, config.evaluate.sites});
+  return work;
+}
+
 }  // namespace
 
 TrainRunResult RunTraining(Device& device, const Dataset& data, const TrainRunConfig& config,
                            const TrainObserver& observer) {
   FTT_CHECK(config.checkpoint_minutes > 0, "checkpoint-minutes: {} is not positive",
             config.checkpoint_minutes);
+  Validate(config.train);
   const Program program = config.network.Build();
   CheckFaults(program, config.train.faults, config.train.bits);
   CheckFaults(program, config.eval_faults, config.train.bits);
+  device.CheckMemory(WorkOf(program, data, config));
   InstallSignalHandlers();
   return TrainRun(device, data, config, observer).Run();
 }

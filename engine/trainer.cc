@@ -48,6 +48,13 @@ std::vector<LaneSpec> TrainingLanes(const FaultSpec& faults, double coeff, uint6
   return lanes;
 }
 
+TrainExecutorOptions ExecutorOptions(const TrainConfig& config) {
+  return {.bits = config.bits,
+          .bn_momentum = config.bn_momentum,
+          .seed = config.seed,
+          .fixed_program = true};
+}
+
 Trainer::Trainer(Device& device, const Program& program, const Dataset& data, ParamStore& params,
                  const TrainConfig& config)
     : program_(program),
@@ -55,7 +62,7 @@ Trainer::Trainer(Device& device, const Program& program, const Dataset& data, Pa
       params_(params),
       config_(config),
       executor_(device.NewTrainExecutor(params, InputCoding(data.mean, data.stddev, config.bits),
-                                        {config.bits, config.bn_momentum, config.seed})) {
+                                        ExecutorOptions(config))) {
   Validate(config);
   Validate(config.augment, data.train.channels);
   const Shape& input = program.InputShape();

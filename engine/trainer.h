@@ -38,6 +38,8 @@ void Validate(const TrainConfig& config);
 std::vector<LaneSpec> TrainingLanes(const FaultSpec& faults, double fault_loss_coeff, uint64_t seed,
                                     uint32_t step);
 
+TrainExecutorOptions ExecutorOptions(const TrainConfig& config);
+
 // Sums over the steps of the epoch in progress; part of a checkpoint, so that a resumed epoch
 // reports the same.
 struct EpochSums {

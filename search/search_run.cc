@@ -166,6 +166,27 @@ class SearchRun {
   double saved_at_ = 0;
 };
 
+// Any genotype may come, so the heaviest ones count, and the parameters of all.
+DeviceWork WorkOf(const Dataset& data, const SearchConfig& search) {
+  CellNetOptions network = search.network;
+  network.affine = false;
+  network.shared = true;
+  DeviceWork work;
+  work.what = "search";
+  DeviceWork::Training& training = work.training.emplace();
+  for (const Genotype& g : CoverSpace(search.space)) {
+    training.programs.push_back(BuildCellNetwork(
+        g, network, {data.train.height, data.train.width, data.train.channels}, data.classes));
+  }
+  training.options.bits = search.bits;
+  training.batch = search.batch;
+  training.lanes = TrainingLanes(search.faults, search.fault_loss_coeff, search.seed, 0);
+  training.forward_lanes = TrainingLanes(search.faults, 0.5, search.seed, 0);  // of a reward
+  training.adam = search.optimizer.kind == "adam";
+  training.images = &data.train;
+  return work;
+}
+
 }  // namespace
 
 SearchRunResult RunSearch(Device& device, const Dataset& data, const SearchRunConfig& config,
@@ -178,6 +199,8 @@ SearchRunResult RunSearch(Device& device, const Dataset& data, const SearchRunCo
       BuildCellNetwork(WFttGenotype(), config.search.network,
                        {data.train.height, data.train.width, data.train.channels}, data.classes),
       config.search.faults, config.search.bits);
+  Validate(config.search);
+  device.CheckMemory(WorkOf(data, config.search));
   InstallSignalHandlers();
   return SearchRun(device, data, config, observer).Run();
 }

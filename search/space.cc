@@ -139,6 +139,22 @@ Genotype MutateGenotype(const SearchSpace& space, const Genotype& genotype, Phil
   return DecodeGenotype(space, decisions);
 }
 
+std::vector<Genotype> CoverSpace(const SearchSpace& space) {
+  CheckSpace(space);
+  const int inputs = space.inputs_per_node;
+  std::vector<Genotype> all;
+  for (const std::string& op : space.primitives) {
+    for (int first = 0; first < space.nodes + 1; first += inputs) {
+      std::vector<GenotypeEdge> cell;
+      for (int node = 2; node < 2 + space.nodes; ++node) {
+        for (int k = 0; k < inputs; ++k) cell.push_back({op, (first + k) % node, node});
+      }
+      all.push_back({cell, cell});
+    }
+  }
+  return all;
+}
+
 double CountArchitectures(const SearchSpace& space) {
   double cell = 1;
   for (int node = 0; node < space.nodes; ++node) {

@@ -47,6 +47,10 @@ Genotype RandomGenotype(const SearchSpace& space, PhiloxSequence& draws);
 // new value.
 Genotype MutateGenotype(const SearchSpace& space, const Genotype& genotype, PhiloxSequence& draws);
 
+// Genotypes that together have every primitive on every edge, each with one primitive only: the
+// heaviest networks of a space are among them or near them.
+std::vector<Genotype> CoverSpace(const SearchSpace& space);
+
 // Number of distinct architectures (the order of a node's two edges does not count); a double, as
 // it exceeds 2^64.
 double CountArchitectures(const SearchSpace& space);

@@ -165,31 +165,32 @@ void BenchOptimizer(BenchBed& bed) {
   CopyToDevice(floats, value.data(), 4 * n, bed.S());
   FillDevice(floats + n, 0, 4 * n, bed.S());
   CopyToDevice(floats + 2 * n, gradient.data(), 4 * n, bed.S());
-  std::vector<SgdChunk> chunks;
-  for (int64_t first = 0; first < n; first += kSgdChunk) {
-    chunks.push_back({floats + first, floats + n + first, floats + 2 * n + first,
-                      static_cast<int>(std::min<int64_t>(kSgdChunk, n - first))});
+  std::vector<UpdateChunk> chunks;
+  for (int64_t first = 0; first < n; first += kUpdateChunk) {
+    chunks.push_back({floats + first, floats + n + first, nullptr, floats + 2 * n + first,
+                      static_cast<int>(std::min<int64_t>(kUpdateChunk, n - first))});
   }
   Staging staging(1);
   staging.Begin();
   const OptimizerOptions options;
   SgdArguments a;
-  a.chunks = staging.Add(chunks);
-  a.count = static_cast<int>(chunks.size());
-  a.rate = 0.05f;
+  const float rate = 0.05f;
+  a.update.chunks = staging.Add(chunks);
+  a.update.count = static_cast<int>(chunks.size());
+  a.update.rate = staging.Add(&rate, 1);
+  a.update.weight_decay = options.weight_decay;
+  a.update.clip = options.clip;
   a.momentum = options.momentum;
-  a.weight_decay = options.weight_decay;
-  a.clip = options.clip;
   const DeviceMemory partials(static_cast<int64_t>((chunks.size() + 1) * sizeof(double)));
-  a.partials = partials.As<double>();
-  a.norm = partials.As<double>() + chunks.size();
+  a.update.partials = partials.As<double>();
+  a.update.norm = partials.As<double>() + chunks.size();
   staging.Send(bed.S());
 
   // One step, before the many that are timed.
   SgdStep(a, bed.S());
   const std::vector<float> got = Download(floats, n, bed.S());
   bed.Wait();
-  OptimizerStep(options, program, params, gradient, a.rate);
+  OptimizerStep(options, program, params, gradient, rate);
   std::vector<float> want;
   for (const ParamInfo& info : program.params) {
     if (!info.Trained()) continue;

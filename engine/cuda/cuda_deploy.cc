@@ -28,11 +28,12 @@ DeviceMemory Upload(const std::vector<T>& values, DeviceStream stream) {
 
 }  // namespace
 
-CudaDeployExecutor::CudaDeployExecutor(const DeployModel& model)
+CudaDeployExecutor::CudaDeployExecutor(const DeployModel& model, bool graphs)
     : DeployExecutor(model.program),
       model_(model),
-      lane_staging_(2),
+      lane_staging_(1),
       batch_staging_(kBatchesAhead),
+      graphs_(graphs),
       constants_(model.program.ops.size()) {
   CheckSupported(program_);
   const std::vector<int8_t> table = CodeTable(model.coding, program_.InputShape().c);
@@ -63,7 +64,8 @@ void CudaDeployExecutor::SetLanes(const std::vector<LaneSpec>& lanes, FaultRecor
   FTT_CHECK(recorder == nullptr,
             "delivered faults are recorded on the host only; use --backend cpu");
   lane_plan_ = std::make_unique<LanePlan>(program_, lanes, model_.bits);
-  lanes_ = lane_plan_->Lanes();
+  lanes_ = lanes_run_ = lane_plan_->Lanes();
+  shared_ops_ = lanes_ > 1 ? lane_plan_->FirstFaultyOp(program_) : 0;
   lane_staging_.Begin();
   hits_.Resize(DeviceFaults::HitSlots(lane_plan_->Sites(), lanes_, true) *
                static_cast<int64_t>(sizeof(HitCounts)));
@@ -97,11 +99,8 @@ void CudaDeployExecutor::UploadWeights() {
     ApplyWeightFaults(codes, *lane_plan_, i, false);
     constants_[i].one_weight = codes.copies == 1;
     plain[i] = lane_staging_.Add(codes.codes);
-    const int64_t n = op.kind == OpKind::kLinear
-                          ? codes.n
-                          : PackedBytes(GeometryOf(program_, op, 1, 1), IsDepthwise(op));
     constants_[i].weights = bytes;
-    bytes += (n * codes.copies + 255) / 256 * 256;
+    bytes += (DeployedWeightBytes(program_, op) * codes.copies + 255) / 256 * 256;
   }
   weights_.Resize(bytes);
   lane_staging_.Send(stream_.Get());
@@ -135,54 +134,9 @@ LanePlan& CudaDeployExecutor::Lanes() {
   return *lane_plan_;
 }
 
-void CudaDeployExecutor::PlanArena() {
-  if (planned_lanes_ == lanes_ && planned_images_ >= images_) return;
-  std::vector<BufferRequest> requests;
-  for (const Shape& s : program_.values) {
-    const MapShape map = MapOf(s, lanes_, images_);
-    requests.push_back({map.lanes * map.LaneElements(), 0, 0});
-  }
-  int64_t sums = 0;
-  for (size_t i = 0; i < program_.ops.size(); ++i) {
-    const Op& op = program_.ops[i];
-    const int step = static_cast<int>(i) + 1;
-    BufferRequest& out = requests[static_cast<size_t>(op.output)];
-    out.first = out.last = step;
-    for (const OpInput& in : op.inputs) requests[static_cast<size_t>(in.value)].last = step;
-    if (op.kind == OpKind::kGlobalPool)
-      sums = std::max(sums, 4 * MapOf(ShapeOf(op.output), lanes_, images_).LaneElements() * lanes_);
-  }
-  plan_ = PlanMemory(requests);
-  arena_.Resize(plan_.total);
-  sums_.Resize(sums);
-  logits_memory_.Resize(int64_t{4} * lanes_ * images_ * program_.classes);
-  planned_lanes_ = lanes_;
-  planned_images_ = images_;
-}
-
-void CudaDeployExecutor::Begin(const uint8_t* pixels, const uint32_t* image_ids, int images) {
-  images_ = images;
-  PlanArena();
-  const Shape& input = program_.InputShape();
-  batch_staging_.Begin();
-  const uint8_t* staged = batch_staging_.Add(pixels, images * input.Elements());
-  image_ids_ = batch_staging_.Add(image_ids, images);
-  batch_staging_.Send(stream_.Get());
-  const MapShape map = MapOf(input, lanes_, images);
-  EncodeArguments e;
-  e.shape = map;
-  e.pixels = staged;
-  e.table = table_.As<int8_t>();
-  e.codes = DeviceCodes(0);
-  Encode(e, stream_.Get());
-  const SiteFaultsView faults = faults_->Feature(0, image_ids_);
-  if (faults.lanes != nullptr) Inject({map, faults, DeviceCodes(0)}, stream_.Get());
-  images_run_ += images;
-}
-
 void CudaDeployExecutor::RunWindow(size_t i) {
   const Op& op = program_.ops[i];
-  const WindowGeometry geometry = GeometryOf(program_, op, lanes_, images_);
+  const WindowGeometry geometry = GeometryOf(program_, op, lanes_run_, images_);
   WindowOutput out;
   out.bits = model_.bits;
   out.scale = norms_.As<float>() + constants_[i].scale;
@@ -207,7 +161,7 @@ void CudaDeployExecutor::RunWindow(size_t i) {
 
 void CudaDeployExecutor::RunSum(const Op& op) {
   SumArguments a;
-  a.shape = MapOf(ShapeOf(op.output), lanes_, images_);
+  a.shape = MapOf(ShapeOf(op.output), lanes_run_, images_);
   a.bits = model_.bits;
   for (const OpInput& in : op.inputs) {
     a.inputs[a.count++] = {DeviceCodes(in.value), Exponent(in.value), ShapeOf(in.value).c, in.relu};
@@ -225,11 +179,11 @@ void CudaDeployExecutor::RunSum(const Op& op) {
 void CudaDeployExecutor::RunGlobalPool(size_t i) {
   const Op& op = program_.ops[i];
   const OpInput& in = op.inputs[0];
-  GlobalSum({MapOf(ShapeOf(in.value), lanes_, images_), in.relu, DeviceCodes(in.value),
+  GlobalSum({MapOf(ShapeOf(in.value), lanes_run_, images_), in.relu, DeviceCodes(in.value),
              sums_.As<int32_t>(), nullptr},
             stream_.Get());
   QuantizeArguments a;
-  a.shape = MapOf(ShapeOf(op.output), lanes_, images_);
+  a.shape = MapOf(ShapeOf(op.output), lanes_run_, images_);
   a.bits = model_.bits;
   a.raw = sums_.Data();
   a.scale = norms_.As<float>() + constants_[i].scale;
@@ -243,7 +197,7 @@ void CudaDeployExecutor::RunGlobalPool(size_t i) {
 void CudaDeployExecutor::RunLinear(size_t i) {
   const Op& op = program_.ops[i];
   LinearArguments a;
-  a.lanes = lanes_;
+  a.lanes = lanes_run_;
   a.images = images_;
   a.in = static_cast<int>(ShapeOf(op.inputs[0].value).Elements());
   a.out = program_.classes;
@@ -256,8 +210,9 @@ void CudaDeployExecutor::RunLinear(size_t i) {
   Linear(a, stream_.Get());
   const SiteFaultsView faults = faults_->Feature(op.output, image_ids_);
   if (faults.lanes == nullptr) return;
-  InjectLogits({lanes_, images_, program_.classes, model_.bits, faults, logits_memory_.As<float>()},
-               stream_.Get());
+  InjectLogits(
+      {lanes_run_, images_, program_.classes, model_.bits, faults, logits_memory_.As<float>()},
+      stream_.Get());
 }
 
 void CudaDeployExecutor::RunOp(size_t i) {
@@ -274,26 +229,6 @@ void CudaDeployExecutor::RunOp(size_t i) {
     case OpKind::kLinear:
       return RunLinear(i);
   }
-}
-
-const std::vector<float>& CudaDeployExecutor::Logits() {
-  logits_.resize(static_cast<size_t>(int64_t{lanes_} * images_ * program_.classes));
-  CopyToHost(logits_.data(), logits_memory_.Data(),
-             static_cast<int64_t>(logits_.size() * sizeof(float)), stream_.Get());
-  stream_.Wait();
-  return logits_;
-}
-
-const int8_t* CudaDeployExecutor::Codes(int value) {
-  const MapShape map = MapOf(ShapeOf(value), lanes_, images_);
-  std::vector<int8_t> padded(static_cast<size_t>(map.lanes * map.LaneElements()));
-  CopyToHost(padded.data(), DeviceCodes(value), static_cast<int64_t>(padded.size()), stream_.Get());
-  stream_.Wait();
-  codes_.clear();
-  for (size_t at = 0; at < padded.size(); at += static_cast<size_t>(map.Stride()))
-    codes_.insert(codes_.end(), padded.begin() + static_cast<int64_t>(at),
-                  padded.begin() + static_cast<int64_t>(at) + map.channels);
-  return codes_.data();
 }
 
 }  // namespace ftt::cuda

@@ -4,20 +4,24 @@
 #include <memory>
 #include <vector>
 
+#include "engine/cuda/deploy_layout.h"
 #include "engine/cuda/device_faults.h"
+#include "engine/cuda/graph_cache.h"
 #include "engine/deploy.h"
-#include "engine/memory_plan.h"
 
 namespace ftt::cuda {
 
 // Faulty weights are prepared on the host, everything else happens on the device. Faults of
-// features cannot be recorded.
+// features cannot be recorded. Run computes what no fault has touched once for all lanes, and is a
+// graph where batches of one shape come again.
 class CudaDeployExecutor final : public DeployExecutor {
  public:
-  explicit CudaDeployExecutor(const DeployModel& model);
+  CudaDeployExecutor(const DeployModel& model, bool graphs);
 
   void SetLanes(const std::vector<LaneSpec>& lanes, FaultRecorder* recorder) override;
   LanePlan& Lanes() override;
+  const std::vector<float>& Run(const uint8_t* pixels, const uint32_t* image_ids,
+                                int images) override;
   void Begin(const uint8_t* pixels, const uint32_t* image_ids, int images) override;
   void RunOp(size_t i) override;
   const std::vector<float>& Logits() override;
@@ -26,12 +30,17 @@ class CudaDeployExecutor final : public DeployExecutor {
  private:
   const Shape& ShapeOf(int value) const { return program_.values[static_cast<size_t>(value)]; }
   int8_t* DeviceCodes(int value) {
-    return arena_.As<int8_t>() + plan_.offsets[static_cast<size_t>(value)];
+    return arena_.As<int8_t>() + layout_.values.offsets[static_cast<size_t>(value)];
   }
   const int* Exponent(int value) const {
     return exponents_.As<int>() + static_cast<int64_t>(value) * lanes_;
   }
   void PlanArena();
+  void Stage(const uint8_t* pixels, const uint32_t* image_ids, int images);
+  void EncodeInput();
+  void Enqueue();
+  void SpreadFirstLane();
+  GraphKey BatchKey() const;
   void UploadNorms();
   void UploadWeights();
   void RunWindow(size_t i);
@@ -50,11 +59,15 @@ class CudaDeployExecutor final : public DeployExecutor {
   Staging lane_staging_, batch_staging_;
   std::unique_ptr<LanePlan> lane_plan_;
   std::unique_ptr<DeviceFaults> faults_;
+  GraphCache graphs_;
+  size_t shared_ops_ = 0;  // the first ops, which compute the same on all lanes
+  int lanes_run_ = 1;      // by the ops that are being enqueued
   std::vector<OpConstants> constants_;
   DeviceMemory norms_, weights_, exponents_, units_, table_, hits_;
   DeviceMemory arena_, sums_, logits_memory_;
-  MemoryPlan plan_;
+  DeployLayout layout_;
   int planned_lanes_ = 0, planned_images_ = 0;
+  const uint8_t* pixels_ = nullptr;
   const uint32_t* image_ids_ = nullptr;
   int64_t images_run_ = 0;  // since the hits were last taken
   std::vector<float> logits_;

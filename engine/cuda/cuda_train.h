@@ -4,11 +4,14 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <variant>
 #include <vector>
 
 #include "engine/cuda/device_faults.h"
 #include "engine/cuda/device_params.h"
-#include "engine/memory_plan.h"
+#include "engine/cuda/graph_cache.h"
+#include "engine/cuda/layout.h"
+#include "engine/cuda/train_layout.h"
 #include "engine/optimizer.h"
 #include "engine/train_executor.h"
 #include "kernels/cuda/gradient.h"
@@ -19,13 +22,14 @@
 
 namespace ftt::cuda {
 
-// A step enqueues one copy to the device, the kernels, and one copy of the results back. It makes
-// the host wait only where it is kStepsInFlight steps ahead, and allocates only where a program
-// needs more memory than those before.
+// A step enqueues one copy to the device, the kernels - with options.fixed_program as a graph -,
+// and one copy of the results back. It makes the host wait only where it is kStepsInFlight steps
+// ahead, and allocates only where a program needs more memory than those before.
 class CudaTrainExecutor final : public TrainExecutor {
  public:
+  // graphs: false enqueues kernel by kernel whatever the options say.
   CudaTrainExecutor(ParamStore& params, const InputCoding& coding,
-                    const TrainExecutorOptions& options);
+                    const TrainExecutorOptions& options, bool graphs);
 
   std::vector<LaneResult> Run(const Program& program, const TrainBatch& batch,
                               const std::vector<LaneSpec>& lanes, TrainMode mode) override;
@@ -36,18 +40,14 @@ class CudaTrainExecutor final : public TrainExecutor {
   void Synchronize() override;
   const std::vector<int>& CalibratedExponents() const override { return calibrated_; }
   void ResetCalibration() override { calibrated_.clear(); }
-  int64_t ArenaBytes() const override { return plan_.total; }
-  int64_t ArenaLowerBound() const override { return plan_.lower_bound; }
+  int64_t ArenaBytes() const override { return layout_.values.total; }
+  int64_t ArenaLowerBound() const override { return layout_.values.lower_bound; }
   const std::vector<float>& Logits() override;
 
+  // Device memory that every executor has, beside what depends on the program.
+  static int64_t OwnBytes();
+
  private:
-  // What an op needs beside its values, as bytes into op_memory_.
-  struct OpBuffers {
-    int64_t codes = 0, keep = 0, packed = 0, packed_grad = 0;  // weights
-    int64_t weight_exponent = 0;
-    int64_t scale = 0, shift = 0, mean = 0, inv_std = 0, variance = 0, unit = 0, grad_map = 0;
-    int copies = 1;  // of the weights
-  };
   struct ResultSlot {
     PinnedMemory memory;
     Event done;
@@ -61,16 +61,19 @@ class CudaTrainExecutor final : public TrainExecutor {
 
   // cuda_train.cc
   void Begin(const Program& program, const TrainBatch& batch, const std::vector<LaneSpec>& lanes,
-             TrainMode mode, const OptimizerOptions* optimizer);
-  void StageImages();
-  void StageWeights();
-  void StageOptimizer();
+             TrainMode mode, const OptimizerOptions* optimizer, float learning_rate);
+  void Enqueue();
+  GraphKey StepKey() const;
   void SendResults(ResultSlot& slot);
   std::vector<LaneResult> ReadResults(const Pending& pending);
   std::vector<LaneResult> TakePending();
-  // cuda_train_plan.cc
-  void PlanValues();
-  void PlanOps();
+  // cuda_train_stage.cc
+  void Bind(const LanePlan& plan);
+  void Reserve(DeviceMemory& memory, int64_t bytes) const;
+  void Allocate();
+  void StageImages();
+  void StageWeights();
+  void StageOptimizer(const OptimizerOptions& optimizer, float learning_rate);
   // cuda_train_forward.cc
   void Forward();
   void QuantizeAllWeights();
@@ -93,18 +96,20 @@ class CudaTrainExecutor final : public TrainExecutor {
   bool Training() const { return mode_ == TrainMode::kTrain; }
   const Op& OpAt(size_t i) const { return program_->ops[i]; }
   const Shape& ShapeOf(int value) const { return program_->values[static_cast<size_t>(value)]; }
-  MapShape Map(int value) const;
-  RawType StoredAs(const Op& op) const;  // raw outputs
-  int RawShift(const Op& op) const;
+  MapShape Map(int value) const { return MapOf(ShapeOf(value), lanes_, images_); }
+  RawType StoredAs(const Op& op) const { return cuda::StoredAs(op, options_.exact_raw); }
+  int RawShift(const Op& op) const {
+    return cuda::RawShift(*program_, op, options_.bits, options_.exact_raw);
+  }
   template <typename T>
   T* At(const std::vector<int64_t>& offsets, int value) {
     const int64_t offset = offsets[static_cast<size_t>(value)];
     return offset < 0 ? nullptr : reinterpret_cast<T*>(arena_.Data() + offset);
   }
-  int8_t* Codes(int value) { return At<int8_t>(code_at_, value); }
-  void* Raw(int value) { return At<void>(raw_at_, value); }
-  uint8_t* Mask(int value) { return At<uint8_t>(mask_at_, value); }
-  float* Grad(int value) { return At<float>(grad_at_, value); }
+  int8_t* Codes(int value) { return At<int8_t>(layout_.code_at, value); }
+  void* Raw(int value) { return At<void>(layout_.raw_at, value); }
+  uint8_t* Mask(int value) { return At<uint8_t>(layout_.mask_at, value); }
+  float* Grad(int value) { return At<float>(layout_.grad_at, value); }
   int* Exponent(int value) { return exponents_.As<int>() + int64_t{value} * lanes_; }
   template <typename T>
   T* OpMemory(int64_t offset) {
@@ -115,8 +120,12 @@ class CudaTrainExecutor final : public TrainExecutor {
   }
   float* ParamGradient(int index) {
     return index < 0 ? nullptr
-                     : gradient_.As<float>() + gradient_offset_[static_cast<size_t>(index)];
+                     : gradient_.As<float>() + layout_.gradient_offset[static_cast<size_t>(index)];
   }
+  // A step's results lie one behind the other: the gradient's norm, losses, hits.
+  double* Norm() { return outcome_.As<double>(); }
+  LaneLoss* Losses() { return reinterpret_cast<LaneLoss*>(Norm() + 1); }
+  HitCounts* Hits() { return reinterpret_cast<HitCounts*>(Losses() + lanes_); }
   DeviceStream S() const { return stream_.Get(); }
 
   Stream stream_;
@@ -124,6 +133,7 @@ class CudaTrainExecutor final : public TrainExecutor {
   DeviceParams params_;
   InputCoding coding_;
   TrainExecutorOptions options_;
+  GraphCache graphs_;
 
   // --- of the run that is being enqueued ---
   const Program* program_ = nullptr;
@@ -131,30 +141,27 @@ class CudaTrainExecutor final : public TrainExecutor {
   TrainMode mode_ = TrainMode::kTrain;
   int lanes_ = 0, images_ = 0;
   std::unique_ptr<DeviceFaults> faults_;
+  uint64_t program_hash_ = 0;
   std::vector<DeviceParams::Place*> places_;  // by program parameter
-  std::vector<int64_t> gradient_offset_;      // by program parameter, floats; -1: not trained
-  int64_t gradient_floats_ = 0;
-  std::vector<OpBuffers> ops_;
+  TrainShape shape_;
+  TrainLayout layout_;
   std::vector<char> has_grad_;  // by value: 0 none, 1 wanted, 2 written
-  MemoryPlan plan_;
-  std::vector<int64_t> code_at_, raw_at_, mask_at_, grad_at_;  // by value, -1 where absent
   EncodeArguments input_;
   WeightArguments weight_arguments_;
-  SgdArguments sgd_;
+  std::variant<std::monostate, SgdArguments, AdamArguments> update_;
   // In the step's staging block.
+  const uint32_t* staged_step_ = nullptr;
   const uint8_t* staged_labels_ = nullptr;
   const uint32_t* staged_ids_ = nullptr;
   const float* staged_loss_weights_ = nullptr;
   const int* staged_input_exponents_ = nullptr;
 
   // --- device memory ---
-  DeviceMemory arena_, op_memory_, scratch_, exponents_, gradient_, table_, hits_, norm_;
-  DeviceMemory logits_memory_, grad_logits_, losses_, keep_, sgd_partials_;
-  int64_t scratch_bytes_ = 0;
-
-  // --- results ---
+  DeviceMemory arena_, op_memory_, scratch_, exponents_, gradient_, table_, outcome_;
+  DeviceMemory logits_memory_, grad_logits_, keep_, partials_;
   std::map<const ImageSet*, DeviceMemory> sets_;  // data sets, resident
 
+  // --- results ---
   std::vector<ResultSlot> results_;  // of steps, in turn
   ResultSlot run_result_;
   std::deque<Pending> pending_;

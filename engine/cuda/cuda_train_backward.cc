@@ -20,7 +20,7 @@ float* CudaTrainExecutor::GradTarget(int value, bool* accumulate) {
 // the kernels that load it.
 OutputGradient CudaTrainExecutor::BackwardNorm(size_t i) {
   const Op& op = OpAt(i);
-  const OpBuffers& b = ops_[i];
+  const OpBuffers& b = layout_.ops[i];
   NormBackwardArguments n;
   n.shape = Map(op.output);
   n.raw_type = StoredAs(op);
@@ -49,7 +49,7 @@ OutputGradient CudaTrainExecutor::BackwardNorm(size_t i) {
 void CudaTrainExecutor::BackwardWindow(size_t i) {
   const OutputGradient y = BackwardNorm(i);
   const Op& op = OpAt(i);
-  const OpBuffers& b = ops_[i];
+  const OpBuffers& b = layout_.ops[i];
   const WindowGeometry g = GeometryOf(*program_, op, lanes_, images_);
   const int input = op.inputs[0].value;
   const int8_t* x = Codes(input);
@@ -99,7 +99,7 @@ void CudaTrainExecutor::BackwardSum(const Op& op) {
 
 void CudaTrainExecutor::BackwardLinear(size_t i) {
   const Op& op = OpAt(i);
-  const OpBuffers& b = ops_[i];
+  const OpBuffers& b = layout_.ops[i];
   const int input = op.inputs[0].value;
   const bool drop = program_->dropout > 0;
   LinearBackwardArguments a;

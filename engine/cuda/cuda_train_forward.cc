@@ -15,10 +15,10 @@ namespace ftt::cuda {
 
 void CudaTrainExecutor::QuantizeAllWeights() {
   QuantizeWeights(weight_arguments_, S());
-  for (size_t i = 0; i < ops_.size(); ++i) {
+  for (size_t i = 0; i < layout_.ops.size(); ++i) {
     const Op& op = OpAt(i);
     if (op.kind != OpKind::kConv) continue;
-    const OpBuffers& b = ops_[i];
+    const OpBuffers& b = layout_.ops[i];
     const WindowGeometry g = GeometryOf(*program_, op, lanes_, images_);
     const auto* codes = OpMemory<int8_t>(b.codes);
     if (IsDepthwise(op)) {
@@ -35,7 +35,7 @@ void CudaTrainExecutor::FinishAndQuantize(size_t i, const MapShape& shape,
                                           const ChannelMoments* partials, int blocks,
                                           float unit_scale, RawType raw_type, int raw_shift) {
   const Op& op = OpAt(i);
-  const OpBuffers& b = ops_[i];
+  const OpBuffers& b = layout_.ops[i];
   NormArguments n;
   n.lanes = lanes_;
   n.channels = shape.channels;
@@ -82,7 +82,7 @@ void CudaTrainExecutor::FinishAndQuantize(size_t i, const MapShape& shape,
 
 void CudaTrainExecutor::ForwardWindow(size_t i) {
   const Op& op = OpAt(i);
-  const OpBuffers& b = ops_[i];
+  const OpBuffers& b = layout_.ops[i];
   const WindowGeometry g = GeometryOf(*program_, op, lanes_, images_);
   const int8_t* x = Codes(op.inputs[0].value);
   WindowOutput out;
@@ -131,12 +131,12 @@ void CudaTrainExecutor::ForwardSum(const Op& op) {
 
 void CudaTrainExecutor::ForwardLinear(size_t i) {
   const Op& op = OpAt(i);
-  const OpBuffers& b = ops_[i];
+  const OpBuffers& b = layout_.ops[i];
   const int input = op.inputs[0].value;
   const auto features = static_cast<int>(ShapeOf(input).Elements());
   const bool drop = Training() && program_->dropout > 0;
   if (drop) {
-    Dropout({images_, features, program_->dropout, options_.seed, batch_->step, staged_ids_,
+    Dropout({images_, features, program_->dropout, options_.seed, staged_step_, staged_ids_,
              keep_.As<uint8_t>()},
             S());
   }
@@ -163,10 +163,10 @@ void CudaTrainExecutor::ForwardLinear(size_t i) {
 }
 
 void CudaTrainExecutor::Loss() {
-  SoftmaxCrossEntropy({lanes_, images_, program_->classes, logits_memory_.As<float>(),
-                       staged_labels_, staged_loss_weights_,
-                       Training() ? grad_logits_.As<float>() : nullptr, losses_.As<LaneLoss>()},
-                      S());
+  SoftmaxCrossEntropy(
+      {lanes_, images_, program_->classes, logits_memory_.As<float>(), staged_labels_,
+       staged_loss_weights_, Training() ? grad_logits_.As<float>() : nullptr, Losses()},
+      S());
 }
 
 void CudaTrainExecutor::Forward() {

@@ -80,7 +80,7 @@ DeviceFaults::DeviceFaults(const LanePlan& plan, bool weights, bool per_site, Hi
       any = true;
       lanes[static_cast<size_t>(lane)] = {uploader.Add(faults),
                                           static_cast<int>(faults.steps.size()), plan.Moment(lane),
-                                          hits + HitsAt(lane, s)};
+                                          hits == nullptr ? nullptr : hits + HitsAt(lane, s)};
       for (const FaultStep& step : faults.steps) {
         sites_[s].collects |=
             step.style == FaultStyle::kCells && step.sampler == Sampler::kSparse && !step.one_fault;
@@ -102,6 +102,13 @@ SiteFaultsView DeviceFaults::Feature(int value, const uint32_t* image_ids) const
 
 bool DeviceFaults::Collects() const {
   return std::any_of(sites_.begin(), sites_.end(), [](const Site& s) { return s.collects; });
+}
+
+void DeviceFaults::AddTo(GraphKey& key) const {
+  for (const Site& site : sites_) {
+    key.Add(site.lanes);
+    key.Add(site.collects);
+  }
 }
 
 TermCounts DeviceFaults::Delivered(const Term& term, const HitCounts& hits) const {

@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "engine/cuda/graph_cache.h"
 #include "engine/cuda/staging.h"
 #include "engine/lanes.h"
 #include "kernels/cuda/tensor.h"
@@ -15,8 +16,8 @@ class DeviceFaults {
  public:
   // Adds everything to staging; the faults of weights only where wanted. hits:
   // [lanes][per_site ? sites : 1][kMaxFaultTerms] in device memory, where sites are the values and
-  // then the ops; see HitSlots. Throws ftt::Error for lanes that replay a list of faults, which
-  // only the host does.
+  // then the ops; see HitSlots; null: not counted. Throws ftt::Error for lanes that replay a list
+  // of faults, which only the host does.
   DeviceFaults(const LanePlan& plan, bool weights, bool per_site, HitCounts* hits,
                Staging& staging);
 
@@ -28,6 +29,8 @@ class DeviceFaults {
   // [lanes]; null where no lane has faults at this op's weights.
   const LaneFaultSteps* Weights(size_t op) const { return sites_[values_ + op].lanes; }
   bool Collects() const;  // some site's faults do, see SiteFaultsView
+  // All that kernels are given of it by value.
+  void AddTo(GraphKey& key) const;
 
   // What was delivered on one lane, from a copy of hits on the host. images: run through each site.
   FaultCounts Total(int lane, const HitCounts* hits, int64_t images) const;

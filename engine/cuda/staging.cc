@@ -12,41 +12,45 @@ constexpr int64_t kBlockBytes = int64_t{2} << 20;
 
 Staging::Staging(int slots) : slots_(static_cast<size_t>(slots)) {}
 
+Staging Staging::Counting() { return Staging(0); }
+
 void Staging::Begin() {
+  current_ = 0;
+  for (Block& block : blocks_) block.used = 0;
+  if (slots_.empty()) return;
   slot_ = (slot_ + 1) % slots_.size();
-  Slot& slot = slots_[slot_];
-  slot.sent.Wait();
-  slot.current = 0;
-  for (Block& block : slot.blocks) block.used = block.sent = 0;
+  slots_[slot_].sent.Wait();
 }
 
-uint8_t* Staging::Take(int64_t bytes, uint8_t** device) {
+Staging::Place Staging::Take(int64_t bytes) {
+  const bool counting = slots_.empty();
   const int64_t rounded = (bytes + kAlign - 1) / kAlign * kAlign;
-  Slot& slot = slots_[slot_];
-  while (slot.current < slot.blocks.size()) {
-    const Block& block = slot.blocks[slot.current];
-    if (block.used + rounded <= block.host.Size()) break;
-    ++slot.current;
-  }
-  if (slot.current == slot.blocks.size()) {
+  while (current_ < blocks_.size() && blocks_[current_].used + rounded > blocks_[current_].size)
+    ++current_;
+  if (current_ == blocks_.size()) {
     const int64_t size = std::max(kBlockBytes, rounded);
-    slot.blocks.push_back({PinnedMemory(size), DeviceMemory(size), 0, 0});
+    blocks_.push_back({counting ? DeviceMemory() : DeviceMemory(size), size, 0});
   }
-  Block& block = slot.blocks[slot.current];
-  uint8_t* host = block.host.Data() + block.used;
-  *device = block.device.Data() + block.used;
+  Block& block = blocks_[current_];
+  const int64_t at = block.used;
   block.used += rounded;
-  return host;
+  if (counting) return {};
+  std::deque<PinnedMemory>& host = slots_[slot_].blocks;
+  while (host.size() <= current_) host.emplace_back(blocks_[host.size()].size);
+  return {host[current_].Data() + at, block.memory.Data() + at};
 }
 
 void Staging::Send(DeviceStream stream) {
   Slot& slot = slots_[slot_];
-  for (Block& block : slot.blocks) {
-    CopyToDevice(block.device.Data() + block.sent, block.host.Data() + block.sent,
-                 block.used - block.sent, stream);
-    block.sent = block.used;
-  }
+  for (size_t i = 0; i < slot.blocks.size(); ++i)
+    CopyToDevice(blocks_[i].memory.Data(), slot.blocks[i].Data(), blocks_[i].used, stream);
   slot.sent.Record(stream);
+}
+
+int64_t Staging::DeviceBytes() const {
+  int64_t bytes = 0;
+  for (const Block& block : blocks_) bytes += block.size;
+  return bytes;
 }
 
 }  // namespace ftt::cuda

@@ -42,8 +42,12 @@ void LaunchKernel(const char* name, void (*kernel)(Parameters...), GridSize grid
                   size_t shared_bytes, DeviceStream stream, const Arguments&... arguments) {
   constexpr size_t kDefaultLimit = 48 << 10;
   if (shared_bytes > kDefaultLimit) {
-    const cudaError_t error = cudaFuncSetAttribute(
-        kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes));
+    // Only raised: a launch that a graph holds still needs what it was recorded with.
+    cudaFuncAttributes now{};
+    cudaError_t error = cudaFuncGetAttributes(&now, kernel);
+    if (error == cudaSuccess && static_cast<size_t>(now.maxDynamicSharedSizeBytes) < shared_bytes)
+      error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                   static_cast<int>(shared_bytes));
     FTT_CHECK(error == cudaSuccess, "kernel {}: {} bytes of shared memory: {}", name, shared_bytes,
               cudaGetErrorString(error));
   }

@@ -58,7 +58,7 @@ __global__ void __launch_bounds__(kInputThreads) DropoutKernel(DropoutArguments 
   const int at = static_cast<int>(blockIdx.x * kInputThreads + threadIdx.x);
   if (at >= a.images * blocks) return;
   const int image = at / blocks, block = at - image * blocks;
-  const PhiloxCounter draws = Philox({{static_cast<uint32_t>(block), a.step, a.image_ids[image],
+  const PhiloxCounter draws = Philox({{static_cast<uint32_t>(block), *a.step, a.image_ids[image],
                                        static_cast<uint32_t>(Stream::kDropout) << 24}},
                                      a.seed);
   for (int i = 0; i < 4 && 4 * block + i < a.features; ++i) {

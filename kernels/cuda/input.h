@@ -31,7 +31,7 @@ struct DropoutArguments {
   int images = 1, features = 1;
   float probability = 0;
   uint64_t seed = 0;
-  uint32_t step = 0;
+  const uint32_t* step = nullptr;       // one, device memory
   const uint32_t* image_ids = nullptr;  // [images], device memory
   uint8_t* keep = nullptr;              // out: [images][features], 1 keeps
 };

@@ -110,6 +110,33 @@ void Event::Wait() const {
   Check(cudaEventSynchronize(event_), "wait for an event");
 }
 
+Graph::Graph(DeviceStream stream, const std::function<void()>& enqueue) {
+  Check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "begin a capture");
+  cudaGraph_t captured = nullptr;
+  try {
+    enqueue();
+  } catch (...) {
+    if (cudaStreamEndCapture(stream, &captured) == cudaSuccess) cudaGraphDestroy(captured);
+    throw;
+  }
+  Check(cudaStreamEndCapture(stream, &captured), "end a capture");
+  const cudaError_t error = cudaGraphInstantiateWithFlags(&graph_, captured, 0);
+  cudaGraphDestroy(captured);
+  Check(error, "make a graph");
+}
+Graph::~Graph() {
+  if (graph_ != nullptr) cudaGraphExecDestroy(graph_);  // one under way ends first
+}
+Graph::Graph(Graph&& other) noexcept : graph_(std::exchange(other.graph_, nullptr)) {}
+Graph& Graph::operator=(Graph&& other) noexcept {
+  std::swap(graph_, other.graph_);
+  return *this;
+}
+void Graph::Launch(DeviceStream stream) const {
+  ++counts.graph_launches;
+  Check(cudaGraphLaunch(graph_, stream), "start a graph");
+}
+
 void CopyToDevice(void* device, const void* host, int64_t bytes, DeviceStream stream) {
   if (bytes == 0) return;
   Check(cudaMemcpyAsync(device, host, static_cast<size_t>(bytes), cudaMemcpyHostToDevice, stream),
@@ -117,6 +144,7 @@ void CopyToDevice(void* device, const void* host, int64_t bytes, DeviceStream st
 }
 void CopyToHost(void* host, const void* device, int64_t bytes, DeviceStream stream) {
   if (bytes == 0) return;
+  ++counts.copies_to_host;
   Check(cudaMemcpyAsync(host, device, static_cast<size_t>(bytes), cudaMemcpyDeviceToHost, stream),
         "copy to the host");
 }

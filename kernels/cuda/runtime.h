@@ -1,14 +1,16 @@
-// Devices, memory, copies and events: all that the engine wants from the CUDA runtime, so that it
-// runs on the emulation, too. Everything throws ftt::Error with the runtime's own message.
+// Devices, memory, copies, events and graphs: all that the engine wants from the CUDA runtime, so
+// that it runs on the emulation, too. Everything throws ftt::Error with the runtime's own message.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "kernels/cuda/stream.h"
 
 struct CUevent_st;
+struct CUgraphExec_st;
 
 namespace ftt::cuda {
 
@@ -25,10 +27,13 @@ DeviceInfo QueryDevice(int device);
 void SelectDevice(int device);
 int64_t FreeMemory();  // bytes, of the selected device
 
-// Calls that make the device or the host wait; a training step makes none.
+// Calls that make the device or the host wait, of which a training step makes none; copies to the
+// host; starts of graphs.
 struct RuntimeCounts {
   int64_t allocations = 0;       // of device or pinned memory
   int64_t synchronisations = 0;  // the host waited for the device
+  int64_t copies_to_host = 0;
+  int64_t graph_launches = 0;
 };
 const RuntimeCounts& Counts();
 
@@ -96,6 +101,23 @@ class Event {
 
  private:
   CUevent_st* event_ = nullptr;
+};
+
+// Launches, copies and fills that are recorded once and started together as often as wanted.
+class Graph {
+ public:
+  // Records what `enqueue` puts into `stream`, with its arguments by value; nothing of it runs yet.
+  // enqueue must not allocate, wait, or copy from or to the host, and its kernels must have run
+  // before, since their first launch may load code.
+  Graph(DeviceStream stream, const std::function<void()>& enqueue);
+  ~Graph();
+  Graph(Graph&& other) noexcept;
+  Graph& operator=(Graph&& other) noexcept;
+  // Enqueues all of it. Memory that it works on must still be there.
+  void Launch(DeviceStream stream) const;
+
+ private:
+  CUgraphExec_st* graph_ = nullptr;
 };
 
 // Asynchronous with respect to the host where host memory is pinned.

@@ -1,11 +1,15 @@
 // Classifier, loss and optimizer on the device against the reference and the engine's formulas.
 #include "kernels/cuda/head.h"
 
+#include <fmt/format.h>
+
 #include <cmath>
+#include <deque>
 #include <limits>
 #include <numeric>
 
 #include "engine/loss.h"
+#include "engine/optimizer.h"
 #include "kernels/cuda/optimizer.h"
 #include "kernels/ref_backend.h"
 #include "tests/cuda/layout.h"
@@ -123,62 +127,121 @@ INSTANTIATE_TEST_SUITE_P(All, CudaHeadTest,
                                            HeadCase{5, 2, 80, 7, true},
                                            HeadCase{2, 300, 40, 10, false}));
 
-// The update of engine/optimizer.cc on one flat list.
+// Parameters of odd sizes on the device and in a store, with the same state and gradient.
+class UpdateCase {
+ public:
+  explicit UpdateCase(bool adam) : operands_(2) {
+    for (const int n : {1, 3, kUpdateChunk, 777}) {
+      const ParamInfo info{fmt::format("p{}", n), ParamKind::kGamma, {n}};
+      program_.params.push_back(info);
+      Param& p = params_.Get(info);
+      p.value = operands_.Floats(n);
+      p.momentum = operands_.Floats(n);
+      if (adam) p.second_moment = Squared(operands_.Floats(n));
+      p.updates = n;
+      const std::vector<float> gradient = operands_.Floats(n);
+      gradient_.insert(gradient_.end(), gradient.begin(), gradient.end());
+      values_.emplace_back(p.value);
+      momenta_.emplace_back(p.momentum);
+      second_.emplace_back(p.second_moment);
+      gradients_.emplace_back(gradient);
+    }
+  }
+  // The chunks for the next update.
+  UpdateArguments Arguments(const OptimizerOptions& o) {
+    std::vector<UpdateChunk> chunks;
+    for (size_t k = 0; k < values_.size(); ++k) {
+      const int64_t updates = params_.Get(program_.params[k]).updates + 1;
+      const AdamCorrections corrections = CorrectionsOf(o, updates);
+      chunks.push_back({values_[k].Data(), momenta_[k].Data(), second_[k].Data(),
+                        gradients_[k].Data(), static_cast<int>(values_[k].Size()),
+                        corrections.first, corrections.second});
+    }
+    chunks_.emplace_back(chunks);
+    return {chunks_.back().Data(),
+            static_cast<int>(chunks.size()),
+            rate_.Data(),
+            o.weight_decay,
+            o.clip,
+            partials_.Data(),
+            norm_.Data()};
+  }
+  // Updates the store and compares everything with the device.
+  void Check(const OptimizerOptions& o) {
+    std::vector<float> gradient = gradient_;
+    const double norm = OptimizerStep(o, program_, params_, gradient, kRate);
+    EXPECT_NEAR(norm, norm_.Get()[0], 1e-9 * norm);
+    for (size_t k = 0; k < values_.size(); ++k) {
+      const Param& p = params_.Get(program_.params[k]);
+      EXPECT_EQ(p.value, values_[k].Get());
+      EXPECT_EQ(p.momentum, momenta_[k].Get());
+      EXPECT_EQ(p.second_moment, second_[k].Get());
+    }
+  }
+
+ private:
+  static constexpr float kRate = 0.1f;
+  static std::vector<float> Squared(std::vector<float> v) {
+    for (float& x : v) x *= x;
+    return v;
+  }
+
+  Operands operands_;
+  Program program_;
+  ParamStore params_{1};
+  std::vector<float> gradient_;
+  std::deque<DeviceBuffer<float>> values_, momenta_, second_, gradients_;
+  std::deque<DeviceBuffer<UpdateChunk>> chunks_;
+  DeviceBuffer<float> rate_{std::vector<float>{kRate}};
+  DeviceBuffer<double> partials_{4}, norm_{1};
+};
+
 TEST(CudaOptimizerTest, SgdFollowsTheEngine) {
   for (const bool nesterov : {false, true}) {
     for (const float clip : {0.0f, 5.0f}) {
-      Operands operands(2);
-      const std::vector<int> counts = {1, 3, kSgdChunk, 777};
-      std::deque<DeviceBuffer<float>> values, velocities, gradients;
-      std::vector<std::vector<float>> value, velocity, gradient;
-      std::vector<SgdChunk> chunks;
-      double squares = 0;
-      for (const int n : counts) {
-        value.push_back(operands.Floats(n));
-        velocity.push_back(operands.Floats(n));
-        gradient.push_back(operands.Floats(n));
-        for (const float g : gradient.back()) squares += double{g} * g;
-        values.emplace_back(value.back());
-        velocities.emplace_back(velocity.back());
-        gradients.emplace_back(gradient.back());
-        chunks.push_back(
-            {values.back().Data(), velocities.back().Data(), gradients.back().Data(), n});
-      }
-      const DeviceBuffer<SgdChunk> d_chunks(chunks);
-      const DeviceBuffer<double> partials(chunks.size()), norm(1);
-      SgdStep({d_chunks.Data(), static_cast<int>(chunks.size()), 0.1f, 0.9f, nesterov, 1e-2f, clip,
-               partials.Data(), norm.Data()},
-              {});
-      const double want_norm = std::sqrt(squares);
-      EXPECT_NEAR(want_norm, norm.Get()[0], 1e-9 * want_norm);
-      const float scale =
-          clip > 0 && want_norm > clip ? static_cast<float>(clip / want_norm) : 1.0f;
-      for (size_t k = 0; k < value.size(); ++k) {
-        for (size_t i = 0; i < value[k].size(); ++i) {
-          const float g = gradient[k][i] * scale + 1e-2f * value[k][i];
-          const float v = 0.9f * velocity[k][i] + g;
-          velocity[k][i] = v;
-          value[k][i] -= 0.1f * (nesterov ? g + 0.9f * v : v);
-        }
-        EXPECT_EQ(value[k], values[k].Get());
-        EXPECT_EQ(velocity[k], velocities[k].Get());
-      }
+      OptimizerOptions o;
+      o.nesterov = nesterov;
+      o.weight_decay = 1e-2f;
+      o.clip = clip;
+      UpdateCase c(false);
+      SgdStep({c.Arguments(o), o.momentum, nesterov}, {});
+      c.Check(o);
+    }
+  }
+}
+
+TEST(CudaOptimizerTest, AdamFollowsTheEngine) {
+  for (const float clip : {0.0f, 5.0f}) {
+    OptimizerOptions o;
+    o.kind = "adam";
+    o.weight_decay = 1e-2f;
+    o.clip = clip;
+    UpdateCase c(true);
+    for (int step = 0; step < 2; ++step) {
+      SCOPED_TRACE(step);
+      AdamStep({c.Arguments(o), o.beta1, o.beta2, o.epsilon}, {});
+      c.Check(o);
     }
   }
 }
 
 TEST(CudaOptimizerTest, NothingMovesWhenTheGradientIsNotFinite) {
   const std::vector<float> before = {1.0f, 2.0f};
-  const DeviceBuffer<float> value(before), velocity(before);
+  const DeviceBuffer<float> value(before), momentum(before), second(before);
   const DeviceBuffer<float> gradient(
       std::vector<float>{std::numeric_limits<float>::quiet_NaN(), 1.0f});
-  const DeviceBuffer<SgdChunk> chunks(
-      std::vector<SgdChunk>{{value.Data(), velocity.Data(), gradient.Data(), 2}});
+  const DeviceBuffer<float> rate(std::vector<float>{0.1f});
+  const DeviceBuffer<UpdateChunk> chunks(
+      std::vector<UpdateChunk>{{value.Data(), momentum.Data(), second.Data(), gradient.Data(), 2}});
   const DeviceBuffer<double> partials(1), norm(1);
-  SgdStep({chunks.Data(), 1, 0.1f, 0.9f, false, 0, 5, partials.Data(), norm.Data()}, {});
+  const UpdateArguments update{chunks.Data(), 1, rate.Data(), 0, 5, partials.Data(), norm.Data()};
+  SgdStep({update, 0.9f, false}, {});
+  EXPECT_TRUE(std::isnan(norm.Get()[0]));
+  AdamStep({update}, {});
   EXPECT_TRUE(std::isnan(norm.Get()[0]));
   EXPECT_EQ(before, value.Get());
-  EXPECT_EQ(before, velocity.Get());
+  EXPECT_EQ(before, momentum.Get());
+  EXPECT_EQ(before, second.Get());
 }
 
 }  // namespace

@@ -110,7 +110,8 @@ TEST(CudaInputTest, Dropout) {
   constexpr uint64_t kSeed = 0x1234567890ull;
   const DeviceBuffer<uint32_t> d_ids(ids);
   const DeviceBuffer<uint8_t> keep(ids.size() * kFeatures);
-  Dropout({3, kFeatures, 0.3f, kSeed, 11, d_ids.Data(), keep.Data()}, {});
+  const DeviceBuffer<uint32_t> step(std::vector<uint32_t>{11});
+  Dropout({3, kFeatures, 0.3f, kSeed, step.Data(), d_ids.Data(), keep.Data()}, {});
   std::vector<uint8_t> want;
   for (const uint32_t id : ids) {
     PhiloxSequence draws(kSeed, Stream::kDropout, 11, id);

@@ -76,6 +76,36 @@ inline std::vector<uint8_t> PaddedMask(const std::vector<uint8_t>& dense, const 
   return out;
 }
 
+// Fault steps and the tables that they point to in device memory.
+class StepMemory {
+ public:
+  const FaultStep* Upload(std::vector<FaultStep> steps) {
+    for (FaultStep& s : steps) {
+      if (s.count_thresholds != nullptr) {
+        s.count_thresholds = Keep(words_, s.count_thresholds, s.count_size);
+        s.count_guide = Keep(guides_, s.count_guide, 256);
+      }
+      if (s.normal_thresholds != nullptr)
+        s.normal_thresholds = Keep(words_, s.normal_thresholds, s.normal_size);
+      collects_ |= s.style == FaultStyle::kCells && s.sampler == Sampler::kSparse && !s.one_fault;
+    }
+    return Keep(steps_, steps.data(), steps.size());
+  }
+  bool Collects() const { return collects_; }  // see SiteFaultsView
+
+ private:
+  template <typename T>
+  const T* Keep(std::deque<DeviceBuffer<T>>& buffers, const T* values, size_t n) {
+    buffers.emplace_back(std::vector<T>(values, values + n));
+    return buffers.back().Data();
+  }
+
+  std::deque<DeviceBuffer<uint32_t>> words_;
+  std::deque<DeviceBuffer<uint16_t>> guides_;
+  std::deque<DeviceBuffer<FaultStep>> steps_;
+  bool collects_ = false;
+};
+
 // The same faults for the reference and for the device: lane l carries specs[l], "" is clean.
 class LanePlans {
  public:
@@ -98,13 +128,15 @@ class LanePlans {
       plans_.push_back(PlanSite(ParseFaultSpec(specs[l]), site, bits, 11 + l));
       counts_.emplace_back();
       host_.push_back({&plans_.back(), moment, &counts_.back(), nullptr});
-      lanes.push_back(Upload(plans_.back(), moment, l));
+      lanes.push_back({memory_.Upload(plans_.back().steps),
+                       static_cast<int>(plans_.back().steps.size()), moment,
+                       hits_.Data() + l * kMaxFaultTerms});
     }
     lanes_.Set(lanes);
   }
 
   const LaneFaults* Host() const { return host_.data(); }
-  SiteFaultsView View() const { return {lanes_.Data(), ids_.Data(), collects_}; }
+  SiteFaultsView View() const { return {lanes_.Data(), ids_.Data(), memory_.Collects()}; }
   // Both counted the same. Returns the faults delivered.
   uint64_t CheckCounts() const {
     const std::vector<HitCounts> hits = hits_.Get();
@@ -132,36 +164,13 @@ class LanePlans {
   }
 
  private:
-  template <typename T>
-  const T* Keep(std::deque<DeviceBuffer<T>>& buffers, const T* values, size_t n) {
-    buffers.emplace_back(std::vector<T>(values, values + n));
-    return buffers.back().Data();
-  }
-  LaneFaultSteps Upload(const SiteFaults& faults, FaultMoment moment, size_t lane) {
-    std::vector<FaultStep> steps = faults.steps;
-    for (FaultStep& s : steps) {
-      if (s.count_thresholds != nullptr) {
-        s.count_thresholds = Keep(words_, s.count_thresholds, s.count_size);
-        s.count_guide = Keep(guides_, s.count_guide, 256);
-      }
-      if (s.normal_thresholds != nullptr)
-        s.normal_thresholds = Keep(words_, s.normal_thresholds, s.normal_size);
-      collects_ |= s.style == FaultStyle::kCells && s.sampler == Sampler::kSparse && !s.one_fault;
-    }
-    return {Keep(steps_, steps.data(), steps.size()), static_cast<int>(steps.size()), moment,
-            hits_.Data() + lane * kMaxFaultTerms};
-  }
-
   std::deque<SiteFaults> plans_;
   std::deque<FaultCounts> counts_;
   std::vector<LaneFaults> host_;
-  std::deque<DeviceBuffer<uint32_t>> words_;
-  std::deque<DeviceBuffer<uint16_t>> guides_;
-  std::deque<DeviceBuffer<FaultStep>> steps_;
+  StepMemory memory_;
   DeviceBuffer<uint32_t> ids_;
   DeviceBuffer<HitCounts> hits_;
   DeviceBuffer<LaneFaultSteps> lanes_;
-  bool collects_ = false;
 };
 
 // Runs `launch` in both orders of threads under the emulation (results must not depend on it), once

@@ -55,32 +55,13 @@ TEST_P(CudaWeightsTest, EqualsTheHost) {
     const DeviceBuffer<int> exponent(1);
     const DeviceBuffer<uint32_t> zero(std::vector<uint32_t>{0});
     std::vector<LaneFaultSteps> steps(lanes.size());
-    std::deque<DeviceBuffer<FaultStep>> step_memory;
-    std::deque<DeviceBuffer<uint32_t>> words;
-    std::deque<DeviceBuffer<uint16_t>> guides;
+    StepMemory memory;
     const DeviceBuffer<HitCounts> hits(
         std::vector<HitCounts>(lanes.size() * kMaxFaultTerms, HitCounts{}));
-    bool collects = false;
     for (size_t l = 0; l < lanes.size(); ++l) {
-      std::vector<FaultStep> host = plan.WeightFaults(static_cast<int>(l), op).steps;
+      const std::vector<FaultStep>& host = plan.WeightFaults(static_cast<int>(l), op).steps;
       if (host.empty()) continue;
-      for (FaultStep& s : host) {
-        if (s.count_thresholds != nullptr) {
-          words.emplace_back(
-              std::vector<uint32_t>(s.count_thresholds, s.count_thresholds + s.count_size));
-          s.count_thresholds = words.back().Data();
-          guides.emplace_back(std::vector<uint16_t>(s.count_guide, s.count_guide + 256));
-          s.count_guide = guides.back().Data();
-        }
-        if (s.normal_thresholds != nullptr) {
-          words.emplace_back(
-              std::vector<uint32_t>(s.normal_thresholds, s.normal_thresholds + s.normal_size));
-          s.normal_thresholds = words.back().Data();
-        }
-        collects |= s.style == FaultStyle::kCells && s.sampler == Sampler::kSparse && !s.one_fault;
-      }
-      step_memory.emplace_back(host);
-      steps[l] = {step_memory.back().Data(), static_cast<int>(host.size()),
+      steps[l] = {memory.Upload(host), static_cast<int>(host.size()),
                   plan.Moment(static_cast<int>(l)), hits.Data() + l * kMaxFaultTerms};
     }
     const DeviceBuffer<LaneFaultSteps> d_steps(steps);
@@ -93,7 +74,7 @@ TEST_P(CudaWeightsTest, EqualsTheHost) {
     const DeviceBuffer<WeightChunk> d_chunks(chunks);
     InBothOrders([&] {
       QuantizeWeights({tensors.Data(), 1, d_chunks.Data(), static_cast<int>(chunks.size()), c.lanes,
-                       c.bits, collects, zero.Data()},
+                       c.bits, memory.Collects(), zero.Data()},
                       {});
       EXPECT_EQ(want.exponent, exponent.Get()[0]);
       EXPECT_EQ(want.codes, codes.Get());

@@ -33,6 +33,7 @@ struct BlockState {
   std::string error;
 };
 BlockState block;
+int64_t blocks_run = 0;
 
 std::vector<std::unique_ptr<Fiber>>& Fibers() {
   static std::vector<std::unique_ptr<Fiber>> fibers;
@@ -162,6 +163,8 @@ void CheckGuard(const uint8_t* guard) {
 
 }  // namespace
 
+int64_t BlocksRun() { return blocks_run; }
+
 void SetOrder(Order new_order) { order = new_order; }
 
 void Misuse(const std::string& what) { Fail("{}: {}", Where(*running.thread), what); }
@@ -269,6 +272,7 @@ void RunGrid(const LaunchContext& launch, void (*body)(void*), void* argument) {
         std::memset(memory.data(), kSharedSentinel, memory.size());
         StartThreads(size);
         RunBlock();
+        ++blocks_run;
         CheckGuard(running.shared + launch.shared_bytes);
       }
     }

@@ -84,6 +84,9 @@ void WaitAsyncCopies(int groups_left);
 void CheckShared(const void* address, size_t bytes, size_t alignment, const char* what);
 [[noreturn]] void Misuse(const std::string& what);
 
+// Blocks of all launches so far.
+int64_t BlocksRun();
+
 // Runs all blocks one after another. Throws ftt::Error that names kernel, block and thread.
 void RunGrid(const LaunchContext& launch, void (*body)(void* argument), void* argument);
 

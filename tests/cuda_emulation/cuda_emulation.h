@@ -10,6 +10,7 @@
 
 #include "tests/cuda_emulation/block.h"
 #include "tests/cuda_emulation/matrix.h"
+#include "tests/cuda_emulation/runtime.h"
 
 #define __global__
 #define __device__
@@ -201,16 +202,19 @@ struct GridSize {
   unsigned x = 1, y = 1, z = 1;
 };
 
-// Runs kernel(arguments...) on every thread of grid x threads; see kernels/cuda/device.h.
+// Runs kernel(arguments...) on every thread of grid x threads; see kernels/cuda/device.h. A stream
+// that records keeps copies of the arguments.
 template <typename... Parameters, typename... Arguments>
 void LaunchKernel(const char* name, void (*kernel)(Parameters...), GridSize grid, unsigned threads,
-                  size_t shared_bytes, DeviceStream, const Arguments&... arguments) {
-  const emulation::LaunchContext launch{
-      name, {grid.x, grid.y, grid.z}, {threads, 1, 1}, shared_bytes};
-  const auto call = [&] { kernel(arguments...); };
-  emulation::RunGrid(
-      launch, [](void* f) { (*static_cast<decltype(call)*>(f))(); },
-      const_cast<void*>(static_cast<const void*>(&call)));
+                  size_t shared_bytes, DeviceStream stream, const Arguments&... arguments) {
+  emulation::Enqueue(stream, [=] {
+    const emulation::LaunchContext launch{
+        name, {grid.x, grid.y, grid.z}, {threads, 1, 1}, shared_bytes};
+    const auto call = [&] { kernel(arguments...); };
+    emulation::RunGrid(
+        launch, [](void* f) { (*static_cast<decltype(call)*>(f))(); },
+        const_cast<void*>(static_cast<const void*>(&call)));
+  });
 }
 
 }  // namespace ftt::cuda

@@ -3,20 +3,35 @@
 // away.
 #include "kernels/cuda/runtime.h"
 
+#include <algorithm>
 #include <cstring>
 #include <new>
 #include <utility>
 
+#include "core/error.h"
+#include "tests/cuda_emulation/runtime.h"
+
 struct CUevent_st {};
+struct CUgraphExec_st {
+  std::vector<std::function<void()>> nodes;
+};
 
 namespace ftt::cuda {
 namespace {
 
 RuntimeCounts counts;
+int64_t device_memory = emulation::kUsualDeviceMemory, in_use = 0;
+int recordings = 0;  // under way
 constexpr std::align_val_t kAlign{256};
 constexpr int kSentinel = 0x5B;
 
+// What would end a capture on a device.
+void CheckNotRecording(const char* what) {
+  FTT_CHECK(recordings == 0, "emulated device: {} while a graph is recorded", what);
+}
+
 uint8_t* Allocate(int64_t bytes) {
+  CheckNotRecording("memory is allocated");
   ++counts.allocations;
   auto* memory = static_cast<uint8_t*>(::operator new(static_cast<size_t>(bytes), kAlign));
   std::memset(memory, kSentinel, static_cast<size_t>(bytes));
@@ -27,13 +42,16 @@ void Free(uint8_t* memory) { ::operator delete(memory, kAlign); }
 }  // namespace
 
 int DeviceCount() { return 1; }
-DeviceInfo QueryDevice(int) { return {"emulated device", 90, int64_t{1} << 34}; }
+DeviceInfo QueryDevice(int) { return {"emulated device", 90, device_memory}; }
 void SelectDevice(int) {}
-int64_t FreeMemory() { return int64_t{1} << 34; }
+int64_t FreeMemory() { return std::max<int64_t>(device_memory - in_use, 0); }
 const RuntimeCounts& Counts() { return counts; }
 
 DeviceMemory::DeviceMemory(int64_t bytes) { Resize(bytes); }
-DeviceMemory::~DeviceMemory() { Free(data_); }
+DeviceMemory::~DeviceMemory() {
+  Free(data_);
+  in_use -= size_;
+}
 DeviceMemory::DeviceMemory(DeviceMemory&& other) noexcept
     : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
 DeviceMemory& DeviceMemory::operator=(DeviceMemory&& other) noexcept {
@@ -44,8 +62,10 @@ DeviceMemory& DeviceMemory::operator=(DeviceMemory&& other) noexcept {
 void DeviceMemory::Resize(int64_t bytes) {
   if (bytes <= size_) return;
   Free(std::exchange(data_, nullptr));
+  in_use -= std::exchange(size_, 0);
+  FTT_CHECK(bytes <= FreeMemory(), "device memory: {} bytes wanted, {} free", bytes, FreeMemory());
   data_ = Allocate(bytes);
-  size_ = bytes;
+  in_use += size_ = bytes;
 }
 
 PinnedMemory::PinnedMemory(int64_t bytes) : data_(Allocate(bytes)), size_(bytes) {}
@@ -58,28 +78,78 @@ PinnedMemory& PinnedMemory::operator=(PinnedMemory&& other) noexcept {
   return *this;
 }
 
-Stream::Stream() = default;
-Stream::~Stream() = default;
-void Stream::Wait() const { ++counts.synchronisations; }
+Stream::Stream() : stream_(new CUstream_st) {}
+Stream::~Stream() { delete stream_; }
+void Stream::Wait() const {
+  CheckNotRecording("the host waits");
+  ++counts.synchronisations;
+}
 
 Event::Event() : event_(new CUevent_st) {}
 Event::~Event() { delete event_; }
 Event::Event(Event&& other) noexcept : event_(std::exchange(other.event_, nullptr)) {}
-void Event::Record(DeviceStream) {}
-bool Event::Done() const { return true; }
-void Event::Wait() const {}
+void Event::Record(DeviceStream) { CheckNotRecording("an event is recorded"); }
+bool Event::Done() const {
+  CheckNotRecording("an event is queried");
+  return true;
+}
+void Event::Wait() const { CheckNotRecording("the host waits"); }
+
+Graph::Graph(DeviceStream stream, const std::function<void()>& enqueue)
+    : graph_(new CUgraphExec_st) {
+  FTT_CHECK(stream != nullptr, "emulated device: the default stream cannot be recorded");
+  stream->recording = &graph_->nodes;
+  ++recordings;
+  const auto end = [&] {
+    stream->recording = nullptr;
+    --recordings;
+  };
+  try {
+    enqueue();
+  } catch (...) {
+    end();
+    delete graph_;
+    throw;
+  }
+  end();
+}
+Graph::~Graph() { delete graph_; }
+Graph::Graph(Graph&& other) noexcept : graph_(std::exchange(other.graph_, nullptr)) {}
+Graph& Graph::operator=(Graph&& other) noexcept {
+  std::swap(graph_, other.graph_);
+  return *this;
+}
+void Graph::Launch(DeviceStream stream) const {
+  ++counts.graph_launches;
+  for (const std::function<void()>& node : graph_->nodes) emulation::Enqueue(stream, node);
+}
 
 void CopyToDevice(void* device, const void* host, int64_t bytes, DeviceStream) {
+  CheckNotRecording("memory is copied from the host");
   if (bytes != 0) std::memcpy(device, host, static_cast<size_t>(bytes));
 }
 void CopyToHost(void* host, const void* device, int64_t bytes, DeviceStream) {
-  if (bytes != 0) std::memcpy(host, device, static_cast<size_t>(bytes));
+  CheckNotRecording("memory is copied to the host");
+  if (bytes == 0) return;
+  ++counts.copies_to_host;
+  std::memcpy(host, device, static_cast<size_t>(bytes));
 }
-void CopyOnDevice(void* to, const void* from, int64_t bytes, DeviceStream) {
-  if (bytes != 0) std::memcpy(to, from, static_cast<size_t>(bytes));
+void CopyOnDevice(void* to, const void* from, int64_t bytes, DeviceStream stream) {
+  emulation::Enqueue(stream, [=] {
+    if (bytes != 0) std::memcpy(to, from, static_cast<size_t>(bytes));
+  });
 }
-void FillDevice(void* device, int byte, int64_t bytes, DeviceStream) {
-  if (bytes != 0) std::memset(device, byte, static_cast<size_t>(bytes));
+void FillDevice(void* device, int byte, int64_t bytes, DeviceStream stream) {
+  emulation::Enqueue(stream, [=] {
+    if (bytes != 0) std::memset(device, byte, static_cast<size_t>(bytes));
+  });
 }
 
 }  // namespace ftt::cuda
+
+namespace ftt::emulation {
+
+void SetDeviceMemory(int64_t bytes) { cuda::device_memory = bytes; }
+int64_t DeviceMemoryInUse() { return cuda::in_use; }
+
+}  // namespace ftt::emulation

@@ -182,7 +182,9 @@ TEST(CudaTrainTest, StepsLearnTheSameBitsTwiceAndMakeTheHostWaitForNothing) {
   std::vector<float> values[2];
   for (std::vector<float>& value : values) {
     ParamStore params(4);
-    const auto executor = device->NewTrainExecutor(params, PlainCoding(), {});
+    TrainExecutorOptions options;
+    options.fixed_program = &value != values;  // as a graph
+    const auto executor = device->NewTrainExecutor(params, PlainCoding(), options);
     double first = 0, last = 0;
     cuda::RuntimeCounts before;
     constexpr int kSteps = 12;

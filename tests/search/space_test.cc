@@ -62,6 +62,22 @@ TEST(SearchSpace, DecisionsRoundTrip) {
   EXPECT_EQ(DecodeGenotype(space, decisions), WFttGenotype());
 }
 
+TEST(SearchSpace, ACoverHasEveryOpOnEveryEdge) {
+  for (const int nodes : {1, 2, 3, 4}) {
+    SearchSpace space = PresetSpace("mibb");
+    space.nodes = nodes;
+    std::set<std::string> edges;
+    for (const Genotype& g : CoverSpace(space)) {
+      EXPECT_NO_THROW(EncodeGenotype(space, g));
+      for (const GenotypeEdge& e : g.normal)
+        edges.insert(fmt::format("{} {} {}", e.op, e.from, e.to));
+    }
+    size_t inputs = 0;
+    for (int node = 2; node < 2 + nodes; ++node) inputs += static_cast<size_t>(node);
+    EXPECT_EQ(edges.size(), inputs * space.primitives.size());
+  }
+}
+
 TEST(SearchSpace, GenotypesOutsideTheSpaceAreErrors) {
   EXPECT_THROW(EncodeGenotype(PresetSpace("mibb"), WFttGenotype()), Error);
   SearchSpace space = PresetSpace("adsaf");

@@ -1,0 +1,168 @@
+#include "engine/cuda/train_layout.h"
+
+#include <algorithm>
+
+#include "engine/cuda/layout.h"
+#include "engine/train_plan.h"
+#include "kernels/cuda/backward.h"
+#include "kernels/cuda/conv.h"
+#include "kernels/cuda/conv_backward.h"
+#include "kernels/cuda/depthwise.h"
+#include "kernels/cuda/depthwise_backward.h"
+#include "kernels/cuda/pool.h"
+#include "kernels/cuda/sum.h"
+
+namespace ftt::cuda {
+namespace {
+
+int64_t RoundBytes(int64_t bytes) { return (bytes + 255) / 256 * 256; }
+
+void PlanValues(const Program& program, const TrainShape& s, TrainLayout& layout) {
+  const size_t n = program.values.size();
+  const std::vector<ValueBuffers> buffers = PlanTrainBuffers(program, s.training);
+  std::vector<int> raw_bytes(n, 4);
+  for (const Op& op : program.ops) {
+    if (StoredAs(op, s.exact_raw) == RawType::kHalf) raw_bytes[static_cast<size_t>(op.output)] = 2;
+  }
+  std::vector<BufferRequest> all(4 * n);
+  layout.wants_grad.assign(n, 0);
+  for (size_t v = 0; v < n; ++v) {
+    const MapShape map = MapOf(program.values[v], s.lanes, s.images);
+    const int64_t elements = map.lanes * map.LaneElements();
+    const ValueBuffers& b = buffers[v];
+    const auto request = [&](size_t part, const BufferSpan& span, int64_t bytes) {
+      if (span.Used()) all[part * n + v] = {RoundBytes(bytes), span.first, span.last};
+    };
+    request(0, b.codes, elements);
+    request(1, b.acc, elements * raw_bytes[v]);
+    request(2, b.mask, elements / 8);
+    request(3, b.grad, elements * 4);
+    layout.wants_grad[v] = b.wants_grad ? 1 : 0;
+  }
+  layout.values = PlanMemory(all);
+  const auto take = [&](size_t part, std::vector<int64_t>& offsets) {
+    offsets.assign(n, -1);
+    for (size_t v = 0; v < n; ++v) {
+      if (all[part * n + v].bytes > 0) offsets[v] = layout.values.offsets[part * n + v];
+    }
+  };
+  take(0, layout.code_at);
+  take(1, layout.raw_at);
+  take(2, layout.mask_at);
+  take(3, layout.grad_at);
+}
+
+class OpPlanner {
+ public:
+  OpPlanner(const Program& program, const TrainShape& shape, TrainLayout& layout)
+      : program_(program), s_(shape), layout_(layout) {}
+
+  void Plan(size_t i) {
+    const Op& op = program_.ops[i];
+    OpBuffers& b = layout_.ops[i];
+    const MapShape out =
+        MapOf(program_.values[static_cast<size_t>(op.output)], s_.lanes, s_.images);
+    if (op.weight >= 0) PlanWeights(op, s_.faulty_weights[i] != 0, b);
+    if (op.kind == OpKind::kLinear) {
+      b.unit = Take(int64_t{4} * s_.lanes);
+      layout_.keep =
+          s_.images * program_.values[static_cast<size_t>(op.inputs[0].value)].Elements();
+    }
+    const bool window = op.kind == OpKind::kConv || op.kind == OpKind::kPool;
+    if (window || op.kind == OpKind::kGlobalPool) PlanNorm(op, out, b);
+    if (op.kind == OpKind::kGlobalPool) {
+      Scratch(s_.lanes * int64_t{s_.images} * out.Stride() * kMomentBytes);
+    } else if (op.kind == OpKind::kAdd) {
+      Scratch(int64_t{4} * s_.lanes * SumBlocks(out));
+    }
+    if (window) PlanWindow(op, out, b);
+  }
+
+ private:
+  static constexpr auto kMomentBytes = static_cast<int64_t>(sizeof(ChannelMoments));
+
+  int64_t Take(int64_t bytes) {
+    const int64_t at = layout_.op_memory;
+    layout_.op_memory += RoundBytes(bytes);
+    return at;
+  }
+  void Scratch(int64_t bytes) { layout_.scratch = std::max(layout_.scratch, bytes); }
+
+  void PlanWeights(const Op& op, bool faulty, OpBuffers& b) {
+    b.copies = faulty ? s_.lanes : 1;
+    const int64_t n = program_.params[static_cast<size_t>(op.weight)].Elements();
+    b.codes = Take(n * b.copies);
+    b.weight_exponent = Take(sizeof(int));
+    if (s_.training) b.keep = Take(n * b.copies);
+  }
+
+  void PlanNorm(const Op& op, const MapShape& out, OpBuffers& b) {
+    const int64_t channels = int64_t{4} * s_.lanes * out.Stride();
+    b.scale = Take(channels);
+    b.shift = Take(channels);
+    b.mean = Take(channels);
+    b.inv_std = Take(channels);
+    b.variance = Take(channels);
+    b.unit = Take(int64_t{4} * s_.lanes);
+    if (!s_.training) return;
+    if (op.kind == OpKind::kConv) b.grad_map = Take(3 * channels);
+    Scratch(s_.lanes * int64_t{NormBackwardBlocks(out) + 1} * out.Stride() *
+            static_cast<int64_t>(sizeof(GradSums)));
+  }
+
+  void PlanWindow(const Op& op, const MapShape& out, OpBuffers& b) {
+    const WindowGeometry g = GeometryOf(program_, op, s_.lanes, s_.images);
+    const bool depthwise = IsDepthwise(op), pool = op.kind == OpKind::kPool;
+    const int blocks = pool ? PoolBlocks(g) : depthwise ? DepthwiseBlocks(g) : ConvBlocks(g);
+    Scratch(int64_t{s_.lanes} * blocks * out.Stride() * kMomentBytes);
+    if (pool) return;
+    b.packed = Take(PackedBytes(g, depthwise) * b.copies);
+    if (!s_.training) return;
+    if (depthwise) {
+      Scratch(4 * DepthwiseWeightGradScratch(g));
+    } else {
+      b.packed_grad = Take(2 * PackedConvGradElements(g) * b.copies);
+      Scratch(4 * ConvWeightGradScratch(g));
+    }
+  }
+
+  const Program& program_;
+  const TrainShape& s_;
+  TrainLayout& layout_;
+};
+
+}  // namespace
+
+RawType StoredAs(const Op& op, bool exact_raw) {
+  return op.kind != OpKind::kGlobalPool && !exact_raw ? RawType::kHalf : RawType::kInt32;
+}
+
+int RawShift(const Program& program, const Op& op, int bits, bool exact_raw) {
+  constexpr int64_t kHalfMax = 65504;
+  if (StoredAs(op, exact_raw) == RawType::kInt32 || op.kind != OpKind::kConv) return 0;
+  int64_t bound = program.MacsPerOutput(op) << (2 * (bits - 1));
+  int shift = 0;
+  for (; bound > kHalfMax; bound = (bound + 1) / 2) ++shift;
+  return shift;
+}
+
+TrainLayout PlanTraining(const Program& program, const TrainShape& shape) {
+  TrainLayout layout;
+  PlanValues(program, shape, layout);
+  layout.ops.assign(program.ops.size(), {});
+  OpPlanner planner(program, shape, layout);
+  for (size_t i = 0; i < program.ops.size(); ++i) planner.Plan(i);
+  layout.exponents = static_cast<int64_t>(program.values.size()) * shape.lanes * 4;
+  layout.logits = int64_t{4} * shape.lanes * shape.images * program.classes;
+  for (const ParamInfo& info : program.params) {
+    layout.gradient_offset.push_back(info.Trained() ? layout.gradient_floats : -1);
+    if (info.Trained()) layout.gradient_floats += info.Elements();
+  }
+  return layout;
+}
+
+int64_t TrainLayout::Bytes() const {
+  return values.total + op_memory + scratch + exponents + keep + 2 * logits + 4 * gradient_floats;
+}
+
+}  // namespace ftt::cuda

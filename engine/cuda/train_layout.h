@@ -1,0 +1,55 @@
+// Where everything of a training run lies in device memory, and how much it takes; allocates
+// nothing.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/memory_plan.h"
+#include "engine/program.h"
+#include "kernels/cuda/tensor.h"
+
+namespace ftt::cuda {
+
+// What an op needs beside its values, as bytes into one block.
+struct OpBuffers {
+  int64_t codes = 0, keep = 0, packed = 0, packed_grad = 0;  // weights
+  int64_t weight_exponent = 0;
+  int64_t scale = 0, shift = 0, mean = 0, inv_std = 0, variance = 0, unit = 0, grad_map = 0;
+  int copies = 1;  // of the weights
+};
+
+struct TrainShape {
+  int lanes = 1, images = 1;
+  bool training = true;  // with a backward pass
+  int bits = 8;
+  bool exact_raw = false;            // TrainExecutorOptions
+  std::vector<char> faulty_weights;  // by op: each lane has its own
+  friend bool operator==(const TrainShape&, const TrainShape&) = default;
+};
+
+struct TrainLayout {
+  MemoryPlan values;
+  std::vector<int64_t> code_at, raw_at, mask_at, grad_at;  // by value, -1 where absent
+  std::vector<char> wants_grad;                            // by value
+  std::vector<OpBuffers> ops;
+  // Bytes of the other blocks.
+  int64_t op_memory = 0, scratch = 0, exponents = 0, keep = 0, logits = 0;
+  std::vector<int64_t> gradient_offset;  // by parameter of the program, floats; -1: not trained
+  int64_t gradient_floats = 0;
+
+  // All blocks that it describes.
+  int64_t Bytes() const;
+};
+
+TrainLayout PlanTraining(const Program& program, const TrainShape& shape);
+
+// What is allocated for so many bytes where programs differ from step to step.
+inline int64_t WithRoom(int64_t bytes) { return bytes + bytes / 4; }
+
+// How raw outputs of an op are stored, and by how many bits they are shifted so that the largest
+// accumulator stays finite as a half.
+RawType StoredAs(const Op& op, bool exact_raw);
+int RawShift(const Program& program, const Op& op, int bits, bool exact_raw);
+
+}  // namespace ftt::cuda
