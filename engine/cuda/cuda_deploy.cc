@@ -31,6 +31,7 @@ DeviceMemory Upload(const std::vector<T>& values, DeviceStream stream) {
 CudaDeployExecutor::CudaDeployExecutor(const DeployModel& model)
     : DeployExecutor(model.program),
       model_(model),
+      partners_(SeparablePartners(model.program, false)),
       lane_staging_(2),
       batch_staging_(kBatchesAhead),
       constants_(model.program.ops.size()) {
@@ -152,6 +153,12 @@ void CudaDeployExecutor::PlanArena() {
     if (op.kind == OpKind::kGlobalPool)
       sums = std::max(sums, 4 * MapOf(ShapeOf(op.output), lanes_, images_).LaneElements() * lanes_);
   }
+  for (size_t i = 0; i < partners_.size(); ++i) {
+    // A pair reads its input while it writes its output.
+    if (partners_[i] < static_cast<int>(i)) continue;
+    int& last = requests[static_cast<size_t>(program_.ops[i].inputs[0].value)].last;
+    last = std::max(last, partners_[i] + 1);
+  }
   plan_ = PlanMemory(requests);
   arena_.Resize(plan_.total);
   sums_.Resize(sums);
@@ -178,31 +185,6 @@ void CudaDeployExecutor::Begin(const uint8_t* pixels, const uint32_t* image_ids,
   const SiteFaultsView faults = faults_->Feature(0, image_ids_);
   if (faults.lanes != nullptr) Inject({map, faults, DeviceCodes(0)}, stream_.Get());
   images_run_ += images;
-}
-
-void CudaDeployExecutor::RunWindow(size_t i) {
-  const Op& op = program_.ops[i];
-  const WindowGeometry geometry = GeometryOf(program_, op, lanes_, images_);
-  WindowOutput out;
-  out.bits = model_.bits;
-  out.scale = norms_.As<float>() + constants_[i].scale;
-  out.shift = norms_.As<float>() + constants_[i].shift;
-  out.one_norm = true;
-  out.faults = faults_->Feature(op.output, image_ids_);
-  out.codes = DeviceCodes(op.output);
-  const int8_t* x = DeviceCodes(op.inputs[0].value);
-  const uint8_t* weights = weights_.Data() + constants_[i].weights;
-  if (op.kind == OpKind::kPool) {
-    const PoolType type = op.pool == PoolKind::kMax ? PoolType::kMax : PoolType::kAverage;
-    Pool({geometry, type, x, out}, stream_.Get());
-  } else if (IsDepthwise(op)) {
-    Depthwise(
-        {geometry, x, reinterpret_cast<const uint32_t*>(weights), constants_[i].one_weight, out},
-        stream_.Get());
-  } else {
-    Conv({geometry, x, reinterpret_cast<const int8_t*>(weights), constants_[i].one_weight, out},
-         stream_.Get());
-  }
 }
 
 void CudaDeployExecutor::RunSum(const Op& op) {
@@ -274,6 +256,13 @@ void CudaDeployExecutor::RunOp(size_t i) {
     case OpKind::kLinear:
       return RunLinear(i);
   }
+}
+
+const std::vector<float>& CudaDeployExecutor::Run(const uint8_t* pixels, const uint32_t* image_ids,
+                                                  int images) {
+  Begin(pixels, image_ids, images);
+  RunOps(0, program_.ops.size());
+  return Logits();
 }
 
 const std::vector<float>& CudaDeployExecutor::Logits() {

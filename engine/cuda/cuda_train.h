@@ -78,8 +78,10 @@ class CudaTrainExecutor final : public TrainExecutor {
   void ForwardSum(const Op& op);
   void ForwardGlobalPool(size_t i);
   void ForwardLinear(size_t i);
-  void FinishAndQuantize(size_t i, const MapShape& shape, const ChannelMoments* partials,
-                         int blocks, float unit_scale, RawType raw_type, int raw_shift);
+  void ForwardSeparable(size_t depthwise, size_t pointwise);
+  void Finish(size_t i, const MapShape& shape, const ChannelMoments* partials, int blocks,
+              float unit_scale);
+  void QuantizeRaw(size_t i, const MapShape& shape, RawType raw_type, int raw_shift);
   void Loss();
   // cuda_train_backward.cc
   void Backward();
@@ -135,6 +137,7 @@ class CudaTrainExecutor final : public TrainExecutor {
   std::vector<int64_t> gradient_offset_;      // by program parameter, floats; -1: not trained
   int64_t gradient_floats_ = 0;
   std::vector<OpBuffers> ops_;
+  std::vector<int> partners_;   // SeparablePartners
   std::vector<char> has_grad_;  // by value: 0 none, 1 wanted, 2 written
   MemoryPlan plan_;
   std::vector<int64_t> code_at_, raw_at_, mask_at_, grad_at_;  // by value, -1 where absent

@@ -11,6 +11,7 @@
 #include "kernels/cuda/depthwise.h"
 #include "kernels/cuda/depthwise_backward.h"
 #include "kernels/cuda/pool.h"
+#include "kernels/cuda/separable.h"
 #include "kernels/cuda/sum.h"
 
 namespace ftt::cuda {
@@ -62,6 +63,15 @@ void CudaTrainExecutor::PlanValues() {
     request(2, b.mask, elements / 8);
     request(3, b.grad, elements * 4);
     has_grad_[v] = b.wants_grad ? 1 : 0;
+  }
+  partners_ = SeparablePartners(*program_, true);
+  for (size_t i = 0; i < partners_.size(); ++i) {
+    const int second = partners_[i];
+    if (second < static_cast<int>(i)) continue;
+    // The pair's kernel reads the input once more, and no raw output lies in between.
+    int& last = all[static_cast<size_t>(OpAt(i).inputs[0].value)].last;
+    last = std::max(last, second + 1);
+    all[n + static_cast<size_t>(OpAt(i).output)] = {};
   }
   plan_ = PlanMemory(all);
   Reserve(arena_, plan_.total);
@@ -123,7 +133,11 @@ void CudaTrainExecutor::PlanOps() {
     if (op.kind != OpKind::kConv && op.kind != OpKind::kPool) continue;
     const WindowGeometry g = GeometryOf(*program_, op, lanes_, images_);
     const bool depthwise = IsDepthwise(op), pool = op.kind == OpKind::kPool;
-    const int blocks = pool ? PoolBlocks(g) : depthwise ? DepthwiseBlocks(g) : ConvBlocks(g);
+    int blocks = pool ? PoolBlocks(g) : depthwise ? DepthwiseBlocks(g) : ConvBlocks(g);
+    if (partners_[i] >= 0 && !depthwise) {
+      const Op& first = OpAt(static_cast<size_t>(partners_[i]));
+      blocks = SeparableBlocks(GeometryOf(*program_, first, lanes_, images_), g);
+    }
     scratch(int64_t{lanes_} * blocks * out.Stride() * static_cast<int64_t>(sizeof(ChannelMoments)));
     if (pool) continue;
     b.packed = take(PackedBytes(g, depthwise) * b.copies);
