@@ -121,9 +121,7 @@ void KernelSummary::Add(const KernelBenchRow& r) {
     return text.find(part) != std::string::npos;
   };
   if (r.chain_us > 0) {
-    // The two halves of a separable convolution.
-    if (r.op.rfind("depthwise", 0) == 0 || has(r.shape, " 1x1 stride 1"))
-      separable_.push_back(r.chain_us / r.us);
+    if (r.op.rfind("dw+pw", 0) == 0) separable_.push_back(r.chain_us / r.us);
     if (r.op.rfind("dense", 0) == 0 && has(r.shape, " 3x3 ")) dense3_.push_back(r.chain_us / r.us);
   }
   if (r.peer_us > 0 && r.op == "dense bare") peer_.push_back(r.peer_us / r.us);

@@ -181,8 +181,8 @@ std::function<int()> SetUpBench(CLI::App& app) {
   app.add_option("--trials", o->trials, "sweep: fault seeds");
   app.add_option("--images", o->images, "sweep: images of each trial");
   app.add_option("--rows", o->rows,
-                 "kernels: only these, separated by commas: dense, depthwise, pass, samplers, "
-                 "weights, optimizer")
+                 "kernels: only these, separated by commas: dense, depthwise, separable, "
+                 "backward, pass, samplers, weights, optimizer")
       ->delimiter(',');
   AddSeedOption(app, o->seed);
   AddBackendOptions(app, o->backend);

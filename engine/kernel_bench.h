@@ -11,8 +11,8 @@
 namespace ftt {
 
 // Groups of rows, in the order in which they run.
-inline constexpr const char* kKernelBenchGroups[] = {"dense",    "depthwise", "pass",
-                                                     "samplers", "weights",   "optimizer"};
+inline constexpr const char* kKernelBenchGroups[] = {
+    "dense", "depthwise", "separable", "backward", "pass", "samplers", "weights", "optimizer"};
 
 struct KernelBenchOptions {
   std::vector<std::string> groups;  // of kKernelBenchGroups; empty: all
@@ -37,7 +37,7 @@ struct KernelBenchRow {
   double us = 0;        // ours
   double floor_us = 0;  // the larger of bytes over copy rate and multiply-adds over matrix rate
   std::string floor;    // "bytes" or "operations"
-  double peer_us = 0;   // the fastest plan of `peer` for the bare convolution; 0: none
+  double peer_us = 0;   // of `peer`: a library's fastest plan, or our own kernels apart; 0: none
   std::string peer;     // which, or why none
   double chain_us = 0;  // the same op by op; 0: not a chain
   std::string chain;    // what its convolution is

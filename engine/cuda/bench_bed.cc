@@ -134,6 +134,8 @@ void BenchKernels(const KernelBenchOptions& options, const KernelBenchSink& sink
   };
   if (wanted("dense")) BenchConvolutions(bed, false);
   if (wanted("depthwise")) BenchConvolutions(bed, true);
+  if (wanted("separable")) BenchSeparable(bed);
+  if (wanted("backward")) BenchBackward(bed);
   if (wanted("pass")) BenchPasses(bed);
   if (wanted("samplers")) BenchSamplers(bed);
   if (wanted("weights")) BenchWeights(bed);

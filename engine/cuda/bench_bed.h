@@ -72,6 +72,13 @@ class SetMemory {
   int sets_;
 };
 
+// Device memory that holds the values, once the stream has been waited for.
+template <typename T>
+DeviceMemory Resident(const std::vector<T>& values, DeviceStream stream) {
+  DeviceMemory memory(static_cast<int64_t>(values.size() * sizeof(T)));
+  CopyToDevice(memory.Data(), values.data(), memory.Size(), stream);
+  return memory;
+}
 template <typename T>
 std::vector<T> Download(const T* device, int64_t n, DeviceStream stream) {
   std::vector<T> values(static_cast<size_t>(n));
@@ -105,6 +112,8 @@ Program OneConvolution(const Shape& map, int kernel, int stride, bool depthwise)
 
 // Rows of one group each.
 void BenchConvolutions(BenchBed& bed, bool depthwise);
+void BenchSeparable(BenchBed& bed);
+void BenchBackward(BenchBed& bed);
 void BenchPasses(BenchBed& bed);
 void BenchSamplers(BenchBed& bed);
 void BenchWeights(BenchBed& bed);

@@ -28,20 +28,6 @@ int Blocks(const WindowGeometry& g, bool depthwise) {
   return depthwise ? DepthwiseBlocks(g) : ConvBlocks(g);
 }
 
-template <typename T>
-DeviceMemory Resident(const std::vector<T>& values, DeviceStream stream) {
-  DeviceMemory memory(static_cast<int64_t>(values.size() * sizeof(T)));
-  CopyToDevice(memory.Data(), values.data(), memory.Size(), stream);
-  return memory;
-}
-
-std::vector<uint16_t> Halves(const std::vector<int8_t>& codes) {
-  std::vector<uint16_t> out;
-  out.reserve(codes.size());
-  for (const int8_t v : codes) out.push_back(HalfOf(v));
-  return out;
-}
-
 }  // namespace
 
 ConvBench::ConvBench(BenchBed& bed, const Shape& map, int kernel, int stride, bool depthwise)
@@ -161,17 +147,21 @@ void ConvBench::BareRow() {
   bed_.Report(row);
 }
 
+WindowOutput ConvBench::DeployOutput(const SiteFaultsView& faults, int8_t* codes) const {
+  WindowOutput out;
+  out.scale = scale_.As<float>();
+  out.shift = shift_.As<float>();
+  out.one_norm = true;
+  out.faults = faults;
+  out.codes = codes;
+  return out;
+}
+
 void ConvBench::DeployRow(const FaultSpec& spec) {
   KernelBenchRow row = NewRow("deploy", &spec);
   BenchFaults faults(bed_, program_, spec, 1, false);
   const double seconds = bed_.Seconds(sets_, [&](int set) {
-    WindowOutput out;
-    out.scale = scale_.As<float>();
-    out.shift = shift_.As<float>();
-    out.one_norm = true;
-    out.faults = faults.Feature(1);
-    out.codes = codes_.At<int8_t>(set);
-    Convolve(set, out);
+    Convolve(set, DeployOutput(faults.Feature(1), codes_.At<int8_t>(set)));
   });
   bed_.Fill(row, seconds, InBytes() + WeightBytes() + Elements(),
             depthwise_ ? 0 : program_.MacsPerOutput(program_.ops[0]) * Elements());
@@ -186,15 +176,15 @@ void ConvBench::DeployRow(const FaultSpec& spec) {
   bed_.Report(row);
 }
 
-// Statistics -> map -> codes, mask and faults.
-void ConvBench::Finish(int set, const SiteFaultsView& faults) {
+// Statistics -> map.
+void ConvBench::FinishStatistics(const DeviceMemory& partials, int blocks) {
   const MapShape shape = geometry_.Out();
   const int stride = shape.Stride();
   auto* floats = norm_memory_.As<float>();
   NormArguments n;
   n.channels = shape.channels;
-  n.partials = partials_.As<ChannelMoments>();
-  n.blocks = Blocks(geometry_, depthwise_);
+  n.partials = partials.As<ChannelMoments>();
+  n.blocks = blocks;
   n.count = shape.Pixels();
   n.batch_norm = true;
   n.x_exponent = exponents_.As<int>();
@@ -207,15 +197,19 @@ void ConvBench::Finish(int set, const SiteFaultsView& faults) {
   n.unit = floats + 5 * stride;
   n.exponent = exponents_.As<int>() + 2;
   FinishNorm(n, bed_.S());
+}
+
+// Raw outputs -> codes, mask and faults.
+void ConvBench::QuantizeRaw(int set, const SiteFaultsView& faults, int8_t* codes) {
   QuantizeArguments q;
-  q.shape = shape;
+  q.shape = geometry_.Out();
   q.raw_type = RawType::kHalf;
   q.raw_shift = raw_shift_;
   q.raw = raw_.At<void>(set);
-  q.scale = n.scale;
-  q.shift = n.shift;
+  q.scale = norm_memory_.As<float>();
+  q.shift = norm_memory_.As<float>() + q.shape.Stride();
   q.faults = faults;
-  q.codes = codes_.At<int8_t>(set);
+  q.codes = codes;
   q.mask = mask_.At<uint8_t>(set);
   Quantize(q, bed_.S());
 }
@@ -250,18 +244,17 @@ void ConvBench::TrainRow(const FaultSpec& spec) {
   BenchFaults faults(bed_, program_, spec, 1, false);
   const SiteFaultsView view = faults.Feature(1);
   // First the chain: it may use the memory of our raw outputs.
-  const double chain = bed_.Seconds(sets_, [&](int set) { RunChain(set, view); });
+  const double chain = ChainSeconds(view);
   const double seconds = bed_.Seconds(sets_, [&](int set) {
     Convolve(set, RawOutput(set, true));
-    Finish(set, view);
+    FinishStatistics(partials_, Blocks(geometry_, depthwise_));
+    QuantizeRaw(set, view, codes_.At<int8_t>(set));
   });
   // Raw outputs are written, then read: the statistics of all are needed before the first code.
   bed_.Fill(row, seconds, InBytes() + WeightBytes() + 5 * Elements() + Elements() / 8,
             depthwise_ ? 0 : program_.MacsPerOutput(program_.ops[0]) * Elements());
   row.chain_us = 1e6 * chain;
-  row.chain = !has_chain_peer_                         ? "own convolution"
-              : chain_peer_ == PeerNumbers::kInt8Float ? "cuDNN int8 to float32"
-                                                       : "cuDNN fp16";
+  row.chain = ChainText();
   CheckTrain(faults, row);
   if (spec.Empty()) clean_train_us_ = row.us;
   row.clean_us = clean_train_us_;

@@ -20,6 +20,8 @@ class ConvBench {
   void Run();
 
  private:
+  friend class SeparableBench;  // two of these, side by side and in one kernel
+
   int64_t Elements() const { return geometry_.Out().LaneElements(); }
   int64_t InBytes() const { return geometry_.In().LaneElements(); }
   int64_t WeightBytes() const { return PackedBytes(geometry_, depthwise_); }
@@ -31,7 +33,9 @@ class ConvBench {
   std::vector<T> Ends(const T* device) const;
   void Convolve(int set, const WindowOutput& out) const;
   WindowOutput RawOutput(int set, bool statistics) const;
-  void Finish(int set, const SiteFaultsView& faults);
+  WindowOutput DeployOutput(const SiteFaultsView& faults, int8_t* codes) const;
+  void FinishStatistics(const DeviceMemory& partials, int blocks);
+  void QuantizeRaw(int set, const SiteFaultsView& faults, int8_t* codes);
 
   void BareRow();
   void MeasurePeers(KernelBenchRow& row);
@@ -40,6 +44,8 @@ class ConvBench {
   void DeployRow(const FaultSpec& spec);
   void TrainRow(const FaultSpec& spec);
   void RunChain(int set, const SiteFaultsView& faults);
+  double ChainSeconds(const SiteFaultsView& faults);
+  std::string ChainText() const;
   void CheckTrain(const BenchFaults& faults, KernelBenchRow& row);
 
   BenchBed& bed_;

@@ -84,7 +84,17 @@ void ConvBench::MeasurePeers(KernelBenchRow& row) {
     has_chain_peer_ = true;
   }
   row.peer_us = best;
+}
+
+// After MeasurePeers, which chooses the convolution.
+double ConvBench::ChainSeconds(const SiteFaultsView& faults) {
   if (has_chain_peer_) bed_.Cudnn()->Prepare(geometry_, depthwise_, chain_peer_);
+  return bed_.Seconds(sets_, [&](int set) { RunChain(set, faults); });
+}
+
+std::string ConvBench::ChainText() const {
+  if (!has_chain_peer_) return "own convolution";
+  return chain_peer_ == PeerNumbers::kInt8Float ? "cuDNN int8 to float32" : "cuDNN fp16";
 }
 
 void ConvBench::RunChain(int set, const SiteFaultsView& faults) {

@@ -29,6 +29,13 @@ uint16_t HalfOf(int whole) {
   return static_cast<uint16_t>(sign | (exponent + 15) << 10 | fraction);
 }
 
+std::vector<uint16_t> Halves(const std::vector<int8_t>& codes) {
+  std::vector<uint16_t> out;
+  out.reserve(codes.size());
+  for (const int8_t v : codes) out.push_back(HalfOf(v));
+  return out;
+}
+
 double FromHalf(uint16_t bits) {
   const int exponent = bits >> 10 & 31;
   const double fraction = (bits & 1023) / 1024.0;

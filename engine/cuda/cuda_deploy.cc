@@ -31,6 +31,7 @@ DeviceMemory Upload(const std::vector<T>& values, DeviceStream stream) {
 CudaDeployExecutor::CudaDeployExecutor(const DeployModel& model, bool graphs)
     : DeployExecutor(model.program),
       model_(model),
+      partners_(SeparablePartners(model.program, false)),
       lane_staging_(1),
       batch_staging_(kBatchesAhead),
       graphs_(graphs),
@@ -132,31 +133,6 @@ LanePlan& CudaDeployExecutor::Lanes() {
     images_run_ = 0;
   }
   return *lane_plan_;
-}
-
-void CudaDeployExecutor::RunWindow(size_t i) {
-  const Op& op = program_.ops[i];
-  const WindowGeometry geometry = GeometryOf(program_, op, lanes_run_, images_);
-  WindowOutput out;
-  out.bits = model_.bits;
-  out.scale = norms_.As<float>() + constants_[i].scale;
-  out.shift = norms_.As<float>() + constants_[i].shift;
-  out.one_norm = true;
-  out.faults = faults_->Feature(op.output, image_ids_);
-  out.codes = DeviceCodes(op.output);
-  const int8_t* x = DeviceCodes(op.inputs[0].value);
-  const uint8_t* weights = weights_.Data() + constants_[i].weights;
-  if (op.kind == OpKind::kPool) {
-    const PoolType type = op.pool == PoolKind::kMax ? PoolType::kMax : PoolType::kAverage;
-    Pool({geometry, type, x, out}, stream_.Get());
-  } else if (IsDepthwise(op)) {
-    Depthwise(
-        {geometry, x, reinterpret_cast<const uint32_t*>(weights), constants_[i].one_weight, out},
-        stream_.Get());
-  } else {
-    Conv({geometry, x, reinterpret_cast<const int8_t*>(weights), constants_[i].one_weight, out},
-         stream_.Get());
-  }
 }
 
 void CudaDeployExecutor::RunSum(const Op& op) {

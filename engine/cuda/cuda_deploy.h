@@ -11,6 +11,10 @@
 
 namespace ftt::cuda {
 
+struct ConvArguments;
+struct DepthwiseArguments;
+struct WindowOutput;
+
 // Faulty weights are prepared on the host, everything else happens on the device. Faults of
 // features cannot be recorded. Run computes what no fault has touched once for all lanes, and is a
 // graph where batches of one shape come again.
@@ -20,6 +24,7 @@ class CudaDeployExecutor final : public DeployExecutor {
 
   void SetLanes(const std::vector<LaneSpec>& lanes, FaultRecorder* recorder) override;
   LanePlan& Lanes() override;
+  // Where two ops can share a kernel, they do; op by op they never do.
   const std::vector<float>& Run(const uint8_t* pixels, const uint32_t* image_ids,
                                 int images) override;
   void Begin(const uint8_t* pixels, const uint32_t* image_ids, int images) override;
@@ -43,7 +48,14 @@ class CudaDeployExecutor final : public DeployExecutor {
   GraphKey BatchKey() const;
   void UploadNorms();
   void UploadWeights();
+  // cuda_deploy_window.cc
+  void RunOps(size_t first, size_t last);
   void RunWindow(size_t i);
+  void RunSeparable(size_t depthwise, size_t pointwise);
+  WindowOutput OutputOf(size_t i);
+  DepthwiseArguments DepthwiseOf(size_t i);
+  ConvArguments ConvOf(size_t i);
+  // cuda_deploy.cc
   void RunSum(const Op& op);
   void RunGlobalPool(size_t i);
   void RunLinear(size_t i);
@@ -55,6 +67,7 @@ class CudaDeployExecutor final : public DeployExecutor {
   };
 
   const DeployModel& model_;
+  const std::vector<int> partners_;  // SeparablePartners
   Stream stream_;
   Staging lane_staging_, batch_staging_;
   std::unique_ptr<LanePlan> lane_plan_;

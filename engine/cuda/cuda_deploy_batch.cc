@@ -55,10 +55,9 @@ const std::vector<float>& CudaDeployExecutor::Run(const uint8_t* pixels, const u
 void CudaDeployExecutor::Enqueue() {
   lanes_run_ = shared_ops_ > 0 ? 1 : lanes_;
   EncodeInput();
-  for (size_t i = 0; i < program_.ops.size(); ++i) {
-    if (i == shared_ops_ && i > 0) SpreadFirstLane();
-    RunOp(i);
-  }
+  RunOps(0, shared_ops_);
+  if (shared_ops_ > 0) SpreadFirstLane();
+  RunOps(shared_ops_, program_.ops.size());
 }
 
 void CudaDeployExecutor::SpreadFirstLane() {

@@ -81,8 +81,10 @@ class CudaTrainExecutor final : public TrainExecutor {
   void ForwardSum(const Op& op);
   void ForwardGlobalPool(size_t i);
   void ForwardLinear(size_t i);
-  void FinishAndQuantize(size_t i, const MapShape& shape, const ChannelMoments* partials,
-                         int blocks, float unit_scale, RawType raw_type, int raw_shift);
+  void ForwardSeparable(size_t depthwise, size_t pointwise);
+  void Finish(size_t i, const MapShape& shape, const ChannelMoments* partials, int blocks,
+              float unit_scale);
+  void QuantizeRaw(size_t i, const MapShape& shape, RawType raw_type, int raw_shift);
   void Loss();
   // cuda_train_backward.cc
   void Backward();

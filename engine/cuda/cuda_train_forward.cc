@@ -9,6 +9,7 @@
 #include "kernels/cuda/norm.h"
 #include "kernels/cuda/pool.h"
 #include "kernels/cuda/quantize.h"
+#include "kernels/cuda/separable.h"
 #include "kernels/cuda/sum.h"
 
 namespace ftt::cuda {
@@ -30,10 +31,9 @@ void CudaTrainExecutor::QuantizeAllWeights() {
   }
 }
 
-// Statistics -> affine map and exponent -> codes with faults.
-void CudaTrainExecutor::FinishAndQuantize(size_t i, const MapShape& shape,
-                                          const ChannelMoments* partials, int blocks,
-                                          float unit_scale, RawType raw_type, int raw_shift) {
+// Statistics -> affine map and exponent.
+void CudaTrainExecutor::Finish(size_t i, const MapShape& shape, const ChannelMoments* partials,
+                               int blocks, float unit_scale) {
   const Op& op = OpAt(i);
   const OpBuffers& b = layout_.ops[i];
   NormArguments n;
@@ -66,14 +66,21 @@ void CudaTrainExecutor::FinishAndQuantize(size_t i, const MapShape& shape,
     n.momentum = options_.bn_momentum;
   }
   FinishNorm(n, S());
+}
+
+// Raw outputs -> codes with faults.
+void CudaTrainExecutor::QuantizeRaw(size_t i, const MapShape& shape, RawType raw_type,
+                                    int raw_shift) {
+  const Op& op = OpAt(i);
+  const OpBuffers& b = layout_.ops[i];
   QuantizeArguments q;
   q.shape = shape;
   q.bits = options_.bits;
   q.raw_type = raw_type;
   q.raw_shift = raw_shift;
   q.raw = Raw(op.output);
-  q.scale = n.scale;
-  q.shift = n.shift;
+  q.scale = OpMemory<float>(b.scale);
+  q.shift = OpMemory<float>(b.shift);
   q.faults = faults_->Feature(op.output, staged_ids_);
   q.codes = Codes(op.output);
   q.mask = Mask(op.output);
@@ -82,13 +89,16 @@ void CudaTrainExecutor::FinishAndQuantize(size_t i, const MapShape& shape,
 
 void CudaTrainExecutor::ForwardWindow(size_t i) {
   const Op& op = OpAt(i);
+  const int partner = layout_.partners[i];
+  if (partner >= 0 && partner < static_cast<int>(i))
+    return ForwardSeparable(static_cast<size_t>(partner), i);
   const OpBuffers& b = layout_.ops[i];
   const WindowGeometry g = GeometryOf(*program_, op, lanes_, images_);
   const int8_t* x = Codes(op.inputs[0].value);
   WindowOutput out;
   out.raw_type = StoredAs(op);
   out.raw_shift = RawShift(op);
-  out.raw = Raw(op.output);
+  out.raw = Raw(op.output);  // null in front of a partner
   out.partials = scratch_.As<ChannelMoments>();
   int blocks = 0;
   if (op.kind == OpKind::kPool) {
@@ -101,7 +111,44 @@ void CudaTrainExecutor::ForwardWindow(size_t i) {
     Conv({g, x, OpMemory<int8_t>(b.packed), b.copies == 1, out}, S());
     blocks = ConvBlocks(g);
   }
-  FinishAndQuantize(i, g.Out(), out.partials, blocks, 1.0f, out.raw_type, out.raw_shift);
+  Finish(i, g.Out(), out.partials, blocks, 1.0f);
+  if (partner < 0) QuantizeRaw(i, g.Out(), out.raw_type, out.raw_shift);
+}
+
+// Behind the statistics of the depthwise convolution: its codes, and both ops' results.
+void CudaTrainExecutor::ForwardSeparable(size_t depthwise, size_t pointwise) {
+  const Op &first = OpAt(depthwise), &second = OpAt(pointwise);
+  const OpBuffers &b1 = layout_.ops[depthwise], &b2 = layout_.ops[pointwise];
+  SeparableArguments a;
+  a.depthwise = {GeometryOf(*program_, first, lanes_, images_),
+                 Codes(first.inputs[0].value),
+                 OpMemory<uint32_t>(b1.packed),
+                 b1.copies == 1,
+                 {}};
+  WindowOutput& middle = a.depthwise.out;
+  middle.raw_type = StoredAs(first);
+  middle.raw_shift = RawShift(first);
+  middle.bits = options_.bits;
+  middle.scale = OpMemory<float>(b1.scale);
+  middle.shift = OpMemory<float>(b1.shift);
+  middle.faults = faults_->Feature(first.output, staged_ids_);
+  middle.codes = Training() ? Codes(first.output) : nullptr;  // only backward reads them
+  a.mask = Mask(first.output);
+  a.pointwise = {GeometryOf(*program_, second, lanes_, images_),
+                 nullptr,
+                 OpMemory<int8_t>(b2.packed),
+                 b2.copies == 1,
+                 {}};
+  WindowOutput& out = a.pointwise.out;
+  out.raw_type = StoredAs(second);
+  out.raw_shift = RawShift(second);
+  out.raw = Raw(second.output);
+  out.partials = scratch_.As<ChannelMoments>();
+  Separable(a, S());
+  const MapShape shape = a.pointwise.geometry.Out();
+  Finish(pointwise, shape, out.partials,
+         SeparableBlocks(a.depthwise.geometry, a.pointwise.geometry), 1.0f);
+  QuantizeRaw(pointwise, shape, out.raw_type, out.raw_shift);
 }
 
 void CudaTrainExecutor::ForwardGlobalPool(size_t i) {
@@ -110,8 +157,8 @@ void CudaTrainExecutor::ForwardGlobalPool(size_t i) {
   const MapShape map = Map(in.value);
   auto* partials = scratch_.As<ChannelMoments>();
   GlobalSum({map, in.relu, Codes(in.value), static_cast<int32_t*>(Raw(op.output)), partials}, S());
-  FinishAndQuantize(i, Map(op.output), partials, images_,
-                    1.0f / static_cast<float>(map.MapPixels()), RawType::kInt32, 0);
+  Finish(i, Map(op.output), partials, images_, 1.0f / static_cast<float>(map.MapPixels()));
+  QuantizeRaw(i, Map(op.output), RawType::kInt32, 0);
 }
 
 void CudaTrainExecutor::ForwardSum(const Op& op) {

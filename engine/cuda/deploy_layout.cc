@@ -21,6 +21,13 @@ DeployLayout PlanDeployment(const Program& program, int lanes, int images) {
     for (const OpInput& in : op.inputs) requests[static_cast<size_t>(in.value)].last = step;
     if (op.kind == OpKind::kGlobalPool) layout.sums = std::max(layout.sums, 4 * out.bytes);
   }
+  const std::vector<int> partners = SeparablePartners(program, false);
+  for (size_t i = 0; i < partners.size(); ++i) {
+    // A pair reads its input while it writes its output.
+    if (partners[i] < static_cast<int>(i)) continue;
+    int& last = requests[static_cast<size_t>(program.ops[i].inputs[0].value)].last;
+    last = std::max(last, partners[i] + 1);
+  }
   layout.values = PlanMemory(requests);
   layout.logits = int64_t{4} * lanes * images * program.classes;
   return layout;

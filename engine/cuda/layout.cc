@@ -4,6 +4,7 @@
 #include "kernels/cuda/conv.h"
 #include "kernels/cuda/depthwise.h"
 #include "kernels/cuda/input.h"
+#include "kernels/cuda/separable.h"
 #include "kernels/cuda/sum.h"
 
 namespace ftt::cuda {
@@ -34,6 +35,30 @@ bool IsDepthwise(const Op& op) { return op.kind == OpKind::kConv && op.conv.grou
 
 int64_t PackedBytes(const WindowGeometry& g, bool depthwise) {
   return depthwise ? int64_t{4} * PackedDepthwiseWords(g) : PackedConvBytes(g);
+}
+
+std::vector<int> SeparablePartners(const Program& program, bool training) {
+  std::vector<int> reads(program.values.size()), writer(program.values.size(), -1);
+  for (const Op& op : program.ops) {
+    for (const OpInput& in : op.inputs) ++reads[static_cast<size_t>(in.value)];
+  }
+  std::vector<int> partners(program.ops.size(), -1);
+  for (size_t i = 0; i < program.ops.size(); ++i) {
+    const Op& op = program.ops[i];
+    writer[static_cast<size_t>(op.output)] = static_cast<int>(i);
+    if (op.kind != OpKind::kConv || IsDepthwise(op)) continue;
+    const auto middle = static_cast<size_t>(op.inputs[0].value);
+    const int before = writer[middle];
+    if (before < 0 || reads[middle] != 1) continue;
+    const Op& first = program.ops[static_cast<size_t>(before)];
+    if (training && (first.batch_norm || first.conv.stride != 1)) continue;
+    if (!IsDepthwise(first) ||
+        !FusesSeparable(GeometryOf(program, first, 1, 1), GeometryOf(program, op, 1, 1)))
+      continue;
+    partners[i] = before;
+    partners[static_cast<size_t>(before)] = static_cast<int>(i);
+  }
+  return partners;
 }
 
 void CheckSupported(const Program& program) {

@@ -10,6 +10,7 @@
 #include "kernels/cuda/depthwise.h"
 #include "kernels/cuda/depthwise_backward.h"
 #include "kernels/cuda/pool.h"
+#include "kernels/cuda/separable.h"
 #include "kernels/cuda/sum.h"
 
 namespace ftt::cuda {
@@ -38,6 +39,15 @@ void PlanValues(const Program& program, const TrainShape& s, TrainLayout& layout
     request(2, b.mask, elements / 8);
     request(3, b.grad, elements * 4);
     layout.wants_grad[v] = b.wants_grad ? 1 : 0;
+  }
+  for (size_t i = 0; i < layout.partners.size(); ++i) {
+    const Op& first = program.ops[i];
+    const int second = layout.partners[i];
+    if (second < static_cast<int>(i)) continue;
+    // The pair's kernel reads the input once more, and no raw output lies in between.
+    int& last = all[static_cast<size_t>(first.inputs[0].value)].last;
+    last = std::max(last, second + 1);
+    all[n + static_cast<size_t>(first.output)] = {};
   }
   layout.values = PlanMemory(all);
   const auto take = [&](size_t part, std::vector<int64_t>& offsets) {
@@ -75,7 +85,7 @@ class OpPlanner {
     } else if (op.kind == OpKind::kAdd) {
       Scratch(int64_t{4} * s_.lanes * SumBlocks(out));
     }
-    if (window) PlanWindow(op, out, b);
+    if (window) PlanWindow(op, layout_.partners[i], out, b);
   }
 
  private:
@@ -110,10 +120,14 @@ class OpPlanner {
             static_cast<int64_t>(sizeof(GradSums)));
   }
 
-  void PlanWindow(const Op& op, const MapShape& out, OpBuffers& b) {
+  void PlanWindow(const Op& op, int partner, const MapShape& out, OpBuffers& b) {
     const WindowGeometry g = GeometryOf(program_, op, s_.lanes, s_.images);
     const bool depthwise = IsDepthwise(op), pool = op.kind == OpKind::kPool;
-    const int blocks = pool ? PoolBlocks(g) : depthwise ? DepthwiseBlocks(g) : ConvBlocks(g);
+    int blocks = pool ? PoolBlocks(g) : depthwise ? DepthwiseBlocks(g) : ConvBlocks(g);
+    if (partner >= 0 && !depthwise) {
+      const Op& first = program_.ops[static_cast<size_t>(partner)];
+      blocks = SeparableBlocks(GeometryOf(program_, first, s_.lanes, s_.images), g);
+    }
     Scratch(int64_t{s_.lanes} * blocks * out.Stride() * kMomentBytes);
     if (pool) return;
     b.packed = Take(PackedBytes(g, depthwise) * b.copies);
@@ -148,6 +162,7 @@ int RawShift(const Program& program, const Op& op, int bits, bool exact_raw) {
 
 TrainLayout PlanTraining(const Program& program, const TrainShape& shape) {
   TrainLayout layout;
+  layout.partners = SeparablePartners(program, true);
   PlanValues(program, shape, layout);
   layout.ops.assign(program.ops.size(), {});
   OpPlanner planner(program, shape, layout);

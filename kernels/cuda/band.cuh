@@ -10,21 +10,23 @@ namespace ftt::cuda {
 inline constexpr int kBandRows = 8;
 
 // Grid: (bands, images, lanes). A thread keeps its word of four channels; `slot` numbers the
-// threads of one word, threads beyond the last whole slot have nothing to compute.
+// threads of one word, threads beyond the last whole slot have nothing to compute. A pass covers
+// the words from first_word on, as many as there are threads.
 struct Band {
   int lane, image, first_row, rows;  // output rows
-  int words, slots, word, slot;
+  int words, slots, word, slot;      // words: of this pass
 
-  __device__ Band(const MapShape& s, int threads)
+  __device__ Band(const MapShape& s, int threads, int band_rows = kBandRows, int first_word = 0)
       : lane(static_cast<int>(blockIdx.z)),
         image(static_cast<int>(blockIdx.y)),
-        first_row(static_cast<int>(blockIdx.x) * kBandRows),
-        words(s.Stride() / 4),
-        slots(threads / words),
-        word(static_cast<int>(threadIdx.x) % words),
-        slot(static_cast<int>(threadIdx.x) / words) {
+        first_row(static_cast<int>(blockIdx.x) * band_rows),
+        words(s.Stride() / 4 - first_word) {
     const int left = s.h - first_row;
-    rows = left < kBandRows ? left : kBandRows;
+    rows = left < band_rows ? left : band_rows;
+    words = words < threads ? words : threads;
+    slots = threads / words;
+    word = first_word + static_cast<int>(threadIdx.x) % words;
+    slot = static_cast<int>(threadIdx.x) / words;
   }
   __device__ bool Works() const { return slot < slots; }
   __device__ int FirstPixel(const MapShape& s) const {
@@ -40,6 +42,36 @@ FTT_HD inline StageLayout LayoutOfBand(const MapShape& s, bool collects, int thr
   return LayoutOfStage(kBandRows * s.w, s.Stride(), false, collects, threads);
 }
 
+// The affine map of a thread's four channels and the codes that it gives.
+struct WordNorm {
+  float scale[4] = {}, shift[4] = {};
+
+  __device__ __forceinline__ void Load(const WindowOutput& out, const MapShape& s, int lane,
+                                       int word) {
+    const int64_t norm = (out.one_norm ? 0 : int64_t{lane} * s.Stride()) + 4 * word;
+    FTT_UNROLL
+    for (int c = 0; c < 4; ++c) {
+      scale[c] = out.scale[norm + c];
+      shift[c] = out.shift[norm + c];
+    }
+  }
+  // Four codes; pad channels are 0. Bit c of `saturated` is set where channel c did.
+  __device__ __forceinline__ uint32_t Codes(const float (&v)[4], int word, int channels, int bits,
+                                            uint32_t* saturated) const {
+    uint32_t codes = 0;
+    *saturated = 0;
+    FTT_UNROLL
+    for (int c = 0; c < 4; ++c) {
+      if (4 * word + c >= channels) continue;
+      bool inside;
+      const int code = ToCode(rintf(fmaf(v[c], scale[c], shift[c])), bits, &inside);
+      codes |= (static_cast<uint32_t>(code) & 0xFF) << 8 * c;
+      *saturated |= (inside ? 0u : 1u) << c;
+    }
+    return codes;
+  }
+};
+
 // Takes a thread's accumulators: raw values and statistics, or codes.
 class BandOutput {
  public:
@@ -53,22 +85,21 @@ class BandOutput {
         factor_(PowerOfTwo(-out.raw_shift)),
         first_(band.lane * s.LaneElements() + int64_t{band.FirstPixel(s)} * s.Stride() +
                4 * band.word) {
-    if (out.codes == nullptr || !band.Works()) return;
-    const int64_t norm = (out.one_norm ? 0 : int64_t{band.lane} * s.Stride()) + 4 * band.word;
-    FTT_UNROLL
-    for (int c = 0; c < 4; ++c) {
-      scale_[c] = out.scale[norm + c];
-      shift_[c] = out.shift[norm + c];
-    }
+    if (out.codes != nullptr && band.Works()) norm_.Load(out, s, band.lane, band.word);
   }
 
   // The four channels of pixel `pixel` of the band.
   __device__ __forceinline__ void Put(int pixel, const int32_t (&acc)[4]) {
     if (out_.codes != nullptr) {
-      PutCodes(pixel, acc);
+      float v[4];
+      FTT_UNROLL
+      for (int c = 0; c < 4; ++c) v[c] = static_cast<float>(acc[c]);
+      uint32_t saturated;
+      stage_.PutWord(pixel, band_.word,
+                     norm_.Codes(v, band_.word, shape_.channels, out_.bits, &saturated));
       return;
     }
-    PutRaw(first_ + int64_t{pixel} * shape_.Stride(), acc);
+    if (out_.raw != nullptr) PutRaw(first_ + int64_t{pixel} * shape_.Stride(), acc);
     FTT_UNROLL
     for (int c = 0; c < 4; ++c) moments_[c].Add(acc[c]);
   }
@@ -83,17 +114,6 @@ class BandOutput {
   }
 
  private:
-  __device__ __forceinline__ void PutCodes(int pixel, const int32_t (&acc)[4]) {
-    uint32_t codes = 0;
-    FTT_UNROLL
-    for (int c = 0; c < 4; ++c) {
-      bool inside;
-      const float y = rintf(fmaf(static_cast<float>(acc[c]), scale_[c], shift_[c]));
-      const int code = 4 * band_.word + c < shape_.channels ? ToCode(y, out_.bits, &inside) : 0;
-      codes |= (static_cast<uint32_t>(code) & 0xFF) << 8 * c;
-    }
-    stage_.PutWord(pixel, band_.word, codes);
-  }
   __device__ __forceinline__ void PutRaw(int64_t at, const int32_t (&acc)[4]) const {
     if (out_.raw_type == RawType::kInt32) {
       *reinterpret_cast<int4*>(static_cast<int32_t*>(out_.raw) + at) =
@@ -130,7 +150,7 @@ class BandOutput {
   Stage stage_;
   float factor_;
   int64_t first_;
-  float scale_[4] = {}, shift_[4] = {};
+  WordNorm norm_;
   IntegerMoments moments_[4];
 };
 

@@ -34,6 +34,10 @@ struct Cudnn {
   FTT_CUDNN_CALL(SetConvolutionMathType);
   FTT_CUDNN_CALL(FindConvolutionForwardAlgorithm);
   FTT_CUDNN_CALL(ConvolutionForward);
+  FTT_CUDNN_CALL(FindConvolutionBackwardDataAlgorithm);
+  FTT_CUDNN_CALL(ConvolutionBackwardData);
+  FTT_CUDNN_CALL(FindConvolutionBackwardFilterAlgorithm);
+  FTT_CUDNN_CALL(ConvolutionBackwardFilter);
 #undef FTT_CUDNN_CALL
 
   Cudnn() {
@@ -53,6 +57,10 @@ struct Cudnn {
     FTT_CUDNN_FIND(SetConvolutionMathType);
     FTT_CUDNN_FIND(FindConvolutionForwardAlgorithm);
     FTT_CUDNN_FIND(ConvolutionForward);
+    FTT_CUDNN_FIND(FindConvolutionBackwardDataAlgorithm);
+    FTT_CUDNN_FIND(ConvolutionBackwardData);
+    FTT_CUDNN_FIND(FindConvolutionBackwardFilterAlgorithm);
+    FTT_CUDNN_FIND(ConvolutionBackwardFilter);
 #undef FTT_CUDNN_FIND
   }
 };
@@ -77,6 +85,55 @@ class CudnnPeer final : public ConvolutionPeer {
   }
 
   bool Prepare(const WindowGeometry& g, bool depthwise, PeerNumbers numbers) override {
+    Describe(g, depthwise, numbers);
+    std::array<cudnnConvolutionFwdAlgoPerf_t, CUDNN_CONVOLUTION_FWD_ALGO_COUNT> found{};
+    int count = 0;
+    const cudnnStatus_t status = cudnn_.FindConvolutionForwardAlgorithm(
+        handle_, x_, w_, convolution_, y_, static_cast<int>(found.size()), &count, found.data());
+    return Take(status, count, found[0], &algorithm_);
+  }
+
+  void Run(const void* x, const void* w, float scale, void* y) override {
+    const float zero = 0;
+    Check(cudnn_.ConvolutionForward(handle_, &scale, x_, x, w_, w, convolution_, algorithm_,
+                                    workspace_.Data(), workspace_bytes_, &zero, y_, y),
+          "convolution");
+  }
+
+  bool PrepareBackward(const WindowGeometry& g, bool depthwise, bool weights) override {
+    Describe(g, depthwise, PeerNumbers::kHalf);
+    weights_ = weights;
+    int count = 0;
+    if (weights) {
+      std::array<cudnnConvolutionBwdFilterAlgoPerf_t, CUDNN_CONVOLUTION_BWD_FILTER_ALGO_COUNT>
+          found{};
+      const cudnnStatus_t status = cudnn_.FindConvolutionBackwardFilterAlgorithm(
+          handle_, x_, y_, convolution_, w_, static_cast<int>(found.size()), &count, found.data());
+      return Take(status, count, found[0], &weight_algorithm_);
+    }
+    std::array<cudnnConvolutionBwdDataAlgoPerf_t, CUDNN_CONVOLUTION_BWD_DATA_ALGO_COUNT> found{};
+    const cudnnStatus_t status = cudnn_.FindConvolutionBackwardDataAlgorithm(
+        handle_, w_, y_, convolution_, x_, static_cast<int>(found.size()), &count, found.data());
+    return Take(status, count, found[0], &data_algorithm_);
+  }
+
+  void RunBackward(const void* other, const void* grad_y, float scale, void* gradient) override {
+    const float zero = 0;
+    if (weights_) {
+      Check(cudnn_.ConvolutionBackwardFilter(handle_, &scale, x_, other, y_, grad_y, convolution_,
+                                             weight_algorithm_, workspace_.Data(), workspace_bytes_,
+                                             &zero, w_, gradient),
+            "gradient of the weights");
+      return;
+    }
+    Check(cudnn_.ConvolutionBackwardData(handle_, &scale, w_, other, y_, grad_y, convolution_,
+                                         data_algorithm_, workspace_.Data(), workspace_bytes_,
+                                         &zero, x_, gradient),
+          "gradient of the input");
+  }
+
+ private:
+  void Describe(const WindowGeometry& g, bool depthwise, PeerNumbers numbers) {
     const int in = PaddedChannels(g.in_channels), out = PaddedChannels(g.out_channels);
     const bool half = numbers == PeerNumbers::kHalf;
     const cudnnDataType_t operand = half ? CUDNN_DATA_HALF : CUDNN_DATA_INT8;
@@ -96,28 +153,20 @@ class CudnnPeer final : public ConvolutionPeer {
           "describe a convolution");
     Check(cudnn_.SetConvolutionGroupCount(convolution_, depthwise ? in : 1), "set groups");
     Check(cudnn_.SetConvolutionMathType(convolution_, CUDNN_TENSOR_OP_MATH), "use tensor cores");
-    std::array<cudnnConvolutionFwdAlgoPerf_t, CUDNN_CONVOLUTION_FWD_ALGO_COUNT> found{};
-    int count = 0;
-    const cudnnStatus_t status = cudnn_.FindConvolutionForwardAlgorithm(
-        handle_, x_, w_, convolution_, y_, static_cast<int>(found.size()), &count, found.data());
-    // The fastest comes first.
-    if (status != CUDNN_STATUS_SUCCESS || count == 0 || found[0].status != CUDNN_STATUS_SUCCESS)
+  }
+
+  // What a search found, the fastest first.
+  template <typename Found, typename Algorithm>
+  bool Take(cudnnStatus_t status, int count, const Found& found, Algorithm* algorithm) {
+    if (status != CUDNN_STATUS_SUCCESS || count == 0 || found.status != CUDNN_STATUS_SUCCESS)
       return false;
-    algorithm_ = found[0].algo;
-    Check(cudnn_.SetConvolutionMathType(convolution_, found[0].mathType), "use tensor cores");
-    workspace_.Resize(static_cast<int64_t>(found[0].memory));
-    workspace_bytes_ = found[0].memory;
+    *algorithm = found.algo;
+    Check(cudnn_.SetConvolutionMathType(convolution_, found.mathType), "use tensor cores");
+    workspace_.Resize(static_cast<int64_t>(found.memory));
+    workspace_bytes_ = found.memory;
     return true;
   }
 
-  void Run(const void* x, const void* w, float scale, void* y) override {
-    const float zero = 0;
-    Check(cudnn_.ConvolutionForward(handle_, &scale, x_, x, w_, w, convolution_, algorithm_,
-                                    workspace_.Data(), workspace_bytes_, &zero, y_, y),
-          "convolution");
-  }
-
- private:
   void Check(cudnnStatus_t status, const char* what) const {
     FTT_CHECK(status == CUDNN_STATUS_SUCCESS, "cuDNN: {}: {}", what, cudnn_.GetErrorString(status));
   }
@@ -128,6 +177,9 @@ class CudnnPeer final : public ConvolutionPeer {
   cudnnFilterDescriptor_t w_ = nullptr;
   cudnnConvolutionDescriptor_t convolution_ = nullptr;
   cudnnConvolutionFwdAlgo_t algorithm_ = CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM;
+  cudnnConvolutionBwdDataAlgo_t data_algorithm_ = CUDNN_CONVOLUTION_BWD_DATA_ALGO_1;
+  cudnnConvolutionBwdFilterAlgo_t weight_algorithm_ = CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1;
+  bool weights_ = false;
   DeviceMemory workspace_;
   size_t workspace_bytes_ = 0;
 };

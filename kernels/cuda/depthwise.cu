@@ -11,10 +11,8 @@ constexpr int kMaxChannels = 1024;
 template <int kKernel, int kAdvance>
 void LaunchDepthwise(const DepthwiseArguments& a, DeviceStream stream) {
   const BandGrid plan = PlanBand(a.geometry.Out(), a.out);
-  const auto kernel = plan.threads == 128 ? &DepthwiseKernel<kKernel, kAdvance, 128>
-                                          : &DepthwiseKernel<kKernel, kAdvance, 256>;
-  LaunchKernel("Depthwise", kernel, plan.grid, static_cast<unsigned>(plan.threads),
-               plan.shared_bytes, stream, a);
+  LaunchKernel("Depthwise", &DepthwiseKernel<kKernel, kAdvance>, plan.grid,
+               static_cast<unsigned>(plan.threads), plan.shared_bytes, stream, a);
 }
 
 }  // namespace
@@ -39,8 +37,9 @@ void Depthwise(const DepthwiseArguments& a, DeviceStream stream) {
                 (g.dilation == 1 || g.dilation == 2),
             "depthwise: kernel {}, stride {}, dilation {}; 3 or 5, 1 or 2, 1 or 2 are possible",
             g.kernel, g.stride, g.dilation);
-  FTT_CHECK((a.out.raw == nullptr) != (a.out.codes == nullptr),
-            "depthwise: give one of raw output and codes");
+  const bool raw = a.out.raw != nullptr || a.out.partials != nullptr;
+  FTT_CHECK(raw != (a.out.codes != nullptr),
+            "depthwise: give codes, or raw output, statistics or both");
   const bool skips = SequenceStride(g.stride, g.dilation) == 2;
   if (g.kernel == 3)
     return skips ? LaunchDepthwise<3, 2>(a, stream) : LaunchDepthwise<3, 1>(a, stream);

@@ -30,6 +30,11 @@ class ConvolutionPeer {
   // y = scale * convolution of x with w, as prepared last. x, y: [images][h][w][padded channels];
   // w: [padded out][k][k][padded in, or 1 where depthwise].
   virtual void Run(const void* x, const void* w, float scale, void* y) = 0;
+
+  // The same for the gradient of w (`weights`) or x, all in half precision.
+  virtual bool PrepareBackward(const WindowGeometry& geometry, bool depthwise, bool weights) = 0;
+  // gradient = scale * what `other` (x where `weights`, else w) and the gradient of y give.
+  virtual void RunBackward(const void* other, const void* grad_y, float scale, void* gradient) = 0;
 };
 // Null where it cannot be used; `reason` then says why.
 std::unique_ptr<ConvolutionPeer> OpenCudnn(DeviceStream stream, std::string* reason);

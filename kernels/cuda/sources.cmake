@@ -13,6 +13,7 @@ set(FTT_CUDA_SOURCES
   pool_backward.cu
   probe.cu
   quantize.cu
+  separable.cu
   sum.cu
   unfused.cu
   weight_reduce.cu

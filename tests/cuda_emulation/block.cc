@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <cstring>
 #include <exception>
+#include <map>
 #include <memory>
 
 #include "core/error.h"
 #include "tests/cuda_emulation/fiber.h"
+#include "tests/cuda_emulation/launches.h"
 
 namespace ftt::emulation {
 
@@ -34,6 +36,11 @@ struct BlockState {
 };
 BlockState block;
 int64_t blocks_run = 0;
+
+std::map<std::string, int64_t>& Launches() {
+  static std::map<std::string, int64_t> launches;
+  return launches;
+}
 
 std::vector<std::unique_ptr<Fiber>>& Fibers() {
   static std::vector<std::unique_ptr<Fiber>> fibers;
@@ -250,7 +257,10 @@ void WaitAsyncCopies(int groups_left) {
   }
 }
 
+int64_t LaunchesOf(const std::string& kernel) { return Launches()[kernel]; }
+
 void RunGrid(const LaunchContext& launch, void (*body)(void*), void* argument) {
+  ++Launches()[launch.kernel];
   running.launch = &launch;
   const Index3& size = launch.block;
   FTT_CHECK(size.x * size.y * size.z > 0 && size.x * size.y * size.z <= kMaxThreads,

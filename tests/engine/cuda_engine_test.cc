@@ -4,8 +4,10 @@
 #include <cmath>
 
 #include "engine/cuda/cuda_device.h"
+#include "engine/cuda/layout.h"
 #include "engine/evaluate.h"
 #include "kernels/cuda/runtime.h"
+#include "tests/cuda_emulation/launches.h"
 #include "tests/engine/engine_util.h"
 
 namespace ftt {
@@ -51,6 +53,53 @@ TEST(CudaDeployTest, EqualsRefForEveryFaultModelAndCountsTheSame) {
     }
     for (size_t v = 0; v < want.feature_counts.size(); ++v)
       EXPECT_EQ(got.feature_counts[v].delivered, want.feature_counts[v].delivered) << v;
+  }
+}
+
+int64_t PairsOf(const Program& program, bool training = false) {
+  const std::vector<int> partners = cuda::SeparablePartners(program, training);
+  return (static_cast<int64_t>(partners.size()) -
+          std::count(partners.begin(), partners.end(), -1)) /
+         2;
+}
+
+// Op by op every value is compared, but nothing is fused; a run's logits depend on all of them.
+TEST(CudaDeployTest, SeparableConvolutionsInOneKernelChangeNoBit) {
+  struct Case {
+    Program program;
+    Shape input;
+    int64_t pairs;
+  };
+  const Case cases[] = {{EveryOpNetwork(kInput), kInput, 6},
+                        {EveryOpNetwork({11, 9, 3}), {11, 9, 3}, 6},
+                        {BuildNetwork("mobilenet-v2", {8, 8, 3}, 10), {8, 8, 3}, 6}};
+  const FaultSpec spec = ParseFaultSpec("mibb:3e-4+ibf-weight:1e-3");
+  const FaultSpec bits = ParseFaultSpec("ibf-feature:1e-3");
+  EXPECT_EQ(PairsOf(BuildNetwork("mobilenet-v2", {32, 32, 3}, 10)), 13) << "of 17";
+  EXPECT_EQ(PairsOf(BuildNetwork("resnet-20", {32, 32, 3}, 10)), 0);
+  const auto ref = HostDevice("ref"), device = MakeCudaDevice(0);
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.program.network);
+    EXPECT_EQ(PairsOf(c.program), c.pairs);
+    const ImageSet images = Noise(c.input, 3);
+    const DeployModel model = FreshModel(*ref, c.program, images);
+    std::vector<LaneSpec> lanes(3);
+    for (size_t lane = 1; lane < lanes.size(); ++lane) {
+      lanes[lane].faults = lane == 1 ? &spec : &bits;
+      lanes[lane].seed = 5;
+      lanes[lane].moment = {static_cast<uint32_t>(lane), false};
+    }
+    const std::vector<uint32_t> ids = {4, 5, 6};
+    const auto want = ref->NewDeployExecutor(model), got = device->NewDeployExecutor(model);
+    want->SetLanes(lanes);
+    got->SetLanes(lanes);
+    const int64_t before = emulation::LaunchesOf("Separable");
+    EXPECT_EQ(want->Run(images.Image(0), ids.data(), 3), got->Run(images.Image(0), ids.data(), 3));
+    EXPECT_EQ(emulation::LaunchesOf("Separable") - before, c.pairs);
+    for (int lane = 0; lane < 3; ++lane) {
+      EXPECT_EQ(want->Lanes().TotalCounts(lane).delivered,
+                got->Lanes().TotalCounts(lane).delivered);
+    }
   }
 }
 
@@ -118,6 +167,15 @@ TEST(CudaTrainTest, AStepAgreesWithRef) {
       EXPECT_LT(Distance(got->params.All().at(name).value, param.value), 1e-5) << name;
     }
   }
+}
+
+TEST(CudaTrainTest, SeparableConvolutionsShareAKernel) {
+  EXPECT_EQ(PairsOf(EveryOpNetwork(kInput), true), 6);
+  EXPECT_EQ(PairsOf(BuildNetwork("mobilenet-v2", {32, 32, 3}, 10), true), 0)
+      << "its backward pass wants the raw outputs in between";
+  const int64_t before = emulation::LaunchesOf("Separable");
+  OneStep(*MakeCudaDevice(0), "mibb:1e-3", true);
+  EXPECT_EQ(emulation::LaunchesOf("Separable") - before, 6);
 }
 
 // In half precision a few codes round the other way, which echoes through this tiny network.

@@ -1,0 +1,150 @@
+// Where the accumulators of an implicit GEMM go. They pass through shared memory, so that
+// statistics are column sums and all stores are whole vectors.
+#pragma once
+
+#include "kernels/cuda/conv_step.cuh"
+#include "kernels/cuda/moments.cuh"
+#include "kernels/cuda/stage.cuh"
+
+namespace ftt::cuda {
+
+// kConvRows rows and kColumns output channels; a warp takes 32 rows and kWarpN channels.
+template <int kWarpN, int kWarpsN>
+struct ConvTile {
+  static constexpr int kColumns = kWarpN * kWarpsN;
+  static constexpr int kThreads = 128 * kWarpsN;
+  // Accumulators: 8 more columns keep rows on different banks.
+  static constexpr int kAccStride = kColumns + 8;
+  static constexpr int kAccBytes = kConvRows * kAccStride * 4;
+  static constexpr int kParts = kThreads / kColumns;  // threads that share a column's statistics
+  static constexpr int kMomentBytes = kParts * kColumns * static_cast<int>(sizeof(IntegerMoments));
+
+  // Accumulators and what the epilogue wants behind them.
+  static int OutputBytes(bool deploy, bool collects) {
+    const int stage = LayoutOfStage(kConvRows, kColumns, false, collects, kThreads).Bytes();
+    return kAccBytes + (deploy ? stage : kMomentBytes);
+  }
+};
+
+// What the epilogues know of their block.
+struct ConvBlock {
+  int lane, first, count;  // rows: pixels of the lane
+  int channel, width;      // output channels, padded
+  int64_t partial;         // row of the partial statistics
+};
+
+// A warp's accumulators (see ConvStep) into the block's [kConvRows][kAccStride].
+template <typename Tile, int kWarpN>
+__device__ __forceinline__ void StoreAccumulators(const int32_t (&acc)[2][kWarpN / 8][4],
+                                                  int warp_row, int warp_column, int32_t* tile) {
+  const int thread = static_cast<int>(threadIdx.x) % kWarpSize;
+  FTT_UNROLL
+  for (int mt = 0; mt < 2; ++mt) {
+    FTT_UNROLL
+    for (int nt = 0; nt < kWarpN / 8; ++nt) {
+      int32_t* to = tile + (warp_row + 16 * mt + thread / 4) * Tile::kAccStride + warp_column +
+                    8 * nt + thread % 4 * 2;
+      *reinterpret_cast<int2*>(to) = make_int2(acc[mt][nt][0], acc[mt][nt][1]);
+      *reinterpret_cast<int2*>(to + 8 * Tile::kAccStride) =
+          make_int2(acc[mt][nt][2], acc[mt][nt][3]);
+    }
+  }
+}
+
+template <typename Tile>
+__device__ void StoreRaw(const WindowOutput& out, const MapShape& s, const ConvBlock& b,
+                         const int32_t* acc) {
+  const int groups = b.width / 8, stride = s.Stride();
+  const float factor = PowerOfTwo(-out.raw_shift);
+  for (int i = static_cast<int>(threadIdx.x); i < b.count * groups; i += Tile::kThreads) {
+    const int row = i / groups, group = i - row * groups;
+    const int32_t* from = acc + row * Tile::kAccStride + 8 * group;
+    const int64_t at =
+        b.lane * s.LaneElements() + int64_t{b.first + row} * stride + b.channel + 8 * group;
+    if (out.raw_type == RawType::kInt32) {
+      int4* to = reinterpret_cast<int4*>(static_cast<int32_t*>(out.raw) + at);
+      to[0] = *reinterpret_cast<const int4*>(from);
+      to[1] = *reinterpret_cast<const int4*>(from + 4);
+    } else {
+      Half v[8];
+      for (int k = 0; k < 8; ++k) v[k] = FloatToHalf(static_cast<float>(from[k]) * factor);
+      uint4 packed;
+      memcpy(&packed, v, sizeof packed);
+      *reinterpret_cast<uint4*>(static_cast<Half*>(out.raw) + at) = packed;
+    }
+  }
+}
+
+// Column sums; ends with a barrier in between, so all threads call it.
+template <typename Tile>
+FTT_NOINLINE __device__ void StorePartials(const WindowOutput& out, const MapShape& s,
+                                           const ConvBlock& b, const int32_t* acc,
+                                           IntegerMoments* moments) {
+  const int column = static_cast<int>(threadIdx.x) % Tile::kColumns;
+  const int part = static_cast<int>(threadIdx.x) / Tile::kColumns;
+  if (part < Tile::kParts) {
+    IntegerMoments m;
+    for (int row = part; row < b.count; row += Tile::kParts)
+      m.Add(acc[row * Tile::kAccStride + column]);
+    moments[part * Tile::kColumns + column] = m;
+  }
+  SyncThreads();
+  if (part != 0 || column >= b.width) return;
+  IntegerMoments m = moments[column];
+  for (int p = 1; p < Tile::kParts; ++p) m.Merge(moments[p * Tile::kColumns + column]);
+  out.partials[b.partial * s.Stride() + b.channel + column] = m.Finish();
+}
+
+// A call: its registers stay out of the main loop.
+template <typename Tile>
+FTT_NOINLINE __device__ void StoreCodes(const WindowOutput& out, const MapShape& s,
+                                        const ConvBlock& b, const int32_t* acc, uint8_t* shared) {
+  const CodeTile tile{nullptr,       nullptr,    b.width,   b.first, b.count,
+                      s.MapPixels(), s.channels, b.channel, b.width};
+  const StageLayout layout =
+      LayoutOfStage(kConvRows, Tile::kColumns, false, out.faults.collects, Tile::kThreads);
+  Stage stage(shared, layout, out.faults, b.lane, tile, out.codes + b.lane * s.LaneElements(),
+              nullptr);
+  const int groups = b.width / 8, rows = Tile::kThreads / groups;
+  const int group = static_cast<int>(threadIdx.x) % groups;
+  const int row = static_cast<int>(threadIdx.x) / groups;
+  if (row < rows) {
+    const int64_t norm = (out.one_norm ? 0 : int64_t{b.lane} * s.Stride()) + b.channel + 8 * group;
+    float scale[8], shift[8];
+    for (int i = 0; i < 8; ++i) {
+      scale[i] = out.scale[norm + i];
+      shift[i] = out.shift[norm + i];
+    }
+    for (int p = row; p < b.count; p += rows) {
+      const int32_t* from = acc + p * Tile::kAccStride + 8 * group;
+      CodePack pack;
+      for (int i = 0; i < 8; ++i) {
+        bool inside;
+        const float y = rintf(fmaf(static_cast<float>(from[i]), scale[i], shift[i]));
+        const int code = ToCode(y, out.bits, &inside);
+        pack.Set(i, b.channel + 8 * group + i < s.channels ? code : 0, inside);
+      }
+      stage.Put(p, group, pack);
+    }
+  }
+  stage.Finish();
+}
+
+// Everything behind the accumulators in `shared`, which has room for Tile::OutputBytes. All
+// threads, after a barrier behind StoreAccumulators.
+template <typename Tile>
+__device__ __forceinline__ void StoreOutput(const WindowOutput& out, const MapShape& s,
+                                            const ConvBlock& b, uint8_t* shared) {
+  const auto* acc = reinterpret_cast<const int32_t*>(shared);
+  if (out.codes != nullptr) {
+    StoreCodes<Tile>(out, s, b, acc, shared + Tile::kAccBytes);
+    return;
+  }
+  StoreRaw<Tile>(out, s, b, acc);
+  if (out.partials != nullptr) {
+    StorePartials<Tile>(out, s, b, acc,
+                        reinterpret_cast<IntegerMoments*>(shared + Tile::kAccBytes));
+  }
+}
+
+}  // namespace ftt::cuda
