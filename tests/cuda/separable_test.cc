@@ -267,7 +267,7 @@ TEST_P(CudaSeparableTest, IsExactWithFaults) {
 }
 
 TEST_P(CudaSeparableTest, TakesWeightsOfEachLane) {
-  if (c_.lanes > 1) Run(true);
+  Run(true);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, CudaSeparableTest, ::testing::ValuesIn(kCases),
