@@ -266,9 +266,7 @@ TEST_P(CudaSeparableTest, IsExactWithFaults) {
   InBothOrders([&] { Run(false); });
 }
 
-TEST_P(CudaSeparableTest, TakesWeightsOfEachLane) {
-  if (c_.lanes > 1) Run(true);
-}
+TEST_P(CudaSeparableTest, TakesWeightsOfEachLane) { Run(true); }
 
 INSTANTIATE_TEST_SUITE_P(All, CudaSeparableTest, ::testing::ValuesIn(kCases),
                          [](const auto& info) { return std::string(info.param.name); });
