@@ -12,26 +12,26 @@
 namespace ftt {
 
 // What a run is going to keep in a device's memory.
+struct TrainingWork {
+  std::vector<Program> programs;  // one at a time; the parameters of all of them stay
+  TrainExecutorOptions options;
+  int batch = 0;
+  std::vector<LaneSpec> lanes;          // of a step
+  std::vector<LaneSpec> forward_lanes;  // of runs without a backward pass; may be empty
+  bool adam = false;
+  const ImageSet* images = nullptr;  // TrainBatch::source
+};
+struct DeploymentWork {
+  Program program;
+  int bits = 8;
+  int batch = 0, lanes = 0;
+  const FaultSpec* faults = nullptr;  // of every lane; null: none
+  const SiteFilter* sites = nullptr;  // null: everywhere
+};
 struct DeviceWork {
-  struct Training {
-    std::vector<Program> programs;  // one at a time; the parameters of all of them stay
-    TrainExecutorOptions options;
-    int batch = 0;
-    std::vector<LaneSpec> lanes;          // of a step
-    std::vector<LaneSpec> forward_lanes;  // of runs without a backward pass; may be empty
-    bool adam = false;
-    const ImageSet* images = nullptr;  // TrainBatch::source
-  };
-  struct Deployment {
-    Program program;
-    int bits = 8;
-    int batch = 0, lanes = 0;
-    const FaultSpec* faults = nullptr;  // of every lane; null: none
-    const SiteFilter* sites = nullptr;  // null: everywhere
-  };
   std::string what;  // for the message, e.g. "training of resnet-20"
-  std::optional<Training> training;
-  std::vector<Deployment> deployments;  // one at a time, beside the training
+  std::optional<TrainingWork> training;
+  std::vector<DeploymentWork> deployments;  // one at a time, beside the training
 };
 
 class Device {

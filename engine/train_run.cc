@@ -152,7 +152,7 @@ DeviceWork WorkOf(const Program& program, const Dataset& data, const TrainRunCon
   const TrainConfig& t = config.train;
   DeviceWork work;
   work.what = fmt::format("training of {}", program.network);
-  work.training = DeviceWork::Training{
+  work.training = TrainingWork{
       .programs = {program},
       .options = ExecutorOptions(t),
       .batch = t.batch,

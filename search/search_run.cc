@@ -173,7 +173,7 @@ DeviceWork WorkOf(const Dataset& data, const SearchConfig& search) {
   network.shared = true;
   DeviceWork work;
   work.what = "search";
-  DeviceWork::Training& training = work.training.emplace();
+  TrainingWork& training = work.training.emplace();
   for (const Genotype& g : CoverSpace(search.space)) {
     training.programs.push_back(BuildCellNetwork(
         g, network, {data.train.height, data.train.width, data.train.channels}, data.classes));

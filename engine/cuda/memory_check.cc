@@ -1,5 +1,7 @@
 #include "engine/cuda/memory_check.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <iterator>
 #include <optional>
@@ -22,8 +24,7 @@ int64_t SizeOf(int64_t n) {
 double MiB(int64_t bytes) { return static_cast<double>(bytes) / (1 << 20); }
 
 // What a step stages beside its faults.
-void CountStep(const Program& program, const DeviceWork::Training& work, int lanes,
-               Staging& staging) {
+void CountStep(const Program& program, const TrainingWork& work, int lanes, Staging& staging) {
   int64_t weights = 0, weight_chunks = 0, update_chunks = 0;
   for (const Op& op : program.ops) {
     if (op.weight < 0) continue;
@@ -58,7 +59,7 @@ void CountLanes(const Program& program, const LanePlan& plan, Staging& staging) 
 // The largest of each block that any of the programs needs.
 class TrainingNeeds {
  public:
-  explicit TrainingNeeds(const DeviceWork::Training& work) : work_(work) {
+  explicit TrainingNeeds(const TrainingWork& work) : work_(work) {
     std::set<std::string> names;
     std::vector<int64_t> sizes;
     for (const Program& program : work.programs) {
@@ -109,13 +110,13 @@ class TrainingNeeds {
     CountStep(program, work_, plan.Lanes(), staging_);
   }
 
-  const DeviceWork::Training& work_;
+  const TrainingWork& work_;
   int64_t values_ = 0, op_memory_ = 0, scratch_ = 0, exponents_ = 0, keep_ = 0, logits_ = 0;
   int64_t gradient_ = 0, partials_ = 0, params_ = 0;
   Staging staging_ = Staging::Counting();
 };
 
-std::vector<MemoryPart> DeploymentNeeds(const DeviceWork::Deployment& work) {
+std::vector<MemoryPart> DeploymentNeeds(const DeploymentWork& work) {
   const Program& program = work.program;
   LaneSpec lane;
   lane.faults = work.faults;
@@ -150,12 +151,12 @@ DeviceWork WithBatch(DeviceWork work, int batch) {
   if (work.training) {
     work.training->batch = batch;
   } else {
-    for (DeviceWork::Deployment& d : work.deployments) d.batch = batch;
+    for (DeploymentWork& d : work.deployments) d.batch = batch;
   }
   return work;
 }
 DeviceWork WithLanes(DeviceWork work, int lanes) {
-  for (DeviceWork::Deployment& d : work.deployments) d.lanes = lanes;
+  for (DeploymentWork& d : work.deployments) d.lanes = lanes;
   return work;
 }
 
@@ -194,7 +195,7 @@ std::string Advice(const DeviceWork& work, int64_t free) {
 std::vector<MemoryPart> MemoryNeeds(const DeviceWork& work) {
   std::vector<MemoryPart> parts, deployment;
   if (work.training) TrainingNeeds(*work.training).AppendTo(parts);
-  for (const DeviceWork::Deployment& d : work.deployments) {
+  for (const DeploymentWork& d : work.deployments) {
     std::vector<MemoryPart> needs = DeploymentNeeds(d);
     if (TotalBytes(needs) > TotalBytes(deployment)) deployment = std::move(needs);
   }

@@ -77,11 +77,11 @@ TEST(MemoryPlanTest, PlansAreWithinATenthOfTheLiveSet) {
   }
 }
 
-DeviceWork TrainingWork(const Program& program, const ImageSet& images, const FaultSpec& faults,
-                        int batch, bool fixed) {
+DeviceWork WorkOf(const Program& program, const ImageSet& images, const FaultSpec& faults,
+                  int batch, bool fixed) {
   DeviceWork work;
   work.what = "training";
-  DeviceWork::Training& t = work.training.emplace();
+  TrainingWork& t = work.training.emplace();
   t.programs = {program};
   t.options.fixed_program = fixed;
   t.batch = batch;
@@ -102,7 +102,7 @@ TEST(CudaMemoryTest, TrainingTakesWhatWasSaid) {
   for (const bool fixed : {true, false}) {
     for (const char* faults : {"mibb:1e-3", "adsaf:0.05+ibf-feature:1e-3"}) {
       const FaultSpec spec = ParseFaultSpec(faults);
-      const DeviceWork work = TrainingWork(program, images, spec, 4, fixed);
+      const DeviceWork work = WorkOf(program, images, spec, 4, fixed);
       const int64_t said = WithoutCode(MemoryNeeds(work));
       const int64_t before = emulation::DeviceMemoryInUse();
       ParamStore params(4);
@@ -149,13 +149,13 @@ TEST(CudaMemoryTest, TooLittleMemoryIsOneMessageThatHelps) {
   const FaultSpec spec = ParseFaultSpec("mibb:1e-4");
   const auto device = MakeCudaDevice(0);
   Machine machine;
-  const DeviceWork whole = TrainingWork(program, images, spec, 64, true);
+  const DeviceWork whole = WorkOf(program, images, spec, 64, true);
   const int64_t needed = TotalBytes(MemoryNeeds(whole));
   machine.SetFree(needed);
   EXPECT_NO_THROW(device->CheckMemory(whole));
   machine.SetFree(needed - 1);
   const std::string text = ErrorOf([&] { device->CheckMemory(whole); });
-  const DeviceWork half = TrainingWork(program, images, spec, 32, true);
+  const DeviceWork half = WorkOf(program, images, spec, 32, true);
   const int64_t half_needed = TotalBytes(MemoryNeeds(half));
   const auto mib = [](int64_t bytes) { return static_cast<double>(bytes) / (1 << 20); };
   for (const std::string& part :
