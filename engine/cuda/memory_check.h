@@ -1,7 +1,7 @@
 // Whether a run fits into the device's free memory, before it starts.
 #pragma once
 
-#include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/device.h"
@@ -9,7 +9,7 @@
 namespace ftt::cuda {
 
 struct MemoryPart {
-  std::string name;
+  std::string_view name;  // a literal
   int64_t bytes = 0;
 };
 
