@@ -26,7 +26,7 @@ __device__ __forceinline__ void LoadRaw8(const Raw* from, float unit, float (&ac
 }
 
 template <typename Raw>
-__global__ void __launch_bounds__(kQuantizeThreads)
+__global__ void __launch_bounds__(kQuantizeThreads, 4)
     QuantizeKernel(QuantizeArguments a, int tile_pixels) {
   const MapShape& s = a.shape;
   const int lane = static_cast<int>(blockIdx.y), stride = s.Stride();
@@ -64,7 +64,7 @@ __global__ void __launch_bounds__(kQuantizeThreads)
   stage.Finish();
 }
 
-__global__ void __launch_bounds__(kQuantizeThreads)
+__global__ void __launch_bounds__(kQuantizeThreads, 4)
     InjectKernel(InjectArguments a, int tile_pixels) {
   const MapShape& s = a.shape;
   const int lane = static_cast<int>(blockIdx.y), stride = s.Stride();

@@ -71,7 +71,7 @@ __global__ void __launch_bounds__(kSumThreads) LargestSumKernel(SumArguments a) 
 }
 
 // Pads hold 0 in every input, so sums of pads are 0.
-__global__ void __launch_bounds__(kSumThreads)
+__global__ void __launch_bounds__(kSumThreads, 4)
     AddKernel(SumArguments a, int tile_pixels, int largest_blocks) {
   const MapShape& s = a.shape;
   const int lane = static_cast<int>(blockIdx.y), stride = s.Stride();
@@ -126,7 +126,7 @@ __device__ __forceinline__ int ConcatCode(const SumArguments& a, int lane, int64
   return 0;
 }
 
-__global__ void __launch_bounds__(kSumThreads)
+__global__ void __launch_bounds__(kSumThreads, 4)
     ConcatKernel(SumArguments a, int tile_pixels, bool fixed_exponent) {
   const MapShape& s = a.shape;
   const int lane = static_cast<int>(blockIdx.y), stride = s.Stride();
