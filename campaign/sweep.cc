@@ -258,7 +258,8 @@ bool Campaign::RunNetwork(size_t network, std::vector<Work>& work,
       const auto first = static_cast<int>(std::find(there.begin(), there.end(), 0) - there.begin());
       if (first == wanted) {
         w.done = true;
-        if (AskRule(w.have).stop == wanted) store_.SetStoppedAt(w.id, wanted);
+        if (wanted == std::ssize(w.have) && wanted == AskRule(w.have).stop)
+          store_.SetStoppedAt(w.id, wanted);
         continue;
       }
       int count = 1;

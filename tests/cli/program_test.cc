@@ -10,6 +10,7 @@
 #include "cli/presets.h"
 #include "core/error.h"
 #include "core/file.h"
+#include "tests/data/temp_dir.h"
 
 namespace ftt {
 
@@ -90,17 +91,12 @@ Outcome Invoke(const std::vector<std::string>& arguments) {
 
 class ProgramTest : public testing::Test {
  protected:
-  void SetUp() override {
-    std::string name = testing::TempDir() + "ftt_program_test_XXXXXX";
-    ASSERT_NE(mkdtemp(name.data()), nullptr);
-    dir_ = name;
-  }
-  void TearDown() override { std::filesystem::remove_all(dir_); }
   std::string Write(const std::string& name, const std::string& text) const {
     AtomicWriteFile(dir_ + "/" + name, text);
     return dir_ + "/" + name;
   }
-  std::string dir_;
+  const TempDir temp_;
+  const std::string dir_ = temp_.Path();
 };
 
 TEST_F(ProgramTest, ExitCodes) {

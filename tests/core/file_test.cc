@@ -10,6 +10,7 @@
 
 #include "core/digest.h"
 #include "core/error.h"
+#include "tests/data/temp_dir.h"
 
 namespace ftt {
 namespace {
@@ -18,20 +19,13 @@ namespace fs = std::filesystem;
 // A fresh folder per test, removed afterwards.
 class FileTest : public testing::Test {
  protected:
-  void SetUp() override {
-    std::string name = testing::TempDir() + "ftt_file_test_XXXXXX";
-    ASSERT_NE(mkdtemp(name.data()), nullptr);
-    dir_ = name;
-  }
-  void TearDown() override {
-    ::chmod((dir_ + "/locked").c_str(), 0755);
-    fs::remove_all(dir_);
-  }
+  void TearDown() override { ::chmod((dir_ + "/locked").c_str(), 0755); }
   std::string Path(const std::string& name) const { return dir_ + "/" + name; }
   size_t EntryCount() const {
     return static_cast<size_t>(std::distance(fs::directory_iterator(dir_), {}));
   }
-  std::string dir_;
+  const TempDir temp_;
+  const std::string dir_ = temp_.Path();
 };
 
 TEST_F(FileTest, AtomicWriteReplacesAndLeavesNothingElse) {

@@ -1,7 +1,6 @@
 #include "engine/event_board.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstring>
 #include <filesystem>
@@ -11,18 +10,10 @@
 #include "core/error.h"
 #include "core/file.h"
 #include "engine/run_dir.h"
+#include "tests/data/temp_dir.h"
 
 namespace ftt {
 namespace {
-
-struct TempDir {
-  std::string path;
-  TempDir() {
-    std::string name = std::filesystem::temp_directory_path() / "ftt-board-XXXXXX";
-    path = ::mkdtemp(name.data());
-  }
-  ~TempDir() { std::filesystem::remove_all(path); }
-};
 
 // The data of each record of an event file; fails on a bad frame.
 std::vector<std::string> Records(const std::string& path) {
@@ -73,20 +64,20 @@ TEST(EventBoard, TagsOfAnEvent) {
 
 TEST(EventBoard, AppendedEventsAndRewrittenOnesAreTheSame) {
   const TempDir dir;
-  const std::string a = dir.path + "/a", b = dir.path + "/b";
+  const std::string a = dir / "a", b = dir / "b";
   EventBoard appended(a, "");
   appended.Add(Line(1, 0.5));
   appended.Add(Line(2, 0.25));
   EventBoard rewritten(b, Line(1, 0.5) + "\n" + Line(2, 0.25) + "\n");
   EXPECT_EQ(Timeless(a).size(), 3u);
   EXPECT_EQ(Timeless(a), Timeless(b));
-  EXPECT_THROW(EventBoard(dir.path + "/missing/c", ""), Error);
+  EXPECT_THROW(EventBoard(dir / "missing/c", ""), Error);
 }
 
 // A run that was killed behind its last checkpoint, in the middle of a record.
 TEST(EventBoard, ResumeLeavesNoDuplicatesAndNoHalfRecord) {
   const TempDir dir;
-  const std::string run = dir.path + "/run", board = run + "/" + kBoardFile;
+  const std::string run = dir / "run", board = run + "/" + kBoardFile;
   {
     RunDir first = RunDir::Create(run, "seed = 1\n");
     first.RewindEvents(0);
