@@ -76,6 +76,17 @@ TEST(CampaignSection, DrawsAccuracyAgainstRate) {
   EXPECT_EQ(golden.points[1].x, 1e-3);
 }
 
+TEST(CampaignSection, PointsThatAMarginEndedHaveWiderIntervals) {
+  CampaignRecord stopped = TwoNetworks();
+  stopped.points[1].stopped_at = 2;
+  const Section plain = CampaignSection(TwoNetworks(), "c"), wide = CampaignSection(stopped, "c");
+  const auto half = [](const Section& s) {
+    const Chart* chart = Find<Chart>(s, "Accuracy under mibb:*");
+    return chart == nullptr ? 0 : 78.5 - chart->series[0].points[0].low;
+  };
+  EXPECT_NEAR(half(wide) / half(plain), std::sqrt(3.0), 1e-9);
+}
+
 TEST(CampaignSection, PairsTrialsOfNetworks) {
   const Section s = CampaignSection(TwoNetworks(), "c");
   const Chart* chart = Find<Chart>(s, "Differences between networks");
