@@ -4,7 +4,7 @@ set -euo pipefail
 
 packages=(
   g++ cmake ninja-build ccache git ca-certificates
-  libdnnl-dev libcli11-dev nlohmann-json3-dev libspdlog-dev libfmt-dev libtomlplusplus-dev
+  libdnnl-dev ocl-icd-opencl-dev libcli11-dev nlohmann-json3-dev libspdlog-dev libfmt-dev libtomlplusplus-dev
   zlib1g-dev libssl-dev libsqlite3-dev libgtest-dev libbenchmark-dev pkg-config
   libjs-chart.js graphviz gnuplot-nox
 )
