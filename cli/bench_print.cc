@@ -13,6 +13,8 @@ std::string Ratio(double over, double under) {
   return over > 0 && under > 0 ? fmt::format("{:.2f}", over / under) : "-";
 }
 
+std::string Measured(double ratio) { return ratio > 0 ? fmt::format("{:.3f}", ratio) : "-"; }
+
 void PrintMedian(const char* what, std::vector<double> v) {
   if (v.empty()) return;
   std::sort(v.begin(), v.end());
@@ -23,14 +25,16 @@ void PrintMedian(const char* what, std::vector<double> v) {
 }  // namespace
 
 void PrintHeader(const BenchOptions& o, const FaultSpec& faults) {
-  fmt::print("batch {}, {}, median of {} pairs\n{:<14} {:<15} {:>9} {:>9} {:>7} {:>9} {:>9}\n",
-             o.batch, faults.Text(), o.repeats, "network", "what", "clean ms", "fault ms", "ratio",
-             "/kernels", "images/s");
+  fmt::print(
+      "batch {}, {}, median of {} pairs\n{:<14} {:<15} {:>9} {:>9} {:>7} {:>9} {:>9} {:>9}\n",
+      o.batch, faults.Text(), o.repeats, "network", "what", "clean ms", "fault ms", "ratio",
+      "/kernels", "/oneDNN", "images/s");
 }
 
 void Print(const BenchRow& r) {
-  fmt::print("{:<14} {:<15} {:>9.2f} {:>9.2f} {:>7.3f} {:>9.3f} {:>9.0f}  ", r.network, r.what,
-             r.clean_ms, r.faulty_ms, r.fault_ratio, r.kernel_ratio, r.images_per_second);
+  fmt::print("{:<14} {:<15} {:>9.2f} {:>9.2f} {:>7.3f} {:>9} {:>9} {:>9.0f}  ", r.network, r.what,
+             r.clean_ms, r.faulty_ms, r.fault_ratio, Measured(r.kernel_ratio),
+             Measured(r.primitive_ratio), r.images_per_second);
   if (r.kernels > 0) fmt::print("{} kernels, ", r.kernels);
   if (r.parity_values > 0) {
     fmt::print("equal to ref on {} values\n", r.parity_values);
@@ -46,6 +50,7 @@ nlohmann::ordered_json ToJson(const BenchRow& r) {
           {"faulty_ms", r.faulty_ms},
           {"fault_ratio", r.fault_ratio},
           {"kernel_ratio", r.kernel_ratio},
+          {"primitive_ratio", r.primitive_ratio},
           {"kernels", r.kernels},
           {"images_per_second", r.images_per_second},
           {"parity_values", r.parity_values},

@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/philox.h"
 #include "engine/evaluate.h"
+#include "kernels/cpu/primitive_time.h"
 
 namespace ftt {
 namespace {
@@ -55,6 +56,21 @@ Pairs TimePairs(Device& device, int repeats, const Clean& clean, const Faulty& f
     pairs.kernel_ratio.push_back(spent > 0 ? (middle - start) * device.Threads() / spent : 0.0);
   }
   return pairs;
+}
+
+// Seconds of one thread inside oneDNN's primitives for the program's convolutions.
+double PrimitiveSeconds(const Program& program, int images, bool training) {
+  cpu::PrimitiveTimer timer;
+  double seconds = 0;
+  for (const Op& op : program.ops) {
+    if (op.kind != OpKind::kConv) continue;
+    const WindowShape window = WindowOf(program, op);
+    seconds += timer.Forward(window, images);
+    if (!training) continue;
+    seconds += timer.WeightGradient(window, images);
+    if (op.inputs[0].value != 0) seconds += timer.DataGradient(window, images);
+  }
+  return seconds;
 }
 
 BenchRow MakeRow(const Program& program, const char* what, const Pairs& pairs, double images) {
@@ -134,6 +150,10 @@ BenchRow BenchDeploy(Device& device, const Program& program, const FaultSpec& fa
   });
   BenchRow row = MakeRow(program, "deploy forward", pairs, o.batch);
   row.parity_values = net.compared;
+  if (row.kernel_ratio > 0) {
+    row.primitive_ratio =
+        1e-3 * row.clean_ms * device.Threads() / PrimitiveSeconds(program, o.batch, false);
+  }
   Trace(o, run_clean, Median(pairs.clean), row);
   return row;
 }
@@ -168,6 +188,10 @@ BenchRow BenchTrainStep(Device& device, const Program& program, const FaultSpec&
       MakeRow(program, "training step", pairs, static_cast<double>(o.batch) * o.lanes * o.steps);
   row.clean_ms /= o.steps;
   row.faulty_ms /= o.steps;
+  if (row.kernel_ratio > 0) {
+    row.primitive_ratio = 1e-3 * row.clean_ms * device.Threads() /
+                          (o.lanes * PrimitiveSeconds(program, o.batch, true));
+  }
   Trace(
       o, [&] { run(clean_lanes); }, Median(pairs.clean), row);
   row.kernels /= o.steps;

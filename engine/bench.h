@@ -30,6 +30,9 @@ struct BenchRow {
   // Clean runs: wall * threads / time inside convolution kernels; on a GPU wall / time inside all
   // kernels. 0: not measured.
   double kernel_ratio = 0;
+  // Clean runs on the host: wall * threads / what oneDNN's primitives alone take for the same
+  // convolutions, timed one after another in the same run. 0: not measured.
+  double primitive_ratio = 0;
   int64_t kernels = 0;           // started by a clean run on a GPU; 0: not measured
   double images_per_second = 0;  // clean, all lanes counted
   int64_t parity_values = 0;     // compared with the reference backend in this run (deploy mode)

@@ -249,11 +249,9 @@ void HostDeployExecutor::RunOp(size_t i) {
   switch (op.kind) {
     case OpKind::kConv:
     case OpKind::kPool: {
-      const WindowShape window{m.ShapeOf(op.inputs[0].value), out,     op.conv,
-                               op.kind == OpKind::kPool,      op.pool, op.inputs[0].relu};
-      m.backend.AccumulateQuantize(m.dims, window, m.model.bits, m.Codes(op.inputs[0].value),
-                                   op.weight < 0 ? nullptr : &m.weights[i], m.model.norms[i],
-                                   faults, m.Codes(op.output));
+      m.backend.AccumulateQuantize(
+          m.dims, WindowOf(m.model.program, op), m.model.bits, m.Codes(op.inputs[0].value),
+          op.weight < 0 ? nullptr : &m.weights[i], m.model.norms[i], faults, m.Codes(op.output));
       break;
     }
     case OpKind::kAdd:

@@ -41,7 +41,7 @@ void HostTrain::BackwardOp(size_t i) {
                            ParamGradient(op.batch_norm ? op.beta : op.bias), &norm);
       const int input = op.inputs[0].value;
       float* target = GradTarget(input, &accumulate);
-      backend.WindowBackward(dims, Window(op), Codes(input), Exponent(input),
+      backend.WindowBackward(dims, WindowOf(*program, op), Codes(input), Exponent(input),
                              op.weight < 0 ? nullptr : &weights[i], Grad(op.output), &norm, target,
                              accumulate, ParamGradient(op.weight));
       break;

@@ -12,15 +12,6 @@
 
 namespace ftt {
 
-WindowShape HostTrain::Window(const Op& op) const {
-  return {ShapeOf(op.inputs[0].value),
-          ShapeOf(op.output),
-          op.conv,
-          op.kind == OpKind::kPool,
-          op.pool,
-          op.inputs[0].relu};
-}
-
 std::vector<SumInput> HostTrain::SumInputs(const Op& op) {
   std::vector<SumInput> inputs;
   for (const OpInput& in : op.inputs) {
@@ -99,7 +90,8 @@ void HostTrain::PrepareWeights() {
         QuantizeWeights(bound[static_cast<size_t>(op.weight)]->value, options.bits, Training());
     ApplyWeightFaults(weights[i], *lanes, i, Training());
     if (op.kind != OpKind::kConv) return;
-    backend.Prepare(Window(op), &weights[i], Training() && op.inputs[0].value != 0, worker);
+    backend.Prepare(WindowOf(*program, op), &weights[i], Training() && op.inputs[0].value != 0,
+                    worker);
   });
 }
 
@@ -107,7 +99,7 @@ void HostTrain::ForwardWindow(size_t i) {
   const Op& op = OpAt(i);
   const Shape& s = ShapeOf(op.output);
   stats.assign(static_cast<size_t>(dims.lanes * s.c), {});
-  backend.Accumulate(dims, Window(op), Codes(op.inputs[0].value),
+  backend.Accumulate(dims, WindowOf(*program, op), Codes(op.inputs[0].value),
                      op.weight < 0 ? nullptr : &weights[i], Acc(op.output), stats.data());
   Quantize(i, s);
 }

@@ -70,7 +70,6 @@ struct HostTrain {
   int32_t* Acc(int value) { return At<int32_t>(acc_at, value); }
   uint8_t* Mask(int value) { return At<uint8_t>(mask_at, value); }
   float* Grad(int value) { return At<float>(grad_at, value); }
-  WindowShape Window(const Op& op) const;
   std::vector<SumInput> SumInputs(const Op& op);
   float LaneUnit(const Op& op, int lane, float scale);
 

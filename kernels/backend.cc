@@ -6,6 +6,12 @@
 
 namespace ftt {
 
+WindowShape WindowOf(const Program& program, const Op& op) {
+  const auto shape = [&](int value) { return program.values[static_cast<size_t>(value)]; };
+  return {shape(op.inputs[0].value), shape(op.output), op.conv,
+          op.kind == OpKind::kPool,  op.pool,          op.inputs[0].relu};
+}
+
 std::unique_ptr<Backend> MakeRefBackend() { return std::make_unique<RefBackend>(); }
 std::unique_ptr<Backend> MakeCpuBackend(int threads, bool float32_gradients) {
   return std::make_unique<cpu::CpuBackend>(threads, float32_gradients);

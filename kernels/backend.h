@@ -45,6 +45,9 @@ struct WindowShape {
   bool relu = false;  // on load
 };
 
+// That of a kConv or kPool op.
+WindowShape WindowOf(const Program& program, const Op& op);
+
 // A weight tensor as codes, one copy for all lanes or one per lane. Backends may keep a packed form
 // in `packed`; who changes the codes clears it.
 struct WeightCodes {

@@ -11,8 +11,6 @@
 namespace ftt::cpu {
 namespace {
 
-using DataType = dnnl::memory::data_type;
-
 std::string Describe(const ConvShape& s) {
   return fmt::format(
       "convolution {}x{}x{}x{} -> {}x{}x{}, kernel {}, stride {}, pad {}, dilation {}, groups {}",
@@ -45,50 +43,6 @@ auto Guard(const ConvShape& shape, Body&& body) {
     Fail("{}: oneDNN reports \"{}\" (status {}); this build or CPU lacks the operation",
          Describe(shape), e.what(), static_cast<int>(e.status));
   }
-}
-
-PrimitiveSpec Int8Spec(const ConvShape& shape, bool x_unsigned) {
-  return {PrimitiveKind::kForward, shape, x_unsigned ? DataType::u8 : DataType::s8, DataType::s8,
-          DataType::s32};
-}
-
-PrimitiveSpec F32Spec(const ConvShape& shape) {
-  return {PrimitiveKind::kForward, shape, DataType::f32, DataType::f32, DataType::f32};
-}
-
-DataType OperandType(GradPrecision precision) {
-  return precision == GradPrecision::kBf16 ? DataType::bf16 : DataType::f32;
-}
-
-// A stride-1 data gradient is a convolution of diff_y with mirrored weights, and oneDNN's forward
-// kernels are the better tuned ones; float 1x1 is the exception.
-bool UseFlipped(const ConvShape& s, GradPrecision precision) {
-  return s.stride == 1 && s.pad <= s.dilation * (s.kernel - 1) &&
-         (s.kernel > 1 || precision == GradPrecision::kBf16);
-}
-
-ConvShape FlippedShape(const ConvShape& s) {
-  ConvShape f = s;
-  std::swap(f.in_h, f.out_h);
-  std::swap(f.in_w, f.out_w);
-  std::swap(f.in_c, f.out_c);
-  f.pad = s.dilation * (s.kernel - 1) - s.pad;
-  return f;
-}
-
-PrimitiveSpec BackwardDataSpec(const ConvShape& shape, GradPrecision precision) {
-  const DataType type = OperandType(precision);
-  if (UseFlipped(shape, precision)) {
-    return {PrimitiveKind::kForward, FlippedShape(shape), type, type, DataType::f32};
-  }
-  return {PrimitiveKind::kBackwardData, shape, type, type, DataType::f32};
-}
-
-PrimitiveSpec BackwardWeightsSpec(const ConvShape& s, GradPrecision precision) {
-  const bool matmul = precision == GradPrecision::kBf16 && s.kernel == 1 && s.stride == 1 &&
-                      s.pad == 0 && s.groups == 1;
-  return {matmul ? PrimitiveKind::kWeightMatmul : PrimitiveKind::kBackwardWeights, s,
-          OperandType(precision), DataType::f32, DataType::f32};
 }
 
 template <typename T>

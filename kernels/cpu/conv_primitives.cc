@@ -1,9 +1,12 @@
 #include "kernels/cpu/conv_primitives.h"
 
+#include <utility>
+
 namespace ftt::cpu {
 namespace {
 
 using dnnl::memory;
+using DataType = memory::data_type;
 using Dims = memory::dims;
 using Tag = memory::format_tag;
 
@@ -172,7 +175,51 @@ void BuildWeightMatmul(const dnnl::engine& engine, const PrimitiveSpec& spec, Pr
   Finish<dnnl::matmul>(desc, out);
 }
 
+DataType OperandType(GradPrecision precision) {
+  return precision == GradPrecision::kBf16 ? DataType::bf16 : DataType::f32;
+}
+
+// A stride-1 data gradient is a convolution of diff_y with mirrored weights, and oneDNN's forward
+// kernels are the better tuned ones; float 1x1 is the exception.
+bool UseFlipped(const ConvShape& s, GradPrecision precision) {
+  return s.stride == 1 && s.pad <= s.dilation * (s.kernel - 1) &&
+         (s.kernel > 1 || precision == GradPrecision::kBf16);
+}
+
+ConvShape FlippedShape(const ConvShape& s) {
+  ConvShape f = s;
+  std::swap(f.in_h, f.out_h);
+  std::swap(f.in_w, f.out_w);
+  std::swap(f.in_c, f.out_c);
+  f.pad = s.dilation * (s.kernel - 1) - s.pad;
+  return f;
+}
+
 }  // namespace
+
+PrimitiveSpec Int8Spec(const ConvShape& shape, bool x_unsigned) {
+  return {PrimitiveKind::kForward, shape, x_unsigned ? DataType::u8 : DataType::s8, DataType::s8,
+          DataType::s32};
+}
+
+PrimitiveSpec F32Spec(const ConvShape& shape) {
+  return {PrimitiveKind::kForward, shape, DataType::f32, DataType::f32, DataType::f32};
+}
+
+PrimitiveSpec BackwardDataSpec(const ConvShape& shape, GradPrecision precision) {
+  const DataType type = OperandType(precision);
+  if (UseFlipped(shape, precision)) {
+    return {PrimitiveKind::kForward, FlippedShape(shape), type, type, DataType::f32};
+  }
+  return {PrimitiveKind::kBackwardData, shape, type, type, DataType::f32};
+}
+
+PrimitiveSpec BackwardWeightsSpec(const ConvShape& s, GradPrecision precision) {
+  const bool matmul = precision == GradPrecision::kBf16 && s.kernel == 1 && s.stride == 1 &&
+                      s.pad == 0 && s.groups == 1;
+  return {matmul ? PrimitiveKind::kWeightMatmul : PrimitiveKind::kBackwardWeights, s,
+          OperandType(precision), DataType::f32, DataType::f32};
+}
 
 memory::desc PlainWeights(const ConvShape& shape, memory::data_type type) {
   return {WeightDims(shape), type, shape.groups == 1 ? Tag::oihw : Tag::goihw};

@@ -32,6 +32,13 @@ struct PrimitiveSpec {
   friend bool operator==(const PrimitiveSpec&, const PrimitiveSpec&) = default;
 };
 
+// What the engine runs for a convolution: forward over codes (x_unsigned: after a ReLU), or over
+// floats; and its gradients.
+PrimitiveSpec Int8Spec(const ConvShape& shape, bool x_unsigned);
+PrimitiveSpec F32Spec(const ConvShape& shape);
+PrimitiveSpec BackwardDataSpec(const ConvShape& shape, GradPrecision precision);
+PrimitiveSpec BackwardWeightsSpec(const ConvShape& shape, GradPrecision precision);
+
 struct Primitive {
   int id = 0;  // dense numbering within one engine
   dnnl::primitive primitive;

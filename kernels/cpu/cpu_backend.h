@@ -104,7 +104,6 @@ class CpuBackend : public Backend {
   void ForTasks(const std::vector<Task>& tasks, const LaneFaults* faults,
                 const std::function<void(size_t index, const Task&, Worker&, FaultCounts*)>& body);
 
-  ConvShape DenseShape(const WindowShape& s, int images) const;
   // The convolution's input for a task: codes after ReLU, gathered for strided 1x1 convolutions.
   const void* PrepareInput(const WindowShape& s, const int8_t* x, int images, Worker& w) const;
   void ConvTask(const WindowShape& s, const int8_t* x, const WeightCodes& weights, int lane,

@@ -189,7 +189,7 @@ void CpuBackend::PackBackward(const WindowShape& s, WeightCodes& weights, Worker
   if (!packed.backward.empty()) return;
   for (int copy = 0; copy < weights.copies; ++copy) {
     packed.backward.push_back(
-        engine_.PackBackwardData(DenseShape(s, 1), weights.Lane(copy), precision_, w.conv));
+        engine_.PackBackwardData(ToConv(s, 1), weights.Lane(copy), precision_, w.conv));
   }
 }
 
@@ -221,7 +221,7 @@ void CpuBackend::ConvBackwardTask(const WindowShape& s, const Task& t, const int
                                   const WeightCodes& weights, const float* grad_y,
                                   const NormGradient* norm, float* grad_x, bool accumulate,
                                   float* partial_w, Worker& w) {
-  const ConvShape shape = DenseShape(s, t.images);
+  const ConvShape shape = ToConv(s, t.images);
   const auto& packed = *static_cast<const PackedLanes*>(weights.packed.get());
   if (IsDepthwise(s)) {
     const DepthwiseShape depthwise = ToDepthwise(s, t.images);
@@ -284,7 +284,7 @@ void CpuBackend::ReduceWeightGradient(const WindowShape& s, const std::vector<Ta
       for (int64_t k = first; k < last; ++k) total[k] += part[k];
     }
   });
-  const ConvShape shape = DenseShape(s, 1);
+  const ConvShape shape = ToConv(s, 1);
   std::vector<float> plain(shape.WeightElements());
   if (IsDepthwise(s)) {
     std::copy_n(total, plain.size(), plain.data());
@@ -316,7 +316,7 @@ void CpuBackend::WindowBackward(const BatchDims& b, const WindowShape& s, const 
   }
   PackedLanes::Of(*weights);
   if (grad_x != nullptr) PackBackward(s, *weights, workers_[0]);
-  const ConvShape dense = DenseShape(s, 1);
+  const ConvShape dense = ToConv(s, 1);
   const auto stride = static_cast<int64_t>(
       IsDepthwise(s) ? dense.WeightElements() : engine_.DiffWeightElements(dense, precision_));
   const int64_t padded = (stride + 15) / 16 * 16;

@@ -75,11 +75,9 @@ void CpuBackend::Prepare(const WindowShape& s, WeightCodes* weights, bool backwa
   if (backward) PackBackward(s, *weights, w);
 }
 
-// Shards of about 128 Ki elements: an int32 copy fills a quarter of a typical L2 cache.
 std::vector<CpuBackend::Task> CpuBackend::Cut(const BatchDims& b,
                                               int64_t elements_per_image) const {
-  const int64_t wanted = (int64_t{1} << 17) / std::max<int64_t>(elements_per_image, 1);
-  const int shard = static_cast<int>(std::clamp<int64_t>(wanted, 1, 16));
+  const int shard = ImagesPerTask(elements_per_image);
   std::vector<Task> tasks;
   for (int lane = 0; lane < b.lanes; ++lane) {
     for (int first = 0; first < b.images; first += shard) {
@@ -120,19 +118,6 @@ void InjectImage(const LaneFaults* faults, int lane, uint32_t image, const Shape
   InjectFeature(*f.faults, f.moment, image, codes, s.Elements(), s.c, mask, counts, f.recorder);
 }
 
-// oneDNN sees strided 1x1 convolutions as dense ones over the gathered pixels.
-ConvShape CpuBackend::DenseShape(const WindowShape& s, int images) const {
-  ConvShape c{images,  s.in.h,        s.in.w,        s.in.c,     s.out.h,         s.out.w,
-              s.out.c, s.conv.kernel, s.conv.stride, s.conv.pad, s.conv.dilation, s.conv.groups};
-  if (Gathers(s)) {
-    c.in_h = s.out.h;
-    c.in_w = s.out.w;
-    c.stride = 1;
-    c.pad = 0;
-  }
-  return c;
-}
-
 const void* CpuBackend::PrepareInput(const WindowShape& s, const int8_t* x, int images,
                                      Worker& w) const {
   if (Gathers(s)) {
@@ -170,8 +155,7 @@ void CpuBackend::PackForward(const WindowShape& s, WeightCodes& weights, Worker&
   }
   if (!packed.forward.empty()) return;
   for (int copy = 0; copy < weights.copies; ++copy) {
-    packed.forward.push_back(
-        engine_.PackInt8(DenseShape(s, 1), weights.Lane(copy), s.relu, w.conv));
+    packed.forward.push_back(engine_.PackInt8(ToConv(s, 1), weights.Lane(copy), s.relu, w.conv));
   }
 }
 
@@ -201,8 +185,8 @@ void CpuBackend::ConvTask(const WindowShape& s, const int8_t* x, const WeightCod
   }
   const void* input = PrepareInput(s, x, images, w);
   const KernelTimer timer(w);
-  engine_.ConvInt8(DenseShape(s, images), input, s.relu, PackedLanes::OfLane(packed.forward, lane),
-                   acc, w.conv);
+  engine_.ConvInt8(ToConv(s, images), input, s.relu, PackedLanes::OfLane(packed.forward, lane), acc,
+                   w.conv);
 }
 
 void CpuBackend::Accumulate(const BatchDims& b, const WindowShape& s, const int8_t* x,

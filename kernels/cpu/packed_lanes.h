@@ -2,6 +2,7 @@
 // 1x1 convolutions.
 #pragma once
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <vector>
@@ -58,6 +59,25 @@ inline bool IsDirect(const WindowShape& s) {
 inline bool Gathers(const WindowShape& s) {
   return !s.pool && s.conv.kernel == 1 && s.conv.groups == 1 &&
          (s.conv.stride != 1 || s.conv.offset != 0 || s.conv.pad != 0);
+}
+
+// oneDNN sees those as dense convolutions over the gathered pixels.
+inline ConvShape ToConv(const WindowShape& s, int images) {
+  ConvShape c{images,  s.in.h,        s.in.w,        s.in.c,     s.out.h,         s.out.w,
+              s.out.c, s.conv.kernel, s.conv.stride, s.conv.pad, s.conv.dilation, s.conv.groups};
+  if (Gathers(s)) {
+    c.in_h = s.out.h;
+    c.in_w = s.out.w;
+    c.stride = 1;
+    c.pad = 0;
+  }
+  return c;
+}
+
+// Tasks have about 128 Ki elements: an int32 copy fills a quarter of a typical L2 cache.
+inline int ImagesPerTask(int64_t elements_per_image) {
+  const int64_t wanted = (int64_t{1} << 17) / std::max<int64_t>(elements_per_image, 1);
+  return static_cast<int>(std::clamp<int64_t>(wanted, 1, 16));
 }
 
 // Calls body(input pixel or -1 where outside, output pixel) for every output pixel of a 1x1

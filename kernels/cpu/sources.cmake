@@ -7,6 +7,7 @@ set(FTT_CPU_CONV_SOURCES
   cpu/depthwise.cc
   cpu/depthwise_base.cc
   cpu/direct_conv.cc
+  cpu/primitive_time.cc
 )
 
 # The depthwise kernels are compiled once per instruction set; depthwise.cc chooses at run time. GCC's AVX-512 headers

@@ -1,0 +1,33 @@
+// How long oneDNN alone takes for a network's convolutions: what benchmarks compare whole passes
+// with.
+#pragma once
+
+#include <memory>
+
+#include "kernels/backend.h"
+
+namespace ftt::cpu {
+
+class PrimitiveTimer {
+ public:
+  PrimitiveTimer();
+  ~PrimitiveTimer();
+  PrimitiveTimer(const PrimitiveTimer&) = delete;
+  PrimitiveTimer& operator=(const PrimitiveTimer&) = delete;
+
+  // Seconds that one thread spends inside oneDNN's own primitives for `images` images: the forward
+  // one (int8 where it is exact on this processor, else float32), and its gradients in the
+  // backend's precision. Operands are there already, nothing is packed, converted or quantized.
+  // Depthwise convolutions are oneDNN's too, although the backend has kernels of its own for them.
+  // The median of several calls, of the better of two sizes of a call: all images, or as many as
+  // the backend takes at once. Equal shapes are timed once.
+  double Forward(const WindowShape& shape, int images);
+  double WeightGradient(const WindowShape& shape, int images);
+  double DataGradient(const WindowShape& shape, int images);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace ftt::cpu
