@@ -18,5 +18,5 @@ if [[ "$#" -gt 1 ]]; then
 fi
 
 echo "build: configuring preset ${preset}"
-cmake --preset "${preset}" "${configure[@]}" > /dev/null
+cmake --preset "${preset}" "${configure[@]}" | { grep -E '^-- cuda backend' | sed 's/^-- /build: /' || true; }
 cmake --build --preset "${preset}" "${targets[@]}"
