@@ -11,7 +11,11 @@ packages=(
 # Format and lint checks of scripts/test.sh. The version is pinned where it exists: formatting differs between versions.
 for tool in "$@"; do
   case "${tool}" in
-    --with-checks) packages+=(clang-format-14 clang-tidy-14 python3-numpy) ;;
+    --with-checks)
+      packages+=(clang-format-14 clang-tidy-14 python3-numpy)
+      # Reports are looked at in a browser. Ubuntu's package of that name only fetches a snap.
+      if grep -q '^ID=debian' /etc/os-release; then packages+=(chromium); fi
+      ;;
     *)
       echo "setup.sh: unknown argument '${tool}'; there is --with-checks" >&2
       exit 2
