@@ -93,6 +93,11 @@ FTT_AVX2_TARGET __m256i Load(const uint32_t* words) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(words));
 }
 
+FTT_AVX2_TARGET __m256i Halves(uint32_t low, uint32_t high) {
+  return _mm256_set_m128i(_mm_set1_epi32(static_cast<int>(high)),
+                          _mm_set1_epi32(static_cast<int>(low)));
+}
+
 }  // namespace
 
 FTT_AVX2_TARGET uint32_t CollectStrikesAvx2(const FaultStep& step, const PhiloxBatch& batch,
@@ -121,15 +126,11 @@ FTT_AVX2_TARGET uint32_t CollectStrikesAvx2(const FaultStep& step, const PhiloxB
   PhiloxBlocks(batch, s.word0.data(), static_cast<int>(blocks), s.blocks.data());
 
   Collector collector(step, elements, s.strikes.data());
-  const auto spread = [](uint32_t low, uint32_t high) FTT_AVX2_TARGET {
-    return _mm256_set_m128i(_mm_set1_epi32(static_cast<int>(high)),
-                            _mm_set1_epi32(static_cast<int>(low)));
-  };
   // Word w of block 0 holds arrival w - 1, word 0 none.
   const __m256i arrival = _mm256_setr_epi32(1 << 30, 0, 1, 2, 1 << 30, 0, 1, 2);
   for (uint32_t t = 0; t < tiles; t += 2) {
-    collector.Take(Load(first + 4 * t), spread(t, t + 1),
-                   _mm256_cmpgt_epi32(spread(arrivals[t], arrivals[t + 1]), arrival));
+    collector.Take(Load(first + 4 * t), Halves(t, t + 1),
+                   _mm256_cmpgt_epi32(Halves(arrivals[t], arrivals[t + 1]), arrival));
   }
   const uint32_t* payloads = s.blocks.data();
   for (uint32_t t = 0; t < tiles; ++t) {
