@@ -2,6 +2,9 @@
 #include <cuda_runtime.h>
 #include <gtest/gtest.h>
 
+#include <cstdio>
+#include <cstdlib>
+
 namespace ftt::cuda::test {
 namespace {
 
@@ -9,8 +12,11 @@ class DeviceEnvironment : public ::testing::Environment {
  public:
   void SetUp() override {
     int devices = 0;
-    if (cudaGetDeviceCount(&devices) != cudaSuccess || devices == 0)
-      GTEST_SKIP() << "no CUDA device";
+    if (cudaGetDeviceCount(&devices) == cudaSuccess && devices > 0) return;
+    // A skip of GoogleTest would not keep it from calling the tests passed at the end; CTest knows
+    // this line.
+    std::puts("[  SKIPPED ] no CUDA device: no test has run");
+    std::exit(EXIT_SUCCESS);
   }
 };
 
