@@ -9,11 +9,21 @@
 
 #if defined(__AVX512BW__) && defined(__AVX512VL__)
 #define FTT_AVX512 1
-#include <immintrin.h>
 #else
 #define FTT_AVX512 0
 #endif
+#if !FTT_AVX512 && defined(__AVX2__) && defined(__FMA__)
+#define FTT_AVX2 1
+#else
+#define FTT_AVX2 0
+#endif
+#if FTT_AVX512 || FTT_AVX2
+#include <immintrin.h>
+#endif
 
+#if FTT_AVX2
+#include "kernels/cpu/elementwise_avx2.h"
+#endif
 #include "kernels/cpu/elementwise_norm.h"
 #include "kernels/cpu/elementwise_pool.h"
 #include "kernels/cpu/elementwise_quantize.h"
@@ -35,6 +45,8 @@ void ToFloat(const int8_t* x, int64_t n, bool relu, float* out) {
     const __m512i wide = _mm512_max_epi32(_mm512_cvtepi8_epi32(codes), floor);
     _mm512_storeu_ps(out + i, _mm512_cvtepi32_ps(wide));
   }
+#elif FTT_AVX2
+  i = ToFloatVectors(x, n, relu, out);
 #endif
   const int low = relu ? 0 : -128;
   for (; i < n; ++i) {
@@ -87,6 +99,8 @@ void PassGrad(const float* g, float scale, const int8_t* x, bool relu, const uin
     if (accumulate) v = _mm512_add_ps(v, _mm512_loadu_ps(gx + i));
     _mm512_storeu_ps(gx + i, v);
   }
+#elif FTT_AVX2
+  i = PassGradVectors(g, scale, x, relu, mask, n, accumulate, gx);
 #endif
   for (; i < n; ++i) {
     const bool pass =

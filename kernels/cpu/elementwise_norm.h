@@ -1,6 +1,10 @@
 // Batch-norm statistics and gradients. Part of elementwise_impl.h: once per instruction set, no
 // include guard on purpose.
 
+#if FTT_AVX2
+#include "kernels/cpu/elementwise_avx2_norm.h"
+#endif
+
 namespace ftt::cpu::FTT_ISA {
 namespace {
 
@@ -13,9 +17,11 @@ uint16_t RoundToBf16(float value) {
   return static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
 
+#if !FTT_AVX2
 void AddTo(const float* block, double* sums) {
   for (int k = 0; k < kVector; ++k) sums[k] += block[k];
 }
+#endif
 
 #if FTT_AVX512
 __m256i RoundToBf16(__m512 value) {
@@ -80,7 +86,7 @@ __m512 NormGradient(const int32_t* acc, const uint8_t* mask, const float* grad, 
   return _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_loadu_si512(acc + i)), _mm512_loadu_ps(k.q + j),
                          inner);
 }
-#else
+#elif !FTT_AVX2
 uint32_t MaskAt(const uint8_t* mask, int64_t i) {
   if (mask == nullptr) return 0xFFFFu;
   return mask[i / 8] | static_cast<uint32_t>(mask[i / 8 + 1]) << 8;
@@ -185,6 +191,10 @@ void NormBackwardApply(const int32_t* acc, int64_t n, int period, const NormCoef
     _mm512_storeu_ps(out + i, NormGradient(acc, mask, grad, i, j, k));
     j = j + kVector == period ? 0 : j + kVector;
   }
+#elif FTT_AVX2
+  i = mask == nullptr ? NormApplyVectors<false>(acc, n, period, k, mask, grad, out)
+                      : NormApplyVectors<true>(acc, n, period, k, mask, grad, out);
+  j = static_cast<int>(i % period);
 #endif
   for (; i < n; ++i) {
     out[i] = NormGradientAt(acc, mask, grad, i, j, k);

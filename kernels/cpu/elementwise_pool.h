@@ -1,6 +1,10 @@
 // Pools over runs of pixels. Part of elementwise_impl.h: once per instruction set, no include guard
 // on purpose.
 
+#if FTT_AVX2
+#include "kernels/cpu/elementwise_avx2_pool.h"
+#endif
+
 namespace ftt::cpu::FTT_ISA {
 namespace {
 
@@ -25,6 +29,11 @@ void MaxWindows(const int8_t* x, int taps, int64_t tap_step, int64_t pixels, int
       }
       _mm512_mask_storeu_epi8(out + p * c + i, lanes, best);
     }
+  }
+#elif FTT_AVX2
+  for (int64_t p = 0; p < pixels; ++p) {
+    ForPieces(c,
+              MaxPiece{x + p * pixel_step, taps, tap_step, _mm256_set1_epi8(floor), out + p * c});
   }
 #else
   std::fill_n(out, pixels * c, floor);
@@ -53,6 +62,15 @@ void SumWindows(const int16_t* x, int taps, int64_t tap_step, int64_t pixels, in
     }
   }
 #else
+#if FTT_AVX2
+  if (c >= 4) {
+    for (int64_t p = 0; p < pixels; ++p) {
+      ForPieces(2 * c, SumPiece{reinterpret_cast<const uint8_t*>(x + p * pixel_step), taps,
+                                2 * tap_step, reinterpret_cast<uint8_t*>(out + p * c)});
+    }
+    return;
+  }
+#endif
   std::fill_n(out, pixels * c, int16_t{0});
   for (int64_t p = 0; p < pixels; ++p) {
     for (int t = 0; t < taps; ++t) {
@@ -70,6 +88,11 @@ void CopyPixels(const int8_t* x, int64_t pixels, int64_t c, int64_t step, int8_t
     const __mmask64 lanes = FirstBytes(c);
     for (int64_t p = 0; p < pixels; ++p)
       _mm512_mask_storeu_epi8(out + p * step, lanes, _mm512_maskz_loadu_epi8(lanes, x + p * c));
+    return;
+  }
+#elif FTT_AVX2
+  if (c <= 256) {
+    for (int64_t p = 0; p < pixels; ++p) ForPieces(c, CopyPiece{x + p * c, out + p * step});
     return;
   }
 #endif
@@ -90,6 +113,8 @@ void SumPixels(const int8_t* x, int64_t pixels, int64_t c, bool relu, int32_t* s
     }
     _mm512_storeu_si512(sums + i, sum);
   }
+#elif FTT_AVX2
+  i = SumPixelsVectors(x, pixels, c, relu, sums);
 #endif
   for (; i < c; ++i) {
     int32_t sum = 0;
@@ -99,7 +124,11 @@ void SumPixels(const int8_t* x, int64_t pixels, int64_t c, bool relu, int32_t* s
 }
 
 void FirstMax(const int8_t* x, int64_t n, uint8_t tap, int8_t* best, uint8_t* arg) {
-  for (int64_t i = 0; i < n; ++i) {
+  int64_t i = 0;
+#if FTT_AVX2
+  i = FirstMaxVectors(x, n, tap, best, arg);
+#endif
+  for (; i < n; ++i) {
     const bool better = (x[i] > best[i]) | (arg[i] == kNoTap);
     arg[i] = better ? tap : arg[i];
     best[i] = better ? x[i] : best[i];
@@ -107,19 +136,31 @@ void FirstMax(const int8_t* x, int64_t n, uint8_t tap, int8_t* best, uint8_t* ar
 }
 
 void RouteGrad(const float* g, const uint8_t* arg, uint8_t tap, int64_t n, float* gx) {
-  for (int64_t i = 0; i < n; ++i) gx[i] += arg[i] == tap ? g[i] : 0.0f;
+  int64_t i = 0;
+#if FTT_AVX2
+  i = RouteGradVectors(g, arg, tap, n, gx);
+#endif
+  for (; i < n; ++i) gx[i] += arg[i] == tap ? g[i] : 0.0f;
 }
 
 void AddCodes(const int8_t* x, int64_t n, bool relu, int16_t* sums) {
   const auto low = static_cast<int16_t>(relu ? 0 : -128);
-  for (int64_t i = 0; i < n; ++i) {
+  int64_t i = 0;
+#if FTT_AVX2
+  i = AddCodesVectors(x, n, relu, sums);
+#endif
+  for (; i < n; ++i) {
     const int16_t code = x[i];
     sums[i] = static_cast<int16_t>(sums[i] + (code > low ? code : low));
   }
 }
 
 void WidenCodes(const int8_t* x, int64_t n, int32_t* out) {
-  for (int64_t i = 0; i < n; ++i) out[i] = x[i];
+  int64_t i = 0;
+#if FTT_AVX2
+  i = WidenCodesVectors(x, n, out);
+#endif
+  for (; i < n; ++i) out[i] = x[i];
 }
 
 // Float division is exact enough to round right: |sum| <= 128 * taps, and quotients at a distance
@@ -139,6 +180,8 @@ void AverageSums(const int16_t* sums, int64_t n, int taps, int32_t* out) {
                         _mm512_cvt_roundps_epi32(_mm512_fmadd_ps(rest, reciprocal, guess),
                                                  _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
   }
+#elif FTT_AVX2
+  i = AverageSumsVectors(sums, n, divisor, out);
 #endif
   for (; i < n; ++i) {
     out[i] = static_cast<int32_t>(std::rint(static_cast<float>(sums[i]) / divisor));

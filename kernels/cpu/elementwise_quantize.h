@@ -77,9 +77,67 @@ void QuantizeBlocks(const int32_t* acc, int64_t n, int period, const float* scal
   }
 }
 #else
+#if FTT_AVX2
+// Limits of codes, on 16-bit lanes.
+struct CodeLimits {
+  CodeLimits(int low, int high)
+      : low16(_mm256_set1_epi16(static_cast<int16_t>(low))),
+        high16(_mm256_set1_epi16(static_cast<int16_t>(high))) {}
+  __m256i Clamp(__m256i v) const { return _mm256_min_epi16(_mm256_max_epi16(v, low16), high16); }
+  __m256i low16, high16;
+};
+
+// 16-bit lanes to bytes; the blocks of 128 bits stay interleaved.
+struct Bytes {
+  __m256i codes, inside;
+  Bytes(const CodeLimits& limits, __m256i a, __m256i b) {
+    const __m256i x = limits.Clamp(a), y = limits.Clamp(b);
+    codes = _mm256_packs_epi16(x, y);
+    inside = _mm256_packs_epi16(_mm256_cmpeq_epi16(x, a), _mm256_cmpeq_epi16(y, b));
+  }
+};
+
+void StoreBits32(uint8_t* mask, int64_t i, __m256i inside) {
+  const int bits = _mm256_movemask_epi8(inside);
+  std::memcpy(mask + i / 8, &bits, sizeof bits);
+}
+
+// fma(acc, scale, shift) rounded to an integer. Values are cut far above the largest code, since
+// the conversion would turn large ones into the smallest integer; it does so with a NaN.
+inline __m256i RoundAffine(const int32_t* acc, const float* scale, const float* shift) {
+  const __m256 y = _mm256_fmadd_ps(_mm256_cvtepi32_ps(LoadInts(acc)), _mm256_loadu_ps(scale),
+                                   _mm256_loadu_ps(shift));
+  return _mm256_cvtps_epi32(_mm256_min_ps(_mm256_set1_ps(30000.0f), y));
+}
+
+inline __m256i RoundAffine16(const int32_t* acc, const float* scale, const float* shift) {
+  return _mm256_packs_epi32(RoundAffine(acc, scale, shift),
+                            RoundAffine(acc + 8, scale + 8, shift + 8));
+}
+
+template <bool kMask>
+int64_t QuantizeVectors(const int32_t* acc, int64_t n, int period, const float* scale,
+                        const float* shift, int low, int high, int8_t* codes, uint8_t* mask) {
+  const CodeLimits limits(low, high);
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  int64_t i = 0;
+  for (int j = 0; i + 32 <= n; i += 32) {
+    const __m256i a = RoundAffine16(acc + i, scale + j, shift + j);
+    j = j + kVector == period ? 0 : j + kVector;
+    const __m256i b = RoundAffine16(acc + i + 16, scale + j, shift + j);
+    j = j + kVector == period ? 0 : j + kVector;
+    const Bytes bytes(limits, a, b);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes + i),
+                        _mm256_permutevar8x32_epi32(bytes.codes, order));
+    if (kMask) StoreBits32(mask, i, _mm256_permutevar8x32_epi32(bytes.inside, order));
+  }
+  return i;
+}
+#endif
+
 bool QuantizeOne(int32_t acc, float scale, float shift, float low, float high, int8_t* code) {
   const float y = std::rint(std::fmaf(static_cast<float>(acc), scale, shift));
-  *code = static_cast<int8_t>(y < low ? low : (y > high ? high : y));
+  *code = static_cast<int8_t>(y > low ? (y < high ? y : high) : low);  // low where y is no number
   return y >= low && y <= high;
 }
 
@@ -106,12 +164,17 @@ void Quantize(const int32_t* acc, int64_t n, int period, const float* scale, con
 #else
   int64_t i = 0;
   int j = 0;
+#if FTT_AVX2
+  i = mask == nullptr ? QuantizeVectors<false>(acc, n, period, scale, shift, low, high, codes, mask)
+                      : QuantizeVectors<true>(acc, n, period, scale, shift, low, high, codes, mask);
+  j = static_cast<int>(i % period);
+#endif
   const auto flow = static_cast<float>(low), fhigh = static_cast<float>(high);
   for (; i + kVector <= n; i += kVector) {
     float y[kVector], clamped[kVector];
     for (int k = 0; k < kVector; ++k) {
       y[k] = std::rint(std::fmaf(static_cast<float>(acc[i + k]), scale[j + k], shift[j + k]));
-      clamped[k] = std::min(std::max(y[k], flow), fhigh);
+      clamped[k] = std::min(y[k] > flow ? y[k] : flow, fhigh);
       codes[i + k] = static_cast<int8_t>(static_cast<int>(clamped[k]));
     }
     if (mask != nullptr) {

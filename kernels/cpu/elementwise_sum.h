@@ -18,14 +18,16 @@ inline int32_t SumAt2(const Parts& s, int64_t i) {
   return SumAt(s, i) + (std::max<int>(s.y[i], s.y_low) << s.y_shift);
 }
 
-#if FTT_AVX512
+#if FTT_AVX512 || FTT_AVX2
 // With shifts this small a sum of two codes and the rounding constant stay within 16 bits.
 constexpr int kShortShift = 6, kShortRound = 14;
 
 bool FitsShort(const Parts& s) {
   return s.x_shift <= kShortShift && (s.y == nullptr || s.y_shift <= kShortShift);
 }
+#endif
 
+#if FTT_AVX512
 __m512i ShortPart(const int8_t* codes, __m256i low, __m128i shift) {
   const __m256i v = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(codes));
   return _mm512_sll_epi16(_mm512_cvtepi8_epi16(_mm256_max_epi8(v, low)), shift);
@@ -89,6 +91,75 @@ int64_t ShortSumCodes(const Parts& s, int64_t n, int right, int low, int high, i
   }
   return i;
 }
+#elif FTT_AVX2
+// Sums of 16 elements at a time.
+template <bool kTwo>
+struct ShortSum {
+  explicit ShortSum(const Parts& s)
+      : parts(s),
+        x_low(_mm_set1_epi8(static_cast<char>(s.x_low))),
+        y_low(_mm_set1_epi8(static_cast<char>(s.y_low))),
+        x_shift(_mm_cvtsi32_si128(s.x_shift)),
+        y_shift(_mm_cvtsi32_si128(s.y_shift)) {}
+  static __m256i Part(const int8_t* codes, __m128i low, __m128i shift) {
+    return _mm256_sll_epi16(_mm256_cvtepi8_epi16(_mm_max_epi8(LoadCodes16(codes), low)), shift);
+  }
+  __m256i At(int64_t i) const {
+    const __m256i x = Part(parts.x + i, x_low, x_shift);
+    return kTwo ? _mm256_add_epi16(x, Part(parts.y + i, y_low, y_shift)) : x;
+  }
+  const Parts parts;
+  __m128i x_low, y_low, x_shift, y_shift;
+};
+
+template <bool kTwo>
+int64_t ShortSumMax(const Parts& s, int64_t n, int32_t* largest) {
+  const ShortSum<kTwo> sum(s);
+  __m256i most[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+  int64_t i = 0;
+  for (; i + 32 <= n; i += 32) {
+    for (int h = 0; h < 2; ++h)
+      most[h] = _mm256_max_epi16(most[h], _mm256_abs_epi16(sum.At(i + 16 * h)));
+  }
+  int16_t lanes[32];
+  std::memcpy(lanes, most, sizeof lanes);
+  for (const int16_t v : lanes) *largest = std::max<int32_t>(*largest, v);
+  return i;
+}
+
+template <bool kTwo>
+int64_t ShortSumCodes(const Parts& s, int64_t n, int right, int low, int high, int8_t* codes,
+                      uint8_t* mask) {
+  const ShortSum<kTwo> sum(s);
+  const CodeLimits limits(low, high);
+  const __m128i shift = _mm_cvtsi32_si128(right);
+  const __m256i half =
+      _mm256_set1_epi16(static_cast<int16_t>(right > 0 ? (1 << (right - 1)) - 1 : 0));
+  const __m256i one = _mm256_set1_epi16(right > 0 ? 1 : 0);
+  const auto rounded = [&](int64_t i) {
+    const __m256i v = sum.At(i);
+    const __m256i odd = _mm256_and_si256(_mm256_sra_epi16(v, shift), one);
+    return _mm256_sra_epi16(_mm256_add_epi16(_mm256_add_epi16(v, half), odd), shift);
+  };
+  int64_t i = 0;
+  for (; i + 32 <= n; i += 32) {
+    const Bytes bytes(limits, rounded(i), rounded(i + 16));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes + i),
+                        _mm256_permute4x64_epi64(bytes.codes, 0xD8));
+    if (mask != nullptr) StoreBits32(mask, i, _mm256_permute4x64_epi64(bytes.inside, 0xD8));
+  }
+  return i;
+}
+
+int64_t ShortSumMax(const Parts& s, int64_t n, int32_t* largest) {
+  return s.y == nullptr ? ShortSumMax<false>(s, n, largest) : ShortSumMax<true>(s, n, largest);
+}
+
+int64_t ShortSumCodes(const Parts& s, int64_t n, int right, int low, int high, int8_t* codes,
+                      uint8_t* mask) {
+  return s.y == nullptr ? ShortSumCodes<false>(s, n, right, low, high, codes, mask)
+                        : ShortSumCodes<true>(s, n, right, low, high, codes, mask);
+}
 #endif
 
 int32_t SumMax(const int8_t* x, int x_shift, bool x_relu, const int8_t* y, int y_shift, bool y_relu,
@@ -96,7 +167,7 @@ int32_t SumMax(const int8_t* x, int x_shift, bool x_relu, const int8_t* y, int y
   const Parts s{x, y, x_shift, y_shift, x_relu ? 0 : -128, y_relu ? 0 : -128};
   int32_t largest = 0;
   int64_t i = 0;
-#if FTT_AVX512
+#if FTT_AVX512 || FTT_AVX2
   if (FitsShort(s)) i = ShortSumMax(s, n, &largest);
 #endif
   if (y == nullptr) {
@@ -137,7 +208,7 @@ void SumCodes(const int8_t* x, int x_shift, bool x_relu, const int8_t* y, int y_
               int64_t n, int shift, int low, int high, int8_t* codes, uint8_t* mask) {
   const Parts s{x, y, x_shift, y_shift, x_relu ? 0 : -128, y_relu ? 0 : -128};
   int64_t i = 0;
-#if FTT_AVX512
+#if FTT_AVX512 || FTT_AVX2
   if (FitsShort(s) && shift >= 0 && shift <= kShortRound)
     i = ShortSumCodes(s, n, shift, low, high, codes, mask);
 #endif
