@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "kernels/cpu/conv_bf16.h"
 #include "kernels/cpu/conv_dnnl_state.h"
+#include "kernels/cpu/elementwise.h"
 
 namespace ftt::cpu {
 namespace {
@@ -79,8 +80,7 @@ std::vector<T> PlainCodes(const ConvShape& s, const int8_t* codes, int first, in
 // Input channels whose worst-case float sum stays within 2^24, where every integer is exact.
 int ExactChannels(const ConvShape& s) { return std::max(0, 1024 / (s.kernel * s.kernel)); }
 
-template <typename T>
-void ConvLoops(const ConvShape& s, const T* x, const int8_t* weights, int32_t* raw) {
+void ConvLoops(const ConvShape& s, const int8_t* x, const int8_t* weights, int32_t* raw) {
   const int in = s.in_c / s.groups, out = s.out_c / s.groups;
   for (int n = 0; n < s.images; ++n)
     for (int oy = 0; oy < s.out_h; ++oy)
@@ -91,7 +91,7 @@ void ConvLoops(const ConvShape& s, const T* x, const int8_t* weights, int32_t* r
             const int y = oy * s.stride - s.pad + t / s.kernel * s.dilation;
             const int xx = ox * s.stride - s.pad + t % s.kernel * s.dilation;
             if (y < 0 || y >= s.in_h || xx < 0 || xx >= s.in_w) continue;
-            const T* pixel =
+            const int8_t* pixel =
                 x + ((static_cast<size_t>(n) * s.in_h + y) * s.in_w + xx) * s.in_c + oc / out * in;
             const int8_t* row = weights + (static_cast<size_t>(oc) * s.kernel * s.kernel + t) * in;
             for (int i = 0; i < in; ++i) sum += pixel[i] * row[i];
@@ -100,19 +100,12 @@ void ConvLoops(const ConvShape& s, const T* x, const int8_t* weights, int32_t* r
         }
 }
 
-template <typename T>
-void SliceChannels(const T* x, size_t pixels, int channels, int first, int count, float* out) {
-  for (size_t p = 0; p < pixels; ++p) {
-    for (int i = 0; i < count; ++i) *out++ = static_cast<float>(x[p * channels + first + i]);
-  }
-}
-
-void AddExact(const float* sums, size_t count, bool first, int32_t* raw) {
-  if (first) {
-    for (size_t i = 0; i < count; ++i) raw[i] = static_cast<int32_t>(sums[i]);
-  } else {
-    for (size_t i = 0; i < count; ++i) raw[i] += static_cast<int32_t>(sums[i]);
-  }
+void SliceChannels(const int8_t* x, int64_t pixels, int channels, int first, int count,
+                   float* out) {
+  const Elementwise& ops = GetElementwise();
+  if (count == channels) return ops.to_float(x, pixels * channels, false, out);
+  for (int64_t p = 0; p < pixels; ++p)
+    ops.to_float(x + p * channels + first, count, false, out + p * count);
 }
 
 ConvShape WithoutImages(ConvShape shape) {
@@ -136,8 +129,8 @@ void PackF32Groups(ConvEngine::State& engine, const ConvShape& shape,
   }
 }
 
-template <typename T>
-void RunF32Groups(ConvEngine::State& engine, const ConvShape& shape, const T* x,
+// Codes after a ReLU fit int8 too.
+void RunF32Groups(ConvEngine::State& engine, const ConvShape& shape, const int8_t* x,
                   const PackedWeights::State& packed, int32_t* raw, ConvWorker::State& worker) {
   std::call_once(packed.groups_once, [&] { PackF32Groups(engine, shape, packed, worker); });
   if (packed.groups.empty()) return ConvLoops(shape, x, packed.codes.data(), raw);
@@ -151,9 +144,9 @@ void RunF32Groups(ConvEngine::State& engine, const ConvShape& shape, const T* x,
   for (const PackedWeights::State::Group& group : packed.groups) {
     ConvShape s = group.shape;
     s.images = shape.images;
-    SliceChannels(x, pixels, shape.in_c, group.first_channel, s.in_c, in);
+    SliceChannels(x, static_cast<int64_t>(pixels), shape.in_c, group.first_channel, s.in_c, in);
     worker.Run(engine.Get(F32Spec(s)), {in, nullptr, sums}, &group.weights);
-    AddExact(sums, outputs, group.first_channel == 0, raw);
+    GetElementwise().add_floats(sums, static_cast<int64_t>(outputs), group.first_channel != 0, raw);
   }
 }
 
@@ -215,11 +208,7 @@ void ConvEngine::ConvInt8(const ConvShape& shape, const void* x, bool x_unsigned
         return;
       }
     }
-    if (x_unsigned) {
-      RunF32Groups(*state_, shape, static_cast<const uint8_t*>(x), *packed, raw, *worker.state_);
-    } else {
-      RunF32Groups(*state_, shape, static_cast<const int8_t*>(x), *packed, raw, *worker.state_);
-    }
+    RunF32Groups(*state_, shape, static_cast<const int8_t*>(x), *packed, raw, *worker.state_);
   });
 }
 

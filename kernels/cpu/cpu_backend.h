@@ -101,6 +101,8 @@ class CpuBackend : public Backend {
   };
 
   std::vector<Task> Cut(const BatchDims& b, int64_t elements_per_image) const;
+  // Each pass runs through the batch against the direction of the one before: what that one touched
+  // last may still lie in a cache.
   void ForTasks(const std::vector<Task>& tasks, const LaneFaults* faults,
                 const std::function<void(size_t index, const Task&, Worker&, FaultCounts*)>& body);
 
@@ -141,8 +143,9 @@ class CpuBackend : public Backend {
   std::vector<Worker> workers_;
   bool float32_gradients_;
   GradPrecision precision_;
-  AlignedBytes partial_;  // weight gradients of the tasks
-  AlignedBytes sums_;     // per-channel sums of the tasks
+  bool backwards_ = false;  // direction of the last pass over the tasks
+  AlignedBytes partial_;    // weight gradients of the tasks
+  AlignedBytes sums_;       // per-channel sums of the tasks
 };
 
 // Faults of one image at one site; a no-op without faults.

@@ -92,8 +92,7 @@ void CpuBackend::ForTasks(
     const std::vector<Task>& tasks, const LaneFaults* faults,
     const std::function<void(size_t, const Task&, Worker&, FaultCounts*)>& body) {
   std::vector<FaultCounts> counts(faults == nullptr ? 0 : tasks.size());
-  const auto run = [&](int i, int worker) {
-    const auto at = static_cast<size_t>(i);
+  const auto run_task = [&](size_t at, int worker) {
     body(at, tasks[at], workers_[static_cast<size_t>(worker)],
          faults == nullptr ? nullptr : &counts[at]);
   };
@@ -102,9 +101,13 @@ void CpuBackend::ForTasks(
         return faults[t.lane].recorder != nullptr;
       });
   if (recording) {  // rows of a fault list come in a fixed order
-    for (int i = 0; i < static_cast<int>(tasks.size()); ++i) run(i, 0);
+    for (size_t at = 0; at < tasks.size(); ++at) run_task(at, 0);
   } else {
-    pool_.ParallelFor(static_cast<int>(tasks.size()), run);
+    backwards_ = !backwards_;
+    pool_.ParallelFor(static_cast<int>(tasks.size()), [&](int i, int worker) {
+      const auto at = static_cast<size_t>(i);
+      run_task(backwards_ ? tasks.size() - 1 - at : at, worker);
+    });
   }
   for (size_t i = 0; i < counts.size(); ++i) {
     if (faults[tasks[i].lane].counts != nullptr) faults[tasks[i].lane].counts->Merge(counts[i]);

@@ -29,7 +29,9 @@ struct Elementwise {
   void (*relu_u8)(const int8_t* x, int64_t n, uint8_t* out);
   // out = relu ? max(x, 0) : x, as float
   void (*to_float)(const int8_t* x, int64_t n, bool relu, float* out);
-  // The same as bfloat16, which holds every code exactly.
+  // out = x, or out += x with `accumulate`; x are integers that an int32 holds.
+  void (*add_floats)(const float* x, int64_t n, bool accumulate, int32_t* out);
+  // to_float as bfloat16, which holds every code exactly.
   void (*to_bf16)(const int8_t* x, int64_t n, bool relu, uint16_t* out);
   // Rounds to nearest, ties to even, 0 where the mask (nullable) has a 0; no NaN may be among x.
   void (*floats_to_bf16)(const float* x, const uint8_t* mask, int64_t n, uint16_t* out);

@@ -55,6 +55,14 @@ void ToFloat(const int8_t* x, int64_t n, bool relu, float* out) {
   }
 }
 
+void AddFloats(const float* x, int64_t n, bool accumulate, int32_t* out) {
+  if (accumulate) {
+    for (int64_t i = 0; i < n; ++i) out[i] += static_cast<int32_t>(x[i]);
+  } else {
+    for (int64_t i = 0; i < n; ++i) out[i] = static_cast<int32_t>(x[i]);
+  }
+}
+
 void ToBf16(const int8_t* x, int64_t n, bool relu, uint16_t* out) {
   int64_t i = 0;
 #if FTT_AVX512
@@ -117,6 +125,7 @@ const Elementwise kTable = {
     .isa = FTT_ISA_NAME,
     .relu_u8 = ReluU8,
     .to_float = ToFloat,
+    .add_floats = AddFloats,
     .to_bf16 = ToBf16,
     .floats_to_bf16 = ToBf16FromFloats,
     .stats = Stats,

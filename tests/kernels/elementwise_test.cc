@@ -88,6 +88,20 @@ TEST_P(ElementwiseTest, CodesToOtherTypes) {
   }
 }
 
+TEST_P(ElementwiseTest, AddFloats) {
+  for (const int64_t n : kSizes) {
+    std::vector<float> floats;
+    for (const int32_t v : Sums(n, 1 << 24)) floats.push_back(static_cast<float>(v));
+    const float* x = Odd(floats);
+    for (const bool accumulate : {false, true}) {
+      Output<int32_t> want(Sums(n, 1 << 24), 9), got = want;
+      plain_.add_floats(x, n, accumulate, want.Data());
+      tested_->add_floats(x, n, accumulate, got.Data());
+      EXPECT_EQ(want.memory, got.memory) << n << " " << accumulate;
+    }
+  }
+}
+
 TEST_P(ElementwiseTest, FloatsToBf16) {
   for (const int64_t n : kSizes) {
     std::vector<float> floats = operands_.Floats(n);
