@@ -117,8 +117,9 @@ int RunSteps(const BenchCommand& o, Device& device) {
   if (!o.json) PrintHeader(options, faults);
   for (const std::string& name : o.networks) {
     const Program program = BuildNetwork(name, {32, 32, 3}, 10);
-    for (const BenchRow& row : {BenchDeploy(device, program, faults, options),
-                                BenchTrainStep(device, program, faults, options)}) {
+    for (BenchRow row : {BenchDeploy(device, program, faults, options),
+                         BenchTrainStep(device, program, faults, options)}) {
+      row.network = name;  // not the genotype that a file holds
       all.push_back(ToJson(row));
       Save(o, all);
       if (!o.json) Print(row);
@@ -142,7 +143,8 @@ int RunSweep(const BenchCommand& o, Device& device) {
   if (!o.json) PrintHeader(options, faults);
   for (const std::string& name : o.networks) {
     const Program program = BuildNetwork(name, {32, 32, 3}, 10);
-    const SweepBenchRow row = BenchSweep(device, program, faults, options);
+    SweepBenchRow row = BenchSweep(device, program, faults, options);
+    row.network = name;
     all.push_back(ToJson(row));
     Save(o, all);
     if (!o.json) Print(row);
