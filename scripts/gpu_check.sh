@@ -93,12 +93,13 @@ if "${searching}" && [[ ! -e "${run}/report.json" ]]; then
 fi
 
 # --- parts ---------------------------------------------------------------------------------------------------
-# Lines `NAME<tab>STATE<tab>SECONDS<tab>REMARK`; of several calls into one folder the last line of a part counts.
+# Lines `NAME<tab>STATE<tab>SECONDS<tab>REMARK<tab>COMMAND`; of several calls into one folder the last line of a part counts.
 status="${out}/status.tsv"
 rm -f "${out}/failed.txt"
 failed=0
-child=""
-note() { printf '%s\t%s\t%s\t%s\n' "$1" "$2" "$3" "$4" >> "${status}"; }
+child="" current=""
+command_line=""
+note() { printf '%s\t%s\t%s\t%s\t%s\n' "$1" "$2" "$3" "$4" "${command_line}" >> "${status}"; }
 not_run() {
   echo "== $1: not run: $2"
   note "$1" "not run" 0 "$2"
@@ -122,20 +123,22 @@ interrupted() {
   [[ -z "${child}" ]] || kill -TERM "${child}" 2> /dev/null || true
   [[ -z "${child}" ]] || wait "${child}" 2> /dev/null || true
   echo "interrupted" >> "${out}/failed.txt"
+  [[ -z "${current}" ]] || note "${current}" FAILED 0 "interrupted"
   summarize
   exit 130
 }
 trap interrupted INT TERM
 
-# limited LIMIT FILE COMMAND...: sets `code` and `seconds`. A kernel that hangs must not take the rest along.
+# limited NAME LIMIT FILE COMMAND...: sets `code` and `seconds`. A kernel that hangs must not take the rest along.
 limited() {
-  local limit="$1" file="$2" begin="${SECONDS}"
-  shift 2
+  local limit="$2" file="$3" begin="${SECONDS}"
+  current="$1"
+  shift 3
   code=0
   timeout --signal=TERM --kill-after=60 "${limit}" "$@" > "${file}" 2>&1 &
   child="$!"
   wait "${child}" || code="$?"
-  child=""
+  child="" current=""
   seconds="$((SECONDS - begin))"
 }
 # part NAME COMMAND...: runs it unless skipped; its output goes to a file and to the terminal.
@@ -144,7 +147,7 @@ part() {
   shift
   wanted "${name}" || return 0
   echo "== ${name}"
-  limited "${FTT_PART_MINUTES:-15}m" "${out}/${name}.txt" "$@"
+  limited "${name}" "${FTT_PART_MINUTES:-15}m" "${out}/${name}.txt" "$@"
   tail -n 15 "${out}/${name}.txt"
   if [[ "${code}" -eq 0 ]]; then
     note "${name}" ok "${seconds}" ""
@@ -161,7 +164,9 @@ bench() {
   shift
   wanted "${name}" || return 0
   rm -f "${out}/${name}.json"
+  command_line="ftt-cuda bench $*"
   part "${name}" "${program}" bench "$@" --backend cuda --save "${out}/${name}.json"
+  command_line=""
 }
 
 {
@@ -217,7 +222,7 @@ elif "${searching}"; then
   echo "== search, at most ${minutes} minutes"
   more=(--preset mibb --data "${data}" "${search[@]}")
   if [[ -e "${run}/config.toml" ]]; then more=(--resume); else rm -f "${out}/search-calls.tsv"; fi
-  limited "${minutes}m" "${out}/search.txt" "${program}" search --backend cuda --out "${run}" "${more[@]}"
+  limited search "${minutes}m" "${out}/search.txt" "${program}" search --backend cuda --out "${run}" "${more[@]}"
   tail -n 5 "${out}/search.txt"
   # 124: stopped by the clock after it wrote its checkpoint; started again, it goes on.
   if [[ "${code}" -eq 0 || "${code}" -eq 124 ]]; then

@@ -42,7 +42,10 @@ class Results:
             return None
 
     def rows(self, name):
-        return self.json(name) or []
+        rows = self.json(name) or []
+        for row in rows:  # a genotype file's folder says nothing
+            row["network"] = os.path.basename(row["network"])
+        return rows
 
     def kernel_rows(self, op):
         """Rows of that op, without those whose results are wrong."""
@@ -55,12 +58,17 @@ class Results:
         return ""
 
     def parts(self):
-        """NAME: (state, seconds, remark) of each part's last run, in order of their first."""
+        """NAME: (state, seconds, remark, command) of each part's last run, in order of their first."""
         parts = {}
         for line in self.text("status.tsv").splitlines():
-            fields = (line + "\t\t\t").split("\t")
-            parts[fields[0]] = fields[1:4]
+            fields = (line + "\t\t\t\t").split("\t")
+            parts[fields[0]] = fields[1:5]
         return parts
+
+    def command(self, part):
+        """How its rows were made, as a line of Markdown."""
+        command = self.parts().get(part, [""])[-1].replace(self.folder, "FOLDER")
+        return f"`{command}`\n" if command else ""
 
     def search(self):
         """(epochs done, minutes over all calls, ended, data set), or None."""
@@ -234,17 +242,17 @@ def summary(r):
                "are wrong do not count.\n")
     out.append(table(["", "target", "measured", ""], targets(r)))
     out.append("## Parts\n")
-    out.append(table(["part", "", "seconds", "remark"], [[name, *fields] for name, fields in r.parts().items()]))
+    out.append(table(["part", "", "seconds", "remark"], [[name, *fields[:3]] for name, fields in r.parts().items()]))
     if r.step:
-        out += ["## Forward passes and training steps\n", step_table(r.step)]
+        out += ["## Forward passes and training steps\n", r.command("bench-step"), step_table(r.step)]
     if r.batch:
-        out += ["## The same in larger batches\n", step_table(r.batch)]
+        out += ["## The same in larger batches\n", r.command("bench-batch"), step_table(r.batch)]
     if r.sweep:
-        out += ["## Trials in lanes\n", sweep_table(r.sweep)]
+        out += ["## Trials in lanes\n", r.command("bench-sweep"), sweep_table(r.sweep)]
     if r.kernels.get("rows"):
         rate = r.kernels["copy_bytes_per_second"]
         out += ["## Kernels\n", f"Copy {1e-9 * rate:.0f} GB/s; {r.kernels['matrix']}; {r.kernels['peers']}.\n",
-                kernel_table(r.kernels["rows"])]
+                r.command("bench-kernels"), kernel_table(r.kernels["rows"])]
     if r.peers:
         out += ["## PyTorch\n", table(
             ["PyTorch", "device", "batch", "its step ms", "ours ms", "ratio"],

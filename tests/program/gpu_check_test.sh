@@ -79,6 +79,8 @@ if have_python; then
     contains "^## ${title}\$" all/summary.md
   done
   contains '^\| add two \|' all/summary.md
+  contains '^`ftt-cuda bench step --batch 1 .*`$' all/summary.md
+  ! grep -q "${work}" all/summary.md || die "summary.md names folders of this machine"
 fi
 
 # --- a part that fails ---------------------------------------------------------------------------------------------
@@ -107,4 +109,25 @@ printf '#!/bin/sh\nexec sleep 100\n' > hangs
 chmod +x hangs
 FTT_DEVICE_TEST="${work}/hangs" FTT_PART_MINUTES=0.02 expect 1 --out hung --minutes 0 --skip bench --skip peers
 contains $'^tests\tFAILED\t.*stopped after' hung/status.tsv
+# A call that is stopped says what it has.
+"${check}" --rehearse --out stopped --minutes 0 > said 2>&1 &
+process="$!"
+until grep -qs 'tests' stopped/status.tsv; do
+  kill -0 "${process}" 2> /dev/null || die "it ended before its second part: $(cat said)"
+  sleep 0.05
+done
+kill -TERM "${process}"
+status=0
+wait "${process}" || status="$?"
+[[ "${status}" -eq 130 ]] || die "exit code ${status} after SIGTERM: $(cat said)"
+[[ "$(cat stopped/failed.txt)" == interrupted ]] || die "failed.txt: $(cat stopped/failed.txt)"
+! have_python || contains '^\| tests \| ok \|' stopped/summary.md
+
+# Without python3 there is everything but the summary.
+mkdir tools
+for tool in bash cat cut date dirname grep mkdir rm sed sleep tail tee timeout; do ln -s "$(command -v "${tool}")" tools/; done
+PATH="${work}/tools" expect 0 --out bare --minutes 0 --skip tests --skip bench-step --skip bench-sweep --skip bench-batch
+contains 'no python3 here: run scripts/gpu_summary.py' said
+contains $'^peers\tnot run\t0\tno python3' bare/status.tsv
+[[ -s bare/bench-kernels.json && ! -e bare/summary.md ]] || die "without python3: $(cat said)"
 echo "gpu_check_test: a rehearsal of every part, continued and summed up; what fails or is missing is named"
