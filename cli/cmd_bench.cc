@@ -9,6 +9,7 @@
 #include "cli/help.h"
 #include "cli/program.h"
 #include "core/error.h"
+#include "core/file.h"
 #include "engine/networks/networks.h"
 
 namespace ftt {
@@ -17,7 +18,7 @@ namespace {
 struct BenchCommand {
   std::string what = "step";
   std::vector<std::string> networks = {"resnet-20", "mobilenet-v2", "w-ftt-net"};
-  std::string fault = "mibb:1e-4";
+  std::string fault = "mibb:1e-4", save;
   bool json = false;
   // 0: the default of what is timed.
   int batch = 0, lanes = 0, repeats = 0, steps = 0, trials = 16;
@@ -26,6 +27,11 @@ struct BenchCommand {
   std::vector<std::string> rows;
   BackendOptions backend;
 };
+
+// After each row: what came before a crash is kept.
+void Save(const BenchCommand& o, const nlohmann::ordered_json& all) {
+  if (!o.save.empty()) AtomicWriteFile(o.save, all.dump(1) + "\n");
+}
 
 int Or(int given, int otherwise) { return given != 0 ? given : otherwise; }
 
@@ -72,11 +78,9 @@ int RunKernels(const BenchCommand& o, const Device& device) {
   sink.row = [&](const KernelBenchRow& row) {
     passed = passed && row.passed;
     summary.Add(row);
-    if (o.json) {
-      all["rows"].push_back(ToJson(row));
-    } else {
-      Print(row);
-    }
+    all["rows"].push_back(ToJson(row));
+    Save(o, all);
+    if (!o.json) Print(row);
   };
   BenchKernels(device.Name(), options, sink);
   if (o.json) {
@@ -113,13 +117,12 @@ int RunSteps(const BenchCommand& o, Device& device) {
   if (!o.json) PrintHeader(options, faults);
   for (const std::string& name : o.networks) {
     const Program program = BuildNetwork(name, {32, 32, 3}, 10);
-    for (const BenchRow& row : {BenchDeploy(device, program, faults, options),
-                                BenchTrainStep(device, program, faults, options)}) {
-      if (o.json) {
-        all.push_back(ToJson(row));
-      } else {
-        Print(row);
-      }
+    for (BenchRow row : {BenchDeploy(device, program, faults, options),
+                         BenchTrainStep(device, program, faults, options)}) {
+      row.network = name;  // not the genotype that a file holds
+      all.push_back(ToJson(row));
+      Save(o, all);
+      if (!o.json) Print(row);
     }
   }
   if (o.json) fmt::print("{}\n", all.dump());
@@ -140,12 +143,11 @@ int RunSweep(const BenchCommand& o, Device& device) {
   if (!o.json) PrintHeader(options, faults);
   for (const std::string& name : o.networks) {
     const Program program = BuildNetwork(name, {32, 32, 3}, 10);
-    const SweepBenchRow row = BenchSweep(device, program, faults, options);
-    if (o.json) {
-      all.push_back(ToJson(row));
-    } else {
-      Print(row);
-    }
+    SweepBenchRow row = BenchSweep(device, program, faults, options);
+    row.network = name;
+    all.push_back(ToJson(row));
+    Save(o, all);
+    if (!o.json) Print(row);
   }
   if (o.json) fmt::print("{}\n", all.dump());
   return kExitSuccess;
@@ -187,6 +189,8 @@ std::function<int()> SetUpBench(CLI::App& app) {
   AddSeedOption(app, o->seed);
   AddBackendOptions(app, o->backend);
   AddJsonOption(app, o->json);
+  app.add_option("--save", o->save, "Also write the rows to this file, as --json prints them")
+      ->take_last();
   SetExamples(
       app,
       "  ftt-cuda bench\n"

@@ -16,7 +16,7 @@ if [[ -e "${out}" && ! -e "${out}/.ftt-cuda-bundle" ]]; then
   exit 2
 fi
 rm -rf "${out}"
-mkdir -p "${out}/bin" "${out}/lib" "${out}/scripts" "${out}/benchmarks"
+mkdir -p "${out}/bin" "${out}/lib" "${out}/scripts"
 touch "${out}/.ftt-cuda-bundle"
 
 programs=("${build}/cli/ftt-cuda")
@@ -34,9 +34,10 @@ for program in "${programs[@]}"; do
   done < <(ldd "${program}" | awk '$2 == "=>" && $3 ~ /^\// {print $3}')
   cat > "${out}/bin/$(basename "${program}")" <<'EOF'
 #!/bin/sh
-# Starts the program of this bundle with the bundle's libraries.
-here="$(dirname "$(readlink -f "$0")")"
-LD_LIBRARY_PATH="${here}/../lib${LD_LIBRARY_PATH:+:${LD_LIBRARY_PATH}}" exec "${here}/$(basename "$0").bin" "$@"
+# Starts the program of this bundle with the bundle's libraries, through links of any name as well.
+self="$(readlink -f "$0")"
+libraries="$(dirname "$(dirname "${self}")")/lib"
+LD_LIBRARY_PATH="${libraries}${LD_LIBRARY_PATH:+:${LD_LIBRARY_PATH}}" exec "${self}.bin" "$@"
 EOF
   chmod 755 "${out}/bin/$(basename "${program}")"
 done
@@ -47,6 +48,9 @@ if grep -aq 'libcupti\.so' "${programs[0]}"; then
   [[ -z "${cupti}" ]] || cp -L "${cupti}" "${out}/lib/"
 fi
 cp -r configs README.md LICENSE "${out}/"
-install -m 755 scripts/gpu_check.sh "${out}/scripts/"
-[[ -d benchmarks/peers ]] && cp -r benchmarks/peers "${out}/benchmarks/"
+# What scripts/gpu_check.sh needs.
+mkdir -p "${out}/benchmarks/peers" "${out}/tests/program"
+install -m 755 scripts/gpu_check.sh scripts/gpu_summary.py "${out}/scripts/"
+install -m 755 benchmarks/peers/*.py "${out}/benchmarks/peers/"
+install -m 755 tests/program/cuda_program_test.sh "${out}/tests/program/"
 echo "${out}: $(du -sh "${out}" | cut -f1), $(find "${out}/lib" -type f | wc -l) libraries; start ${out}/bin/ftt-cuda"
