@@ -53,7 +53,7 @@ if "${rehearse}"; then
   test_options=("--gtest_filter=*Optimizer*:*Norm*:*Window*")
   step=(--batch 1 --repeats 1 --steps 1) batch=(--batch 2 --repeats 1 --steps 1)
   sweep=(--images 2 --batch 2 --trials 2 --lanes 2 --repeats 1)
-  kernels=(--rows pass,samplers --batch 1 --repeats 1)
+  kernels=(--rows depthwise,separable,pass --batch 1 --repeats 1)
   peers=(--device cpu --batch 2 --steps 1)
   search=(--init-channels 4 --cells 3 --stem-multiplier 1 --batch 8 --epochs 3 --warmup-epochs 1 --derive-samples 2
     --derive-batches 1 --primitives none,skip_connect,max_pool_3x3,sep_conv_3x3)

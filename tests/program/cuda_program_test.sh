@@ -149,7 +149,7 @@ ok bench sweep "${bench[@]}" --images 4 --trials 4 --lanes 4 --save sweep.json
 contains 'trials equal either way' out
 contains '"lane_gain"' sweep.json
 if "${emulated}"; then
-  kernels=(--rows pass,samplers --batch 1 --repeats 1)
+  kernels=(--rows separable,pass --batch 1 --repeats 1)
 else
   kernels=(--rows dense,depthwise,weights --batch 8 --repeats 1)
 fi

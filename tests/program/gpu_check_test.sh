@@ -74,6 +74,7 @@ if have_python; then
   for target in 1 2 3a 3b 4 5 6 7 8 9 12; do contains "^\\| ${target} \\| " all/summary.md; done
   contains '^\| 12 \| .*(met|missed) \(rehearsal\) \|$' all/summary.md
   contains '^\| 3a \| .*\| not measured \|$' all/summary.md
+  contains '^\| 5 \| .*median .*(met|missed) \(rehearsal\) \|$' all/summary.md
   contains '^\| 9 \| .*3 epochs and the derivation' all/summary.md
   for title in 'Forward passes and training steps' 'The same in larger batches' 'Trials in lanes' Kernels Parts; do
     contains "^## ${title}\$" all/summary.md
@@ -81,6 +82,24 @@ if have_python; then
   contains '^\| add two \|' all/summary.md
   contains '^`ftt-cuda bench step --batch 1 .*`$' all/summary.md
   ! grep -q "${work}" all/summary.md || die "summary.md names folders of this machine"
+fi
+
+# The verdicts of a real device, with figures made up for what the emulated one does not measure.
+if have_python; then
+  cp -r all made-up
+  sed -i 's/emulated device/NVIDIA Imaginary/' made-up/machine.txt
+  sed -i 's/own convolution/cuDNN fp16/g' made-up/bench-kernels.json
+  sed -i 's/"kernel_ratio": 0.0/"kernel_ratio": 1.06/' made-up/bench-step.json
+  sed -i -E 's/"(trials|lanes)": 2/"\1": 16/; s/"lane_gain": [0-9.e-]+/"lane_gain": 4.5/' made-up/bench-sweep.json
+  echo '{"torch": "2", "device": "cuda, NVIDIA Imaginary", "batch": 64, "torch_ms": 100, "ftt_cuda_ms": 4, "ratio": 25}' \
+    > made-up/peers.json
+  python3 "$(dirname "${check}")/gpu_summary.py" made-up > said
+  contains '^# NVIDIA Imaginary' made-up/summary.md
+  ! grep -q 'ehears\|meaningless' made-up/summary.md || die "not a rehearsal: $(cat made-up/summary.md)"
+  for verdict in '3a \| .*rows meet it\) \| (met|missed)' '6 \| .* 1\.060 \| missed' '7 \| .* 4\.500 \| met' \
+    '8 \| .* 25\.000 \| missed' '9 \| .* \| met'; do
+    contains "^\\| ${verdict} \\|\$" made-up/summary.md
+  done
 fi
 
 # --- a part that fails ---------------------------------------------------------------------------------------------
