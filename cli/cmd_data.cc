@@ -101,7 +101,7 @@ std::function<int()> SetUpData(CLI::App& app) {
   CLI::App* check = app.add_subcommand(
       "check",
       "Verify sizes, labels, class balance and checksums; exit code 2 if something is wrong");
-  check->add_option("NAME:DIR", options->check_spec, "NAME, NAME:DIR, or DIR alone")->required();
+  check->add_option("DATASET", options->check_spec, "NAME, NAME:DIR, or DIR alone")->required();
 
   CLI::App* show = app.add_subcommand(
       "show", "Write the first training images of each class as one PPM picture");
