@@ -11,9 +11,10 @@ namespace ftt {
 namespace {
 
 // Where an element is hit more often than this the dense sampler is chosen. On CPUs the sparse one
-// is faster up to about 0.4 (benchmarks/bench_faults.cc); above 0.25 its arrivals repeat elements
-// and its cost keeps rising.
-constexpr double kDenseFrom = 0.25;
+// is the faster up to there (benchmarks/bench_faults.cc; a sweep of ResNet-20 up to 1e-3 per
+// multiply-add, where sites have up to 0.44, costs 1.09 clean passes per trial instead of 1.53).
+// Beyond, its arrivals repeat elements and its cost keeps rising.
+constexpr double kDenseFrom = 0.45;
 constexpr double kSparseResolution = 0x1p-32;  // of the rate of a tile
 
 uint32_t SitesOfTerm(const FaultTerm& term) {
