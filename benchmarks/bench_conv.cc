@@ -122,11 +122,11 @@ class Case {
     const bool forward = row_.direction == Direction::kForward;
     if (row_.kernel == Kernel::kDepthwise) {
       if (forward) depthwise_.PackForward(Depth(s), w_.data(), depthwise_w_);
-      if (!forward) depthwise_.PackBackwardData(Depth(s), w_.data(), depthwise_w_);
+      if (!forward) depthwise_.PackBackwardData(Depth(s), w_.data(), 1.0f, depthwise_w_);
     } else if (forward) {
       packed_ = engine_.PackInt8(s, w_.data(), true, worker_);
     } else if (row_.direction == Direction::kBackwardData) {
-      packed_ = engine_.PackBackwardData(s, w_.data(), Precision(row_.kernel), worker_);
+      packed_ = engine_.PackBackwardData(s, w_.data(), 1.0f, Precision(row_.kernel), worker_);
     } else {
       diff_w_packed_.resize(engine_.DiffWeightElements(s, Precision(row_.kernel)));
     }

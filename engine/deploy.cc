@@ -153,7 +153,7 @@ void HostDeploy::RunGlobalPool(size_t i) {
                     sums.data());
   const std::vector<LaneNorm> norms(static_cast<size_t>(dims.lanes), model.norms[i]);
   backend.Quantize(dims, s, model.bits, sums.data(), norms.data(), lanes->Feature(op.output),
-                   Codes(op.output), nullptr);
+                   Codes(op.output), nullptr, false);
 }
 
 class HostDeployExecutor final : public DeployExecutor {
@@ -256,7 +256,7 @@ void HostDeployExecutor::RunOp(size_t i) {
     }
     case OpKind::kAdd:
       m.backend.Add(m.dims, out, m.model.bits, m.SumInputs(op), false, m.Exponent(op.output),
-                    faults, m.Codes(op.output), nullptr);
+                    faults, m.Codes(op.output), nullptr, false);
       break;
     case OpKind::kConcat:
       m.backend.Concat(m.dims, out, m.model.bits, m.SumInputs(op), m.Exponent(op.output), faults,

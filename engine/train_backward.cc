@@ -13,14 +13,42 @@ float* HostTrain::GradTarget(int value, bool* accumulate) {
   return Grad(value);
 }
 
+void HostTrain::ShareGradient(int sum, int value) {
+  has_grad[static_cast<size_t>(value)] = 2;
+  const uint8_t* from = Mask(sum);
+  uint8_t* mask = Mask(value);
+  const int64_t bytes = int64_t{dims.lanes} * dims.images * MaskBytes(ShapeOf(sum).Elements());
+  constexpr int64_t kPiece = 1 << 17;
+  backend.For(static_cast<int>((bytes + kPiece - 1) / kPiece), [&](int piece, int) {
+    const int64_t last = std::min(bytes, (piece + 1) * kPiece);
+    for (int64_t i = piece * kPiece; i < last; ++i) mask[i] &= from[i];
+  });
+}
+
+// Those of a value whose gradient is complete once op `writer` has written to it, or null.
+NormSums* HostTrain::SumsToCollect(size_t writer, int value) {
+  if (last_writer[static_cast<size_t>(value)] != static_cast<int>(writer)) return nullptr;
+  if (value == 0) return nullptr;
+  const auto maker = static_cast<size_t>(value - 1);  // op i writes value i + 1
+  if (!OpAt(maker).batch_norm) return nullptr;
+  NormSums& sums = norm_sums[static_cast<size_t>(value)];
+  sums = {Acc(value), norms[maker].data(), Mask(value), {}, {}};
+  return &sums;
+}
+
 void HostTrain::BackwardSum(const Op& op) {
-  const std::vector<SumInput> inputs = SumInputs(op);
+  std::vector<SumInput> inputs = SumInputs(op);
   const bool concat = op.kind == OpKind::kConcat;
   int offset = 0;
   for (size_t k = 0; k < inputs.size(); ++k) {
     bool accumulate = false;
+    if (SharesGradient(op.inputs[k].value)) {
+      ShareGradient(op.output, op.inputs[k].value);
+      continue;
+    }
     float* target = GradTarget(op.inputs[k].value, &accumulate);
     if (target != nullptr) {
+      inputs[k].relu = inputs[k].relu && !ReluOnly(op.inputs[k].value);
       backend.SumBackward(dims, ShapeOf(op.output), inputs[k], concat ? offset : 0, Mask(op.output),
                           Grad(op.output), target, accumulate);
     }
@@ -38,12 +66,15 @@ void HostTrain::BackwardOp(size_t i) {
       backend.NormBackward(dims, ShapeOf(op.output), Acc(op.output), norms[i].data(),
                            ParamValue(op.gamma), Mask(op.output), Grad(op.output),
                            ParamGradient(op.gamma),
-                           ParamGradient(op.batch_norm ? op.beta : op.bias), &norm);
+                           ParamGradient(op.batch_norm ? op.beta : op.bias), &norm,
+                           &norm_sums[static_cast<size_t>(op.output)]);
       const int input = op.inputs[0].value;
       float* target = GradTarget(input, &accumulate);
-      backend.WindowBackward(dims, WindowOf(*program, op), Codes(input), Exponent(input),
+      WindowShape window = WindowOf(*program, op);
+      window.relu_masked = ReluOnly(input);
+      backend.WindowBackward(dims, window, Codes(input), Exponent(input),
                              op.weight < 0 ? nullptr : &weights[i], Grad(op.output), &norm, target,
-                             accumulate, ParamGradient(op.weight));
+                             accumulate, ParamGradient(op.weight), SumsToCollect(i, input));
       break;
     }
     case OpKind::kAdd:
@@ -54,7 +85,7 @@ void HostTrain::BackwardOp(size_t i) {
       const OpInput& in = op.inputs[0];
       float* target = GradTarget(in.value, &accumulate);
       if (target == nullptr) break;
-      backend.GlobalSumBackward(dims, ShapeOf(in.value), in.relu, Codes(in.value), Mask(op.output),
+      backend.GlobalSumBackward(dims, ShapeOf(in.value), in.relu && !ReluOnly(in.value), Codes(in.value), Mask(op.output),
                                 Grad(op.output), target, accumulate);
       break;
     }

@@ -73,7 +73,8 @@ void HostTrain::Quantize(size_t i, const Shape& s) {
     norms[i].push_back(std::move(norm));
   }
   backend.Quantize(dims, s, options.bits, Acc(op.output), norms[i].data(),
-                   lanes->Feature(op.output), Codes(op.output), Mask(op.output));
+                   lanes->Feature(op.output), Codes(op.output), Mask(op.output),
+                   ReluOnly(op.output));
   if (op.batch_norm && Training() && !batch->frozen_norm) UpdateRunningStats(op, moments, count);
 }
 
@@ -168,7 +169,7 @@ void HostTrain::Forward() {
       case OpKind::kAdd:
         backend.Add(dims, ShapeOf(op.output), options.bits, SumInputs(op), true,
                     Exponent(op.output), lanes->Feature(op.output), Codes(op.output),
-                    Mask(op.output));
+                    Mask(op.output), ReluOnly(op.output));
         break;
       case OpKind::kConcat: {
         const std::vector<SumInput> inputs = SumInputs(op);

@@ -2,6 +2,7 @@
 #include "engine/train_plan.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "engine/train_state.h"
 
@@ -23,8 +24,23 @@ void HostTrain::PlanBuffers() {
   const size_t values = program->values.size();
   const int64_t copies = int64_t{dims.lanes} * dims.images;
   has_grad.assign(values, 0);
+  norm_sums.assign(values, {});
+  relu_only = ReadThroughRelu(*program);
   std::vector<BufferRequest> all(4 * values);
-  const std::vector<ValueBuffers> buffers = PlanTrainBuffers(*program, Training());
+  std::vector<ValueBuffers> buffers = PlanTrainBuffers(*program, Training());
+  last_writer = LastGradientWriters(*program, buffers);
+  if (Training() && backend.LeavesGradients()) {
+    shared_grad = SharedGradients(*program);
+  } else {
+    shared_grad.resize(values);
+    std::iota(shared_grad.begin(), shared_grad.end(), 0);
+  }
+  for (size_t v = 0; v < values; ++v) {
+    if (!SharesGradient(static_cast<int>(v))) continue;
+    BufferSpan& owner = buffers[static_cast<size_t>(shared_grad[v])].grad;
+    owner.last = std::max(owner.last, buffers[v].grad.last);
+    buffers[v].grad = {};
+  }
   for (size_t v = 0; v < values; ++v) {
     const int64_t n = ShapeOf(static_cast<int>(v)).Elements();
     const ValueBuffers& b = buffers[v];
@@ -49,6 +65,54 @@ void HostTrain::PlanBuffers() {
   take(1, acc_at);
   take(2, mask_at);
   take(3, grad_at);
+  for (size_t v = 0; v < values; ++v) grad_at[v] = grad_at[static_cast<size_t>(shared_grad[v])];
+}
+
+std::vector<char> ReadThroughRelu(const Program& program) {
+  std::vector<char> read(program.values.size(), 0), plain(read), masked(read);
+  for (const Op& op : program.ops) {
+    masked[static_cast<size_t>(op.output)] = op.kind != OpKind::kConcat;
+    for (const OpInput& in : op.inputs) {
+      (in.relu ? read : plain)[static_cast<size_t>(in.value)] = 1;
+    }
+  }
+  for (size_t v = 0; v < read.size(); ++v) read[v] = read[v] & masked[v] & ~plain[v];
+  return read;
+}
+
+std::vector<int> SharedGradients(const Program& program) {
+  std::vector<int> shared(program.values.size()), readings(program.values.size());
+  std::iota(shared.begin(), shared.end(), 0);
+  std::vector<char> unwritten(program.values.size(), 0);  // its maker leaves its gradient as it is
+  for (const Op& op : program.ops) {
+    unwritten[static_cast<size_t>(op.output)] =
+        op.kind == OpKind::kAdd || op.kind == OpKind::kPool ||
+        (op.kind == OpKind::kConv && op.batch_norm);
+    for (const OpInput& in : op.inputs) ++readings[static_cast<size_t>(in.value)];
+  }
+  for (size_t i = program.ops.size(); i-- > 0;) {  // a sum's own share is known before its inputs'
+    const Op& op = program.ops[i];
+    if (op.kind != OpKind::kAdd) continue;
+    for (const OpInput& in : op.inputs) {
+      const auto v = static_cast<size_t>(in.value);
+      if (readings[v] == 1 && unwritten[v]) shared[v] = shared[static_cast<size_t>(op.output)];
+    }
+  }
+  return shared;
+}
+
+std::vector<int> LastGradientWriters(const Program& program,
+                                     const std::vector<ValueBuffers>& buffers) {
+  std::vector<int> writers(program.values.size(), -1);
+  for (size_t i = program.ops.size(); i-- > 0;) {
+    const Op& op = program.ops[i];
+    const bool live =
+        op.kind == OpKind::kLinear || buffers[static_cast<size_t>(op.output)].wants_grad;
+    for (const OpInput& in : op.inputs) {
+      if (live) writers[static_cast<size_t>(in.value)] = static_cast<int>(i);
+    }
+  }
+  return writers;
 }
 
 std::vector<ValueBuffers> PlanTrainBuffers(const Program& program, bool training) {

@@ -31,7 +31,11 @@ struct HostTrain {
   std::vector<WeightCodes> weights;          // by op
   std::vector<std::vector<LaneNorm>> norms;  // by op, [lane]
   std::vector<ChannelStats> stats;
-  std::vector<char> has_grad;  // by value
+  std::vector<char> has_grad;   // by value
+  std::vector<int> shared_grad;  // by value: whose gradient it shares, or itself
+  std::vector<int> last_writer;  // by value: the op that completes its gradient, -1 where none
+  std::vector<NormSums> norm_sums;  // by value
+  std::vector<char> relu_only;  // by value: read through a ReLU by all, its mask says so too
   std::vector<uint8_t> keep;   // dropout, [images][features]
   std::vector<uint8_t> made_pixels;
   std::vector<float> logits, grad_logits;
@@ -70,6 +74,8 @@ struct HostTrain {
   int32_t* Acc(int value) { return At<int32_t>(acc_at, value); }
   uint8_t* Mask(int value) { return At<uint8_t>(mask_at, value); }
   float* Grad(int value) { return At<float>(grad_at, value); }
+  bool ReluOnly(int value) const { return relu_only[static_cast<size_t>(value)] != 0; }
+  bool SharesGradient(int value) const { return shared_grad[static_cast<size_t>(value)] != value; }
   std::vector<SumInput> SumInputs(const Op& op);
   float LaneUnit(const Op& op, int lane, float scale);
 
@@ -89,6 +95,9 @@ struct HostTrain {
   void Backward();
   void BackwardOp(size_t i);
   void BackwardSum(const Op& op);
+  // Cuts the mask of a value that shares the gradient of a sum by the sum's.
+  void ShareGradient(int sum, int value);
+  NormSums* SumsToCollect(size_t writer, int value);
   // Where to write the gradient of an input, and whether it already holds something; null for the
   // image.
   float* GradTarget(int value, bool* accumulate);

@@ -12,8 +12,6 @@ namespace {
 
 #define FTT_AVX2_TARGET __attribute__((target("avx2,popcnt")))
 
-constexpr uint32_t kFirstPayloads = 3;  // of a tile's block 0
-
 // By the bits of eight lanes: the lanes whose bit is set, in order, then lane 0.
 constexpr std::array<uint64_t, 256> MakeCompress() {
   std::array<uint64_t, 256> table{};
@@ -132,16 +130,19 @@ FTT_AVX2_TARGET uint32_t CollectStrikesAvx2(const FaultStep& step, const PhiloxB
     collector.Take(Load(first + 4 * t), Halves(t, t + 1),
                    _mm256_cmpgt_epi32(Halves(arrivals[t], arrivals[t + 1]), arrival));
   }
-  const uint32_t* payloads = s.blocks.data();
-  for (uint32_t t = 0; t < tiles; ++t) {
-    if (arrivals[t] <= kFirstPayloads) continue;
-    const uint32_t rest = arrivals[t] - kFirstPayloads;
-    const __m256i tile = _mm256_set1_epi32(static_cast<int>(t));
-    for (uint32_t i = 0; i < rest; i += 8) {
-      collector.Take(Load(payloads + i), tile,
-                     _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(rest - i)), lane));
-    }
-    payloads += (rest + 3) / 4 * 4;
+  // Word w of block k > 0 holds arrival 4 k + w - 1.
+  const __m256i word = _mm256_setr_epi32(-1, 0, 1, 2, -1, 0, 1, 2);
+  const auto tile_of = [&](uint32_t b) { return (s.word0[b] >> kTileBlocksLog2) - first_tile; };
+  const auto block_of = [&](uint32_t b) {
+    return (s.word0[b] & ((1u << kTileBlocksLog2) - 1)) << 2;
+  };
+  for (uint32_t b = 0; b < blocks; b += 2) {
+    const uint32_t second = std::min(b + 1, blocks - 1), t0 = tile_of(b), t1 = tile_of(second);
+    const uint32_t more = b + 1 < blocks ? arrivals[t1] : 0;
+    collector.Take(
+        Load(s.blocks.data() + 4 * b), Halves(t0, t1),
+        _mm256_cmpgt_epi32(Halves(arrivals[t0], more),
+                           _mm256_add_epi32(Halves(block_of(b), block_of(second)), word)));
   }
   collector.Flush();
   for (int kind = 0; kind < 16; ++kind) histogram[kind] += collector.histogram[kind];

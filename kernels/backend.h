@@ -43,6 +43,8 @@ struct WindowShape {
   bool pool = false;
   PoolKind pool_kind = PoolKind::kMax;
   bool relu = false;  // on load
+  // Who made the input has put that ReLU's gradient into its mask: grad_x need not be cut by it.
+  bool relu_masked = false;
 };
 
 // That of a kConv or kPool op.
@@ -93,6 +95,15 @@ struct NormGradient {
   bool Empty() const { return acc == nullptr && mask == nullptr; }
 };
 
+// The sums over a map that its batch norm's backward pass needs, which whoever writes the last part
+// of the map's gradient may collect while that is in a cache.
+struct NormSums {
+  const int32_t* acc = nullptr;  // of the map, as NormBackward gets them
+  const LaneNorm* norms = nullptr;
+  const uint8_t* mask = nullptr;
+  std::vector<double> grad, grad_xhat;  // [lanes][c], of g and g * xhat; empty: not collected
+};
+
 struct SumInput {
   const int8_t* codes = nullptr;
   const int* exponent = nullptr;  // [lanes]
@@ -122,11 +133,12 @@ class Backend {
   // x: codes; weights: null for pools; acc: out; stats: [lanes][c] or null.
   virtual void Accumulate(const BatchDims&, const WindowShape&, const int8_t* x,
                           WeightCodes* weights, int32_t* acc, ChannelStats* stats) = 0;
-  // acc -> codes with faults; mask (nullable) gets the straight-through bits. norms, faults:
+  // acc -> codes with faults; mask (nullable) gets the straight-through bits, with `relu_mask` only
+  // those of codes above zero (for maps that are read through a ReLU alone). norms, faults:
   // [lanes]; faults may be null.
   virtual void Quantize(const BatchDims&, const Shape&, int bits, const int32_t* acc,
                         const LaneNorm* norms, const LaneFaults* faults, int8_t* codes,
-                        uint8_t* mask) = 0;
+                        uint8_t* mask, bool relu_mask) = 0;
   // Faults alone, for values that no other op writes (the input image).
   virtual void Inject(const BatchDims&, const Shape&, const LaneFaults* faults, int8_t* codes) = 0;
   // Accumulate and Quantize in one pass with one affine map for all lanes (deploy mode).
@@ -136,7 +148,7 @@ class Backend {
   // Sum of inputs. exponent: [lanes]; computed from this batch when `derive_exponent`, else given.
   virtual void Add(const BatchDims&, const Shape&, int bits, const std::vector<SumInput>&,
                    bool derive_exponent, int* exponent, const LaneFaults* faults, int8_t* codes,
-                   uint8_t* mask) = 0;
+                   uint8_t* mask, bool relu_mask) = 0;
   // Concatenation along channels, requantized to the given exponents [lanes].
   virtual void Concat(const BatchDims&, const Shape&, int bits, const std::vector<SumInput>&,
                       const int* exponent, const LaneFaults* faults, int8_t* codes) = 0;
@@ -154,17 +166,22 @@ class Backend {
   // grad of the quantized output -> grad of the real convolution output, in place; or, where
   // `deferred` is given, perhaps as a map for the WindowBackward that follows (acc and mask must
   // live until then). grad_gamma, grad_beta: [c], added to (null where the parameter does not
-  // exist; without batch norm grad_beta is the bias gradient). gamma: null means 1.
+  // exist; without batch norm grad_beta is the bias gradient). gamma: null means 1. sums: null or
+  // not collected: computes them.
   virtual void NormBackward(const BatchDims&, const Shape&, const int32_t* acc,
                             const LaneNorm* norms, const float* gamma, const uint8_t* mask,
                             float* grad, float* grad_gamma, float* grad_beta,
-                            NormGradient* deferred) = 0;
+                            NormGradient* deferred, const NormSums* sums) = 0;
+  // Whether NormBackward with `deferred` leaves the gradient of a pool, or of a convolution with
+  // batch norm, as it is, so that several maps may share it.
+  virtual bool LeavesGradients() const { return false; }
   // grad_y: before `norm` (nullable), which is applied first. grad_x: written, or added to when
   // `accumulate`; null when not wanted. grad_w: added to, [n]; null for pools. x_exponent: [lanes].
+  // sums: of the input, where grad_x is complete after this call; may be collected. Nullable.
   virtual void WindowBackward(const BatchDims&, const WindowShape&, const int8_t* x,
                               const int* x_exponent, WeightCodes* weights, const float* grad_y,
                               const NormGradient* norm, float* grad_x, bool accumulate,
-                              float* grad_w) = 0;
+                              float* grad_w, NormSums* sums) = 0;
   // grad_x (+)= mask * relu'(x) * grad_y for one input of an Add; for Concat: the input's channel
   // slice.
   virtual void SumBackward(const BatchDims&, const Shape&, const SumInput&, int channel_offset,

@@ -96,7 +96,7 @@ void PoolBackwardAt(const WindowShape& s, const int8_t* x, int oy, int ox, int c
 void RefBackend::NormBackward(const BatchDims& b, const Shape& s, const int32_t* acc,
                               const LaneNorm* norms, const float* gamma, const uint8_t* mask,
                               float* grad, float* grad_gamma, float* grad_beta,
-                              NormGradient* deferred) {
+                              NormGradient* deferred, const NormSums*) {
   if (deferred != nullptr) *deferred = {};
   const int64_t n = s.Elements();
   const double count = static_cast<double>(b.images) * s.h * s.w;
@@ -126,7 +126,7 @@ void RefBackend::NormBackward(const BatchDims& b, const Shape& s, const int32_t*
 void RefBackend::WindowBackward(const BatchDims& b, const WindowShape& s, const int8_t* x,
                                 const int* x_exponent, WeightCodes* weights, const float* grad_y,
                                 const NormGradient* norm, float* grad_x, bool accumulate,
-                                float* grad_w) {
+                                float* grad_w, NormSums*) {
   FTT_CHECK(norm == nullptr || norm->Empty(), "ref backend: gradient map of another backend");
   const int64_t in = s.in.Elements(), out = s.out.Elements();
   if (grad_x != nullptr && !accumulate) {

@@ -77,6 +77,12 @@ void SetMaskBit(uint8_t* mask, int64_t i, bool pass) {
   mask[i / 8] = static_cast<uint8_t>(pass ? mask[i / 8] | bit : mask[i / 8] & ~bit);
 }
 
+void MaskRelu(const int8_t* codes, int64_t n, uint8_t* mask) {
+  for (int64_t i = 0; i < n; ++i) {
+    if (codes[i] <= 0) SetMaskBit(mask, i, false);
+  }
+}
+
 }  // namespace
 
 int InputIndex(const WindowShape& s, int out, int tap) {
@@ -106,7 +112,7 @@ void RefBackend::Accumulate(const BatchDims& b, const WindowShape& s, const int8
 
 void RefBackend::Quantize(const BatchDims& b, const Shape& s, int bits, const int32_t* acc,
                           const LaneNorm* norms, const LaneFaults* faults, int8_t* codes,
-                          uint8_t* mask) {
+                          uint8_t* mask, bool relu_mask) {
   const int64_t n = s.Elements();
   for (int lane = 0; lane < b.lanes; ++lane) {
     const LaneNorm& norm = norms[lane];
@@ -124,6 +130,7 @@ void RefBackend::Quantize(const BatchDims& b, const Shape& s, int bits, const in
         if (image_mask != nullptr) SetMaskBit(image_mask, i, inside);
       }
       InjectLane(faults, lane, b.image_ids[image], s, codes + at * n, image_mask);
+      if (relu_mask && mask != nullptr) MaskRelu(codes + at * n, n, image_mask);
     }
   }
 }
@@ -144,12 +151,12 @@ void RefBackend::AccumulateQuantize(const BatchDims& b, const WindowShape& s, in
   std::vector<int32_t> acc(static_cast<size_t>(b.lanes * b.images * s.out.Elements()));
   Accumulate(b, s, x, weights, acc.data(), nullptr);
   const std::vector<LaneNorm> norms(static_cast<size_t>(b.lanes), norm);
-  Quantize(b, s.out, bits, acc.data(), norms.data(), faults, codes, nullptr);
+  Quantize(b, s.out, bits, acc.data(), norms.data(), faults, codes, nullptr, false);
 }
 
 void RefBackend::Add(const BatchDims& b, const Shape& s, int bits,
                      const std::vector<SumInput>& inputs, bool derive_exponent, int* exponent,
-                     const LaneFaults* faults, int8_t* codes, uint8_t* mask) {
+                     const LaneFaults* faults, int8_t* codes, uint8_t* mask, bool relu_mask) {
   const int64_t n = s.Elements() * b.images;
   std::vector<int64_t> sum(static_cast<size_t>(n));
   for (int lane = 0; lane < b.lanes; ++lane) {
@@ -176,6 +183,8 @@ void RefBackend::Add(const BatchDims& b, const Shape& s, int bits,
         if (image_mask != nullptr) SetMaskBit(image_mask, i, code == v);
       }
       InjectLane(faults, lane, b.image_ids[image], s, codes + at * s.Elements(), image_mask);
+      if (relu_mask && mask != nullptr)
+        MaskRelu(codes + at * s.Elements(), s.Elements(), image_mask);
     }
   }
 }

@@ -124,7 +124,7 @@ BackwardBench::BackwardBench(BenchBed& bed, const Shape& map, int kernel, int st
   const WindowShape window{in, out, program_.ops[0].conv, false, PoolKind::kMax, true};
   const int exponent = kInputExponent;
   RefBackend().WindowBackward(dims, window, x.data(), &exponent, &weights_, grad_y.data(), nullptr,
-                              want_x_.data(), false, want_w_.data());
+                              want_x_.data(), false, want_w_.data(), nullptr);
 }
 
 void BackwardBench::Differentiate(int set, bool weights) {

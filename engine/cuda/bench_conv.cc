@@ -167,7 +167,7 @@ void ConvBench::DeployRow(const FaultSpec& spec) {
             depthwise_ ? 0 : program_.MacsPerOutput(program_.ops[0]) * Elements());
   std::vector<int8_t> want(acc_.size());
   RefBackend().Quantize({1, 2, end_ids_.data()}, program_.values[1], 8, acc_.data(), &norm_,
-                        faults.Plan().Feature(1), want.data(), nullptr);
+                        faults.Plan().Feature(1), want.data(), nullptr, false);
   const CodeDifference difference = Compare(Ends(codes_.At<int8_t>(sets_ - 1)), want);
   row.passed = difference.largest == 0;
   row.parity = row.passed ? "ref, bit for bit" : "DIFFERS from ref: " + difference.Text();
@@ -230,7 +230,7 @@ void ConvBench::CheckTrain(const BenchFaults& faults, KernelBenchRow& row) {
   for (const int32_t v : acc_) stored.push_back(RoundToHalf(v));
   std::vector<int8_t> want(acc_.size());
   RefBackend().Quantize({1, 2, end_ids_.data()}, program_.values[1], 8, stored.data(), &norm,
-                        faults.Plan().Feature(1), want.data(), nullptr);
+                        faults.Plan().Feature(1), want.data(), nullptr, false);
   const CodeDifference ref = Compare(Ends(codes_.At<int8_t>(set)), want);
   for (int8_t& v : ours) v = std::max<int8_t>(v, 0);
   const CodeDifference other = Compare(ours, chain);

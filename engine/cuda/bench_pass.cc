@@ -104,7 +104,7 @@ class PassBench {
     std::vector<int8_t> want(acc_.size());
     std::vector<uint8_t> want_mask(static_cast<size_t>(shape_.images * MaskBytes(elements)));
     RefBackend().Quantize({1, shape_.images, ids.data()}, program_.values[1], 8, acc_.data(),
-                          &norm_, plan.Plan().Feature(1), want.data(), want_mask.data());
+                          &norm_, plan.Plan().Feature(1), want.data(), want_mask.data(), false);
     const std::vector<int8_t> got =
         Download(codes_.At<int8_t>(sets_ - 1), shape_.LaneElements(), bed_.S());
     const std::vector<uint8_t> mask =
@@ -162,7 +162,7 @@ void AddRow(BenchBed& bed, const Shape& map) {
   RefBackend().Add(
       {1, shape.images, ids.data()}, map, 8,
       {{x.data(), exponents.data(), map.c, true}, {y.data(), exponents.data() + 1, map.c, false}},
-      true, &exponent, nullptr, want.data(), nullptr);
+      true, &exponent, nullptr, want.data(), nullptr, false);
   const std::vector<int8_t> got = Download(codes.At<int8_t>(sets - 1), bytes, bed.S());
   const std::vector<int> derived = Download(device_exponents.At<int>(0), 3, bed.S());
   bed.Wait();

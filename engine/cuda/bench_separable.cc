@@ -77,7 +77,7 @@ bool SeparableBench::DeployIsRight(const Faults& faults) const {
   std::vector<int8_t> want(static_cast<size_t>(2 * out.Elements()));
   RefBackend ref;
   ref.Quantize(dims, middle, 8, first_.acc_.data(), &first_.norm_, faults.one.Plan().Feature(1),
-               codes.data(), nullptr);
+               codes.data(), nullptr, false);
   const WindowShape window{middle, out, second_.program_.ops[0].conv, false, PoolKind::kMax, true};
   WeightCodes weights = second_.weights_;
   ref.AccumulateQuantize(dims, window, 8, codes.data(), &weights, second_.norm_,

@@ -47,19 +47,21 @@ auto Guard(const ConvShape& shape, Body&& body) {
 }
 
 template <typename T>
-T FromCode(int8_t code) {
+T FromCode(int8_t code, float unit) {
   if constexpr (std::is_same_v<T, uint16_t>) {
-    return CodeToBf16(code);
+    return FloatToBf16(static_cast<float>(code) * unit);  // exact: 8 significant bits
+  } else if constexpr (std::is_same_v<T, float>) {
+    return static_cast<float>(code) * unit;
   } else {
-    return static_cast<T>(code);
+    return code;
   }
 }
 
 // Plain [group][out][in][h][w] from the project's [out_c][h][w][in]: input channels [first, first +
-// count) of each group, with in and out swapped and taps mirrored where `flip`.
+// count) of each group, with in and out swapped and taps mirrored where `flip`; floats times `unit`.
 template <typename T>
 std::vector<T> PlainCodes(const ConvShape& s, const int8_t* codes, int first, int count,
-                          bool flip) {
+                          bool flip, float unit = 1.0f) {
   const int taps = s.kernel * s.kernel, in = s.in_c / s.groups, out = s.out_c / s.groups;
   std::vector<T> plain(static_cast<size_t>(s.out_c) * count * taps);
   for (int oc = 0; oc < s.out_c; ++oc) {
@@ -70,7 +72,7 @@ std::vector<T> PlainCodes(const ConvShape& s, const int8_t* codes, int first, in
         const size_t at =
             flip ? ((static_cast<size_t>(group) * count + i) * out + o) * taps + (taps - 1 - t)
                  : (static_cast<size_t>(oc) * count + i) * taps + t;
-        plain[at] = FromCode<T>(row[i]);
+        plain[at] = FromCode<T>(row[i], unit);
       }
     }
   }
@@ -223,7 +225,8 @@ const char* ConvEngine::Int8KernelName(const ConvShape& shape, bool x_unsigned,
 }
 
 PackedWeights ConvEngine::PackBackwardData(const ConvShape& shape, const int8_t* weights,
-                                           GradPrecision precision, ConvWorker& worker) {
+                                           float unit, GradPrecision precision,
+                                           ConvWorker& worker) {
   Check(shape);
   return Guard(shape, [&] {
     auto packed = NewPacked(shape, false);
@@ -233,10 +236,10 @@ PackedWeights ConvEngine::PackBackwardData(const ConvShape& shape, const int8_t*
     const Primitive& canonical = state_->Canonical(spec);
     const int in = shape.in_c / shape.groups;
     if (precision == GradPrecision::kBf16) {
-      const auto plain = PlainCodes<uint16_t>(shape, weights, 0, in, flip);
+      const auto plain = PlainCodes<uint16_t>(shape, weights, 0, in, flip, unit);
       packed->weights = worker.state_->Pack(canonical, plain.data());
     } else {
-      const auto plain = PlainCodes<float>(shape, weights, 0, in, flip);
+      const auto plain = PlainCodes<float>(shape, weights, 0, in, flip, unit);
       packed->weights = worker.state_->Pack(canonical, plain.data());
     }
     return PackedWeights(std::move(packed));

@@ -2,7 +2,8 @@
 // backward.
 //
 // Feature maps are NHWC without padding, weights are 8-bit codes in the order [out_c][k][k][in_c /
-// groups]. Gradients are in units of codes: the caller applies the powers of two of the exponents.
+// groups]. Sums of products with codes are in units of codes: the caller applies the powers of two
+// of the exponents.
 // Everything here runs on the calling thread alone (OpenMP is held at one thread), so many threads
 // may call one ConvEngine at the same time, each with a ConvWorker of its own. Results do not
 // depend on the number of images in a call, except for the order of float sums in BackwardWeights.
@@ -99,7 +100,8 @@ class ConvEngine {
   // everywhere where oneDNN has bfloat16 at all (AVX-512).
   bool HasFastBf16() const;
 
-  PackedWeights PackBackwardData(const ConvShape& shape, const int8_t* weights,
+  // unit: power of two that one step of a weight code stands for.
+  PackedWeights PackBackwardData(const ConvShape& shape, const int8_t* weights, float unit,
                                  GradPrecision precision, ConvWorker& worker);
   // diff_x (overwritten), NHWC like x, from diff_y of the precision that the weights were packed
   // with.

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "core/aligned.h"
@@ -13,6 +14,7 @@
 #include "kernels/cpu/depthwise.h"
 #include "kernels/cpu/direct_conv.h"
 #include "kernels/cpu/elementwise.h"
+#include "kernels/cpu/norm_sums.h"
 
 namespace ftt::cpu {
 
@@ -29,14 +31,15 @@ class CpuBackend : public Backend {
   void Accumulate(const BatchDims&, const WindowShape&, const int8_t* x, WeightCodes* weights,
                   int32_t* acc, ChannelStats* stats) override;
   void Quantize(const BatchDims&, const Shape&, int bits, const int32_t* acc, const LaneNorm* norms,
-                const LaneFaults* faults, int8_t* codes, uint8_t* mask) override;
+                const LaneFaults* faults, int8_t* codes, uint8_t* mask,
+                bool relu_mask) override;
   void Inject(const BatchDims&, const Shape&, const LaneFaults* faults, int8_t* codes) override;
   void AccumulateQuantize(const BatchDims&, const WindowShape&, int bits, const int8_t* x,
                           WeightCodes* weights, const LaneNorm& norm, const LaneFaults* faults,
                           int8_t* codes) override;
   void Add(const BatchDims&, const Shape&, int bits, const std::vector<SumInput>&,
            bool derive_exponent, int* exponent, const LaneFaults* faults, int8_t* codes,
-           uint8_t* mask) override;
+           uint8_t* mask, bool relu_mask) override;
   void Concat(const BatchDims&, const Shape&, int bits, const std::vector<SumInput>&,
               const int* exponent, const LaneFaults* faults, int8_t* codes) override;
   void GlobalSum(const BatchDims&, const Shape& in, bool relu, const int8_t* x,
@@ -45,10 +48,13 @@ class CpuBackend : public Backend {
               const float* unit, const float* bias, const uint8_t* keep, float* logits) override;
   void NormBackward(const BatchDims&, const Shape&, const int32_t* acc, const LaneNorm* norms,
                     const float* gamma, const uint8_t* mask, float* grad, float* grad_gamma,
-                    float* grad_beta, NormGradient* deferred) override;
+                    float* grad_beta, NormGradient* deferred,
+                    const NormSums* sums) override;
+  bool LeavesGradients() const override { return true; }
   void WindowBackward(const BatchDims&, const WindowShape&, const int8_t* x, const int* x_exponent,
                       WeightCodes* weights, const float* grad_y, const NormGradient* norm,
-                      float* grad_x, bool accumulate, float* grad_w) override;
+                      float* grad_x, bool accumulate, float* grad_w,
+                      NormSums* sums) override;
   void SumBackward(const BatchDims&, const Shape&, const SumInput&, int channel_offset,
                    const uint8_t* mask, const float* grad_y, float* grad_x,
                    bool accumulate) override;
@@ -100,6 +106,7 @@ class CpuBackend : public Backend {
     bool relu = false;
   };
 
+  static std::vector<int> LanesOf(const std::vector<Task>& tasks);
   std::vector<Task> Cut(const BatchDims& b, int64_t elements_per_image) const;
   // Each pass runs through the batch against the direction of the one before: what that one touched
   // last may still lie in a cache.
@@ -118,18 +125,27 @@ class CpuBackend : public Backend {
   void PackBackward(const WindowShape& s, WeightCodes& weights, Worker& w);
   void QuantizeTask(const BatchDims& b, const Task& t, const Shape& s, int bits, const int32_t* acc,
                     const PeriodNorm& norm, const LaneFaults* faults, int8_t* codes, uint8_t* mask,
-                    FaultCounts* counts) const;
+                    bool relu_mask, FaultCounts* counts) const;
   AlignedPart Align(const SumInput* in, int lane, int aligned, int64_t at, int64_t n,
                     AlignedBytes& scratch) const;
   void ConvBackwardTask(const WindowShape& s, const Task& t, const int8_t* x,
                         const WeightCodes& weights, const float* grad_y, const NormGradient* norm,
                         float* grad_x, bool accumulate, float* partial_w, Worker& w);
+  void PoolBackwardTasks(const WindowShape& s, const std::vector<Task>& tasks, const int8_t* x,
+                         const float* grad_y, const NormGradient* norm, float* grad_x,
+                         bool accumulate, std::optional<NormSummer>& summer);
+  void ConvBackwardTasks(const BatchDims& b, const WindowShape& s, const std::vector<Task>& tasks,
+                         const int8_t* x, const int* x_exponent, WeightCodes& weights,
+                         const float* grad_y, const NormGradient* norm, float* grad_x,
+                         bool accumulate, float* grad_w, std::optional<NormSummer>& summer);
   const float* RawGradient(const Task& t, const Shape& s, const float* grad,
                            const NormGradient* norm, Worker& w) const;
   const uint16_t* RawGradientBf16(const Task& t, const Shape& s, const float* grad,
                                   const NormGradient* norm, Worker& w) const;
-  void PassInputGradient(const WindowShape& s, const Task& t, const int8_t* x, float unit,
-                         bool accumulate, const Worker& w, float* grad_x) const;
+  static float* InputGradient(const WindowShape& s, const Task& t, bool accumulate, Worker& w,
+                              float* grad_x);
+  void PassInputGradient(const WindowShape& s, const Task& t, const int8_t* x, bool accumulate,
+                         const float* dense, float* grad_x) const;
   void ReduceWeightGradient(const WindowShape& s, const std::vector<Task>& tasks, int lane,
                             float unit, const uint8_t* keep, float* partial, int64_t stride,
                             float* grad_w);

@@ -1,187 +1,23 @@
-// Backward ops of the CPU backend.
+// Backward ops of the CPU backend, but for batch norm: norm_backward.cc.
 #include <algorithm>
 #include <cstring>
+#include <optional>
 
 #include "kernels/cpu/cpu_backend.h"
+#include "kernels/cpu/norm_sums.h"
 #include "kernels/cpu/packed_lanes.h"
 #include "kernels/quantize_math.h"
 
 namespace ftt::cpu {
-namespace {
-
-NormCoefficients Pointers(const NormGradient::Lane& lane) {
-  return {lane.p.data(), lane.q.data(), lane.r.data()};
-}
-
-// The share of a task's images of a mask with rows of MaskBytes(n), or null.
-const uint8_t* MaskRow(const uint8_t* mask, int64_t image, int64_t n) {
-  return mask == nullptr ? nullptr : mask + image * MaskBytes(n);
-}
-
-}  // namespace
-
-void CpuBackend::NormBackward(const BatchDims& b, const Shape& s, const int32_t* acc,
-                              const LaneNorm* norms, const float* gamma, const uint8_t* mask,
-                              float* grad, float* grad_gamma, float* grad_beta,
-                              NormGradient* deferred) {
-  if (deferred != nullptr) *deferred = {};
-  const int64_t n = s.Elements();
-  const int period = ChannelPeriod(s.c);
-  const bool batch_norm = !norms[0].mean.empty();
-  if (!batch_norm && grad_beta == nullptr && deferred != nullptr) {
-    deferred->mask = mask;
-    return;
-  }
-  if (!batch_norm) {
-    MaskBias(b, s, mask, grad, grad_beta);
-    return;
-  }
-  // Per lane, over the period: xhat = acc * xscale + xshift.
-  const auto wide = static_cast<size_t>(period), channels = static_cast<size_t>(s.c);
-  std::vector<float> xscale(wide * static_cast<size_t>(b.lanes)), xshift(xscale.size());
-  for (size_t i = 0; i < xscale.size(); i += channels) {
-    const LaneNorm& norm = norms[i / wide];
-    for (size_t c = 0; c < channels; ++c) {
-      xscale[i + c] = norm.unit * norm.inv_std[c];
-      xshift[i + c] = -norm.mean[c] * norm.inv_std[c];
-    }
-  }
-  const std::vector<Task> tasks = Cut(b, n);
-  sums_.Resize(std::ssize(tasks) * period * 2 * 8);  // of a task: g, g * xhat
-  auto* const partial = sums_.As<double>();
-  ForTasks(tasks, nullptr, [&](size_t at, const Task& t, Worker&, FaultCounts*) {
-    const size_t lane = static_cast<size_t>(t.lane) * wide;
-    double* g = partial + at * 2 * wide;
-    std::fill_n(g, 2 * wide, 0.0);
-    for (int i = 0; i < t.images; ++i) {
-      const int64_t image = t.at + i;
-      ops_.norm_backward_sums(acc + image * n, n, period, xscale.data() + lane,
-                              xshift.data() + lane, MaskRow(mask, image, n), grad + image * n, g,
-                              g + wide);
-    }
-  });
-  std::vector<double> sum_g(channels * static_cast<size_t>(b.lanes)), sum_gx(sum_g.size());
-  for (size_t i = 0; i < tasks.size(); ++i) {
-    const size_t base = static_cast<size_t>(tasks[i].lane) * channels;
-    const double* g = partial + i * 2 * wide;
-    for (size_t first = 0; first < wide; first += channels) {
-      for (size_t c = 0; c < channels; ++c) {
-        sum_g[base + c] += g[first + c];
-        sum_gx[base + c] += g[wide + first + c];
-      }
-    }
-  }
-  const double count = static_cast<double>(b.images) * s.h * s.w;
-  NormGradient map{acc, mask, std::vector<NormGradient::Lane>(static_cast<size_t>(b.lanes))};
-  for (size_t lane = 0; lane < map.lanes.size(); ++lane) {
-    NormGradient::Lane& to = map.lanes[lane];
-    for (size_t c = 0; c < channels; ++c) {
-      if (grad_beta != nullptr) grad_beta[c] += static_cast<float>(sum_g[lane * channels + c]);
-      if (grad_gamma != nullptr) grad_gamma[c] += static_cast<float>(sum_gx[lane * channels + c]);
-    }
-    to.p.resize(wide);
-    to.q.resize(wide);
-    to.r.resize(wide);
-    const double share = norms[lane].frozen ? 0 : 1 / count;
-    for (size_t c = 0; c < channels; ++c) {
-      const float scale = norms[lane].inv_std[c] * (gamma == nullptr ? 1.0f : gamma[c]);
-      const auto mean_g = static_cast<float>(sum_g[lane * channels + c] * share);
-      const auto mean_gx = static_cast<float>(sum_gx[lane * channels + c] * share);
-      const float q = -scale * mean_gx * xscale[lane * wide + c];
-      const float r = -scale * (mean_g + mean_gx * xshift[lane * wide + c]);
-      for (size_t j = c; j < wide; j += channels) {
-        to.p[j] = scale;
-        to.q[j] = q;
-        to.r[j] = r;
-      }
-    }
-  }
-  if (deferred != nullptr) {
-    *deferred = std::move(map);
-    return;
-  }
-  ForTasks(tasks, nullptr, [&](size_t, const Task& t, Worker&, FaultCounts*) {
-    for (int64_t image = t.at; image < t.at + t.images; ++image) {
-      ops_.norm_backward_apply(acc + image * n, n, period,
-                               Pointers(map.lanes[static_cast<size_t>(t.lane)]),
-                               MaskRow(mask, image, n), grad + image * n, grad + image * n);
-    }
-  });
-}
-
-// Gradient of a task's raw outputs: in place, or through the map into the worker's scratch.
-const float* CpuBackend::RawGradient(const Task& t, const Shape& s, const float* grad,
-                                     const NormGradient* norm, Worker& w) const {
-  const int64_t n = s.Elements();
-  if (norm == nullptr || norm->Empty()) return grad + t.at * n;
-  w.grad_y.Resize(t.images * n * 4);
-  auto* out = w.grad_y.As<float>();
-  for (int i = 0; i < t.images; ++i) {
-    const int64_t at = (t.at + i) * n;
-    const uint8_t* mask = MaskRow(norm->mask, t.at + i, n);
-    if (norm->acc == nullptr) {
-      ops_.pass_grad(grad + at, 1.0f, nullptr, false, mask, n, false, out + i * n);
-      continue;
-    }
-    const NormGradient::Lane& lane = norm->lanes[static_cast<size_t>(t.lane)];
-    ops_.norm_backward_apply(norm->acc + at, n, static_cast<int>(lane.p.size()), Pointers(lane),
-                             mask, grad + at, out + i * n);
-  }
-  return out;
-}
-
-// The same as bfloat16.
-const uint16_t* CpuBackend::RawGradientBf16(const Task& t, const Shape& s, const float* grad,
-                                            const NormGradient* norm, Worker& w) const {
-  const int64_t n = s.Elements();
-  w.grad_y.Resize(t.images * n * 2);
-  auto* out = w.grad_y.As<uint16_t>();
-  const bool map = norm != nullptr && norm->acc != nullptr;
-  for (int i = 0; i < t.images; ++i) {
-    const int64_t at = (t.at + i) * n;
-    const uint8_t* mask = norm == nullptr ? nullptr : MaskRow(norm->mask, t.at + i, n);
-    if (!map) {
-      ops_.floats_to_bf16(grad + at, mask, n, out + i * n);
-      continue;
-    }
-    const NormGradient::Lane& lane = norm->lanes[static_cast<size_t>(t.lane)];
-    ops_.norm_backward_bf16(norm->acc + at, n, static_cast<int>(lane.p.size()), Pointers(lane),
-                            mask, grad + at, out + i * n);
-  }
-  return out;
-}
-
-// Without batch norm: masks the gradient in place and sums it into the bias gradient (nullable).
-void CpuBackend::MaskBias(const BatchDims& b, const Shape& s, const uint8_t* mask, float* grad,
-                          float* grad_bias) {
-  const int64_t n = s.Elements();
-  const std::vector<Task> tasks = Cut(b, n);
-  const auto channels = static_cast<size_t>(s.c);
-  std::vector<std::vector<double>> partial(grad_bias == nullptr ? 0 : tasks.size(),
-                                           std::vector<double>(channels));
-  ForTasks(tasks, nullptr, [&](size_t at, const Task& t, Worker&, FaultCounts*) {
-    for (int64_t image = t.at; image < t.at + t.images; ++image) {
-      float* g = grad + image * n;
-      if (mask != nullptr)
-        ops_.pass_grad(g, 1.0f, nullptr, false, mask + image * MaskBytes(n), n, false, g);
-      if (grad_bias == nullptr) continue;
-      for (int64_t i = 0; i < n; i += s.c) {
-        for (size_t c = 0; c < channels; ++c) partial[at][c] += g[i + static_cast<int64_t>(c)];
-      }
-    }
-  });
-  for (const std::vector<double>& p : partial) {
-    for (size_t c = 0; c < channels; ++c) grad_bias[c] += static_cast<float>(p[c]);
-  }
-}
 
 void CpuBackend::PackBackward(const WindowShape& s, WeightCodes& weights, Worker& w) {
   PackedLanes& packed = PackedLanes::Of(weights);
+  const float unit = PowerOfTwo(weights.exponent);
   if (IsDepthwise(s)) {
     if (!packed.depthwise_backward.empty()) return;
     packed.depthwise_backward.resize(static_cast<size_t>(weights.copies));
     for (int copy = 0; copy < weights.copies; ++copy) {
-      depthwise_.PackBackwardData(ToDepthwise(s, 1), weights.Lane(copy),
+      depthwise_.PackBackwardData(ToDepthwise(s, 1), weights.Lane(copy), unit,
                                   packed.depthwise_backward[static_cast<size_t>(copy)]);
     }
     return;
@@ -189,18 +25,28 @@ void CpuBackend::PackBackward(const WindowShape& s, WeightCodes& weights, Worker
   if (!packed.backward.empty()) return;
   for (int copy = 0; copy < weights.copies; ++copy) {
     packed.backward.push_back(
-        engine_.PackBackwardData(ToConv(s, 1), weights.Lane(copy), precision_, w.conv));
+        engine_.PackBackwardData(ToConv(s, 1), weights.Lane(copy), unit, precision_, w.conv));
   }
 }
 
-// Gradient of the task's images with respect to the input, from that of the dense (gathered) input
-// in w.grad_x.
-void CpuBackend::PassInputGradient(const WindowShape& s, const Task& t, const int8_t* x, float unit,
-                                   bool accumulate, const Worker& w, float* grad_x) const {
+// Where a convolution's backward pass writes the gradient of the task's (gathered) input: where it
+// belongs, if nothing is left to do to it, else the worker's scratch.
+float* CpuBackend::InputGradient(const WindowShape& s, const Task& t, bool accumulate, Worker& w,
+                                 float* grad_x) {
+  if (!Gathers(s) && !accumulate && (!s.relu || s.relu_masked))
+    return grad_x + t.at * s.in.Elements();
+  w.grad_x.Resize(static_cast<int64_t>(ToConv(s, t.images).InElements()) * 4);
+  return w.grad_x.As<float>();
+}
+
+// Brings it from there to where it belongs.
+void CpuBackend::PassInputGradient(const WindowShape& s, const Task& t, const int8_t* x,
+                                   bool accumulate, const float* dense, float* grad_x) const {
   const int64_t n = s.in.Elements();
-  const auto* dense = w.grad_x.As<float>();
+  const bool relu = s.relu && !s.relu_masked;
   if (!Gathers(s)) {
-    ops_.pass_grad(dense, unit, x + t.at * n, s.relu, nullptr, t.images * n, accumulate,
+    if (dense == grad_x + t.at * n) return;
+    ops_.pass_grad(dense, 1.0f, x + t.at * n, relu, nullptr, t.images * n, accumulate,
                    grad_x + t.at * n);
     return;
   }
@@ -211,7 +57,7 @@ void CpuBackend::PassInputGradient(const WindowShape& s, const Task& t, const in
     if (!accumulate) std::memset(gx, 0, static_cast<size_t>(n) * sizeof(float));
     ForGatheredPixels(s, [&](int64_t from, int64_t to) {
       if (from < 0) return;
-      ops_.pass_grad(dense + i * dense_n + to * s.in.c, unit, codes + from * s.in.c, s.relu,
+      ops_.pass_grad(dense + i * dense_n + to * s.in.c, 1.0f, codes + from * s.in.c, relu,
                      nullptr, s.in.c, true, gx + from * s.in.c);
     });
   }
@@ -232,13 +78,13 @@ void CpuBackend::ConvBackwardTask(const WindowShape& s, const Task& t, const int
                                  w.conv.Scratch());
     }
     if (grad_x == nullptr) return;
-    w.grad_x.Resize(t.images * s.in.Elements() * 4);
+    float* dense = InputGradient(s, t, accumulate, w, grad_x);
     {
       const KernelTimer timer(w);
       depthwise_.BackwardData(depthwise, gy, PackedLanes::OfLane(packed.depthwise_backward, t.lane),
-                              w.grad_x.As<float>(), w.conv.Scratch());
+                              dense, w.conv.Scratch());
     }
-    PassInputGradient(s, t, x, PowerOfTwo(weights.exponent), accumulate, w, grad_x);
+    PassInputGradient(s, t, x, accumulate, dense, grad_x);
     return;
   }
   const bool bf16 = precision_ == GradPrecision::kBf16;
@@ -258,13 +104,12 @@ void CpuBackend::ConvBackwardTask(const WindowShape& s, const Task& t, const int
     engine_.BackwardWeights(shape, w.acc.Data(), gy, precision_, partial_w, w.conv);
   }
   if (grad_x == nullptr) return;
-  w.grad_x.Resize(static_cast<int64_t>(shape.InElements()) * 4);
+  float* dense = InputGradient(s, t, accumulate, w, grad_x);
   {
     const KernelTimer timer(w);
-    engine_.BackwardData(shape, gy, PackedLanes::OfLane(packed.backward, t.lane),
-                         w.grad_x.As<float>(), w.conv);
+    engine_.BackwardData(shape, gy, PackedLanes::OfLane(packed.backward, t.lane), dense, w.conv);
   }
-  PassInputGradient(s, t, x, PowerOfTwo(weights.exponent), accumulate, w, grad_x);
+  PassInputGradient(s, t, x, accumulate, dense, grad_x);
 }
 
 // Sums the partial weight gradients of one lane in task order and adds them to grad_w.
@@ -296,26 +141,30 @@ void CpuBackend::ReduceWeightGradient(const WindowShape& s, const std::vector<Ta
   }
 }
 
-void CpuBackend::WindowBackward(const BatchDims& b, const WindowShape& s, const int8_t* x,
-                                const int* x_exponent, WeightCodes* weights, const float* grad_y,
-                                const NormGradient* norm, float* grad_x, bool accumulate,
-                                float* grad_w) {
-  const std::vector<Task> tasks = Cut(b, std::max(s.in.Elements(), s.out.Elements()));
-  if (s.pool) {
-    if (grad_x == nullptr) return;
-    ForTasks(tasks, nullptr, [&](size_t, const Task& t, Worker& w, FaultCounts*) {
-      const float* gy = RawGradient(t, s.out, grad_y, norm, w);
-      for (int i = 0; i < t.images; ++i) {
-        const int64_t at = (t.at + i) * s.in.Elements();
-        float* gx = grad_x + at;
-        if (!accumulate) std::memset(gx, 0, static_cast<size_t>(s.in.Elements()) * sizeof(float));
-        PoolBackward(ops_, s, x + at, gy + i * s.out.Elements(), gx, w.x);
-      }
-    });
-    return;
-  }
-  PackedLanes::Of(*weights);
-  if (grad_x != nullptr) PackBackward(s, *weights, workers_[0]);
+void CpuBackend::PoolBackwardTasks(const WindowShape& s, const std::vector<Task>& tasks,
+                                   const int8_t* x, const float* grad_y, const NormGradient* norm,
+                                   float* grad_x, bool accumulate,
+                                   std::optional<NormSummer>& summer) {
+  ForTasks(tasks, nullptr, [&](size_t at, const Task& t, Worker& w, FaultCounts*) {
+    const float* gy = RawGradient(t, s.out, grad_y, norm, w);
+    for (int i = 0; i < t.images; ++i) {
+      const int64_t first = (t.at + i) * s.in.Elements();
+      float* gx = grad_x + first;
+      if (!accumulate) std::memset(gx, 0, static_cast<size_t>(s.in.Elements()) * sizeof(float));
+      PoolBackward(ops_, s, x + first, gy + i * s.out.Elements(), gx, w.x);
+    }
+    if (summer) summer->Add(at, t.lane, t.at, t.images, grad_x);
+  });
+}
+
+void CpuBackend::ConvBackwardTasks(const BatchDims& b, const WindowShape& s,
+                                   const std::vector<Task>& tasks, const int8_t* x,
+                                   const int* x_exponent, WeightCodes& weights,
+                                   const float* grad_y, const NormGradient* norm, float* grad_x,
+                                   bool accumulate, float* grad_w,
+                                   std::optional<NormSummer>& summer) {
+  PackedLanes::Of(weights);
+  if (grad_x != nullptr) PackBackward(s, weights, workers_[0]);
   const ConvShape dense = ToConv(s, 1);
   const auto stride = static_cast<int64_t>(
       IsDepthwise(s) ? dense.WeightElements() : engine_.DiffWeightElements(dense, precision_));
@@ -323,13 +172,31 @@ void CpuBackend::WindowBackward(const BatchDims& b, const WindowShape& s, const 
   if (grad_w != nullptr) partial_.Resize(padded * static_cast<int64_t>(tasks.size()) * 4);
   auto* partial = partial_.As<float>();
   ForTasks(tasks, nullptr, [&](size_t i, const Task& t, Worker& w, FaultCounts*) {
-    ConvBackwardTask(s, t, x, *weights, grad_y, norm, grad_x, accumulate,
+    ConvBackwardTask(s, t, x, weights, grad_y, norm, grad_x, accumulate,
                      grad_w == nullptr ? nullptr : partial + static_cast<int64_t>(i) * padded, w);
+    if (summer) summer->Add(i, t.lane, t.at, t.images, grad_x);
   });
   for (int lane = 0; grad_w != nullptr && lane < b.lanes; ++lane) {
-    ReduceWeightGradient(s, tasks, lane, PowerOfTwo(x_exponent[lane]), weights->Keep(lane), partial,
+    ReduceWeightGradient(s, tasks, lane, PowerOfTwo(x_exponent[lane]), weights.Keep(lane), partial,
                          padded, grad_w);
   }
+}
+
+void CpuBackend::WindowBackward(const BatchDims& b, const WindowShape& s, const int8_t* x,
+                                const int* x_exponent, WeightCodes* weights, const float* grad_y,
+                                const NormGradient* norm, float* grad_x, bool accumulate,
+                                float* grad_w, NormSums* sums) {
+  const std::vector<Task> tasks = Cut(b, std::max(s.in.Elements(), s.out.Elements()));
+  std::optional<NormSummer> summer;
+  if (sums != nullptr && grad_x != nullptr)
+    summer.emplace(ops_, b.lanes, s.in, *sums, tasks.size(), sums_);
+  if (s.pool) {
+    if (grad_x != nullptr) PoolBackwardTasks(s, tasks, x, grad_y, norm, grad_x, accumulate, summer);
+  } else {
+    ConvBackwardTasks(b, s, tasks, x, x_exponent, *weights, grad_y, norm, grad_x, accumulate, grad_w,
+                      summer);
+  }
+  if (summer) summer->Finish(LanesOf(tasks), *sums);
 }
 
 void CpuBackend::SumBackward(const BatchDims& b, const Shape& s, const SumInput& in,

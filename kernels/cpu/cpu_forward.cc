@@ -217,7 +217,8 @@ void CpuBackend::Accumulate(const BatchDims& b, const WindowShape& s, const int8
 // acc: of the task's images only; codes, mask: of the whole batch.
 void CpuBackend::QuantizeTask(const BatchDims& b, const Task& t, const Shape& s, int bits,
                               const int32_t* acc, const PeriodNorm& norm, const LaneFaults* faults,
-                              int8_t* codes, uint8_t* mask, FaultCounts* counts) const {
+                              int8_t* codes, uint8_t* mask, bool relu_mask,
+                              FaultCounts* counts) const {
   const int64_t n = s.Elements();
   for (int i = 0; i < t.images; ++i) {
     int8_t* image_codes = codes + (t.at + i) * n;
@@ -225,12 +226,13 @@ void CpuBackend::QuantizeTask(const BatchDims& b, const Task& t, const Shape& s,
     ops_.quantize(acc + i * n, n, static_cast<int>(norm.scale.size()), norm.scale.data(),
                   norm.shift.data(), CodeMin(bits), CodeMax(bits), image_codes, image_mask);
     InjectImage(faults, t.lane, b.image_ids[t.first + i], s, image_codes, image_mask, counts);
+    if (relu_mask && mask != nullptr) ops_.mask_relu(image_codes, n, image_mask);
   }
 }
 
 void CpuBackend::Quantize(const BatchDims& b, const Shape& s, int bits, const int32_t* acc,
                           const LaneNorm* norms, const LaneFaults* faults, int8_t* codes,
-                          uint8_t* mask) {
+                          uint8_t* mask, bool relu_mask) {
   const int period = ChannelPeriod(s.c);
   std::vector<PeriodNorm> expanded;
   for (int lane = 0; lane < b.lanes; ++lane) {
@@ -238,7 +240,7 @@ void CpuBackend::Quantize(const BatchDims& b, const Shape& s, int bits, const in
   }
   ForTasks(Cut(b, s.Elements()), faults, [&](size_t, const Task& t, Worker&, FaultCounts* counts) {
     QuantizeTask(b, t, s, bits, acc + t.at * s.Elements(), expanded[static_cast<size_t>(t.lane)],
-                 faults, codes, mask, counts);
+                 faults, codes, mask, relu_mask, counts);
   });
 }
 
@@ -305,7 +307,8 @@ void CpuBackend::AccumulateQuantize(const BatchDims& b, const WindowShape& s, in
                const Task part{t.lane, t.first + i, std::min(step, t.images - i), t.at + i};
                ConvTask(s, x + part.at * s.in.Elements(), s.pool ? none : *weights, t.lane,
                         part.images, acc, w);
-               QuantizeTask(b, part, s.out, bits, acc, expanded, faults, codes, nullptr, counts);
+               QuantizeTask(b, part, s.out, bits, acc, expanded, faults, codes, nullptr, false,
+                            counts);
              }
            });
 }
@@ -325,7 +328,7 @@ CpuBackend::AlignedPart CpuBackend::Align(const SumInput* in, int lane, int alig
 
 void CpuBackend::Add(const BatchDims& b, const Shape& s, int bits,
                      const std::vector<SumInput>& inputs, bool derive_exponent, int* exponent,
-                     const LaneFaults* faults, int8_t* codes, uint8_t* mask) {
+                     const LaneFaults* faults, int8_t* codes, uint8_t* mask, bool relu_mask) {
   FTT_CHECK(inputs.size() <= 2, "sum of {} inputs: at most 2 are supported", inputs.size());
   const int64_t n = s.Elements();
   const std::vector<Task> tasks = Cut(b, n);
@@ -365,6 +368,7 @@ void CpuBackend::Add(const BatchDims& b, const Shape& s, int bits,
       ops_.sum_codes(x.codes, x.shift, x.relu, y.codes, y.shift, y.relu, n, exponent[t.lane] - to,
                      CodeMin(bits), CodeMax(bits), codes + at, image_mask);
       InjectImage(faults, t.lane, b.image_ids[t.first + i], s, codes + at, image_mask, counts);
+      if (relu_mask && mask != nullptr) ops_.mask_relu(codes + at, n, image_mask);
     }
   });
 }

@@ -67,11 +67,11 @@ void Depthwise::Forward(const DepthwiseShape& shape, const int8_t* x, bool relu,
                   scratch.Get(table_->forward_scratch_bytes(shape)));
 }
 
-void Depthwise::PackBackwardData(const DepthwiseShape& shape, const int8_t* weights,
+void Depthwise::PackBackwardData(const DepthwiseShape& shape, const int8_t* weights, float unit,
                                  DepthwiseWeights& packed) const {
   Check(shape);
   void* data = packed.memory_.Get(table_->backward_data_weight_bytes(shape));
-  table_->pack_backward_data(shape, weights, data);
+  table_->pack_backward_data(shape, weights, unit, data);
   packed.Describe(shape, *table_, data, /*forward=*/false);
 }
 

@@ -51,9 +51,10 @@ class Depthwise {
   void Forward(const DepthwiseShape& shape, const int8_t* x, bool relu,
                const DepthwiseWeights& packed, int32_t* raw, ConvScratch& scratch) const;
 
-  void PackBackwardData(const DepthwiseShape& shape, const int8_t* weights,
+  // unit: power of two that one step of a weight code stands for.
+  void PackBackwardData(const DepthwiseShape& shape, const int8_t* weights, float unit,
                         DepthwiseWeights& packed) const;
-  // diff_x is overwritten; in units of weight codes.
+  // diff_x is overwritten.
   void BackwardData(const DepthwiseShape& shape, const float* diff_y,
                     const DepthwiseWeights& packed, float* diff_x, ConvScratch& scratch) const;
 

@@ -40,7 +40,7 @@ size_t BackwardDataWeightBytes(const DepthwiseShape& s) {
 }
 
 // Order: class row, class column, phase, column of taps, row of taps.
-void PackBackwardData(const DepthwiseShape& s, const int8_t* weights, void* packed) {
+void PackBackwardData(const DepthwiseShape& s, const int8_t* weights, float unit, void* packed) {
   auto* out = static_cast<float*>(packed);
   const int positions = Period(s.channels) * kLanes;
   for (int c = 0; c < s.stride * s.stride; ++c) {
@@ -53,7 +53,8 @@ void PackBackwardData(const DepthwiseShape& s, const int8_t* weights, void* pack
         const int8_t* tap = weights + ky * s.kernel + kx;
         float* vector = out + (tx * cy.taps + ty) * kLanes;
         for (int at = 0, channel = 0; at < positions; ++at) {
-          vector[at / kLanes * taps * kLanes + at % kLanes] = tap[channel * s.kernel * s.kernel];
+          vector[at / kLanes * taps * kLanes + at % kLanes] =
+              unit * static_cast<float>(tap[channel * s.kernel * s.kernel]);
           channel = channel + 1 == s.channels ? 0 : channel + 1;
         }
       }

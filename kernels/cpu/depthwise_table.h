@@ -24,7 +24,8 @@ struct DepthwiseTable {
   void (*pack_forward)(const DepthwiseShape&, const int8_t* weights, void* packed);
   void (*forward)(const DepthwiseShape&, const int8_t* x, bool relu, const void* packed,
                   int32_t* raw, void* scratch);
-  void (*pack_backward_data)(const DepthwiseShape&, const int8_t* weights, void* packed);
+  void (*pack_backward_data)(const DepthwiseShape&, const int8_t* weights, float unit,
+                             void* packed);
   void (*backward_data)(const DepthwiseShape&, const float* diff_y, const void* packed,
                         float* diff_x, void* scratch);
   void (*backward_weights)(const DepthwiseShape&, const int8_t* x, bool relu, const float* diff_y,

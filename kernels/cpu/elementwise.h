@@ -43,6 +43,8 @@ struct Elementwise {
   // the range.
   void (*quantize)(const int32_t* acc, int64_t n, int period, const float* scale,
                    const float* shift, int low, int high, int8_t* codes, uint8_t* mask);
+  // Clears the bits of codes that are not above 0.
+  void (*mask_relu)(const int8_t* codes, int64_t n, uint8_t* mask);
   // Sums of g and of g * fma(acc, xscale, xshift) are added to [P]; g is grad, or 0 where the mask
   // (nullable) has a 0.
   void (*norm_backward_sums)(const int32_t* acc, int64_t n, int period, const float* xscale,

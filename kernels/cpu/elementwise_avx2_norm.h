@@ -38,11 +38,12 @@ void StatsBlock(const int32_t* v, int64_t rows, int period, int j, double* sum, 
 
 template <bool kMask>
 void NormSumsRows(const int32_t* acc, int64_t rows, int period, const float* xscale,
-                  const float* xshift, const uint8_t* mask, const float* grad, double* sum_g,
-                  double* sum_gx) {
+                  const float* xshift, const uint8_t* mask, const float* grad, float* sum_g,
+                  float* sum_gx) {
   const __m256 scale[2] = {_mm256_loadu_ps(xscale), _mm256_loadu_ps(xscale + 8)};
   const __m256 shift[2] = {_mm256_loadu_ps(xshift), _mm256_loadu_ps(xshift + 8)};
-  __m256 sg[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()}, sx[2] = {sg[0], sg[0]};
+  __m256 sg[2] = {_mm256_loadu_ps(sum_g), _mm256_loadu_ps(sum_g + 8)};
+  __m256 sx[2] = {_mm256_loadu_ps(sum_gx), _mm256_loadu_ps(sum_gx + 8)};
   for (int64_t r = 0, i = 0; r < rows; ++r, i += period) {
     const LaneMasks inside(kMask ? MaskBits16(mask, i) : 0xFFFFu);
     for (int h = 0; h < 2; ++h) {
@@ -54,19 +55,19 @@ void NormSumsRows(const int32_t* acc, int64_t rows, int period, const float* xsc
       sx[h] = _mm256_fmadd_ps(g, xhat, sx[h]);
     }
   }
-  AddBlock(sg, sum_g);
-  AddBlock(sx, sum_gx);
+  for (int h = 0; h < 2; ++h) {
+    _mm256_storeu_ps(sum_g + 8 * h, sg[h]);
+    _mm256_storeu_ps(sum_gx + 8 * h, sx[h]);
+  }
 }
 
-void NormSumsBlock(const int32_t* acc, int64_t rows, int period, int j, const float* xscale,
-                   const float* xshift, const uint8_t* mask, const float* grad, double* sum_g,
-                   double* sum_gx) {
+void NormSumsBlock(const int32_t* acc, int64_t rows, int period, const float* xscale,
+                   const float* xshift, const uint8_t* mask, const float* grad, float* sum_g,
+                   float* sum_gx) {
   if (mask == nullptr) {
-    NormSumsRows<false>(acc + j, rows, period, xscale + j, xshift + j, nullptr, grad + j, sum_g + j,
-                        sum_gx + j);
+    NormSumsRows<false>(acc, rows, period, xscale, xshift, nullptr, grad, sum_g, sum_gx);
   } else {
-    NormSumsRows<true>(acc + j, rows, period, xscale + j, xshift + j, mask + j / 8, grad + j,
-                       sum_g + j, sum_gx + j);
+    NormSumsRows<true>(acc, rows, period, xscale, xshift, mask, grad, sum_g, sum_gx);
   }
 }
 

@@ -130,6 +130,7 @@ const Elementwise kTable = {
     .floats_to_bf16 = ToBf16FromFloats,
     .stats = Stats,
     .quantize = Quantize,
+    .mask_relu = MaskRelu,
     .norm_backward_sums = NormBackwardSums,
     .norm_backward_apply = NormBackwardApply,
     .norm_backward_bf16 = NormBackwardBf16,

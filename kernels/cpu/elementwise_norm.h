@@ -59,23 +59,20 @@ void StatsBlock(const int32_t* v, int64_t rows, int period, int j, double* sum, 
   _mm512_storeu_si512(max + j, hi);
 }
 
-void NormSumsBlock(const int32_t* acc, int64_t rows, int period, int j, const float* xscale,
-                   const float* xshift, const uint8_t* mask, const float* grad, double* sum_g,
-                   double* sum_gx) {
-  const __m512 xs = _mm512_loadu_ps(xscale + j), xo = _mm512_loadu_ps(xshift + j);
-  __m512 sg = _mm512_setzero_ps(), sx = _mm512_setzero_ps();
-  for (int64_t r = 0; r < rows; ++r) {
-    const int64_t i = r * period + j;
+void NormSumsBlock(const int32_t* acc, int64_t rows, int period, const float* xscale,
+                   const float* xshift, const uint8_t* mask, const float* grad, float* sum_g,
+                   float* sum_gx) {
+  const __m512 scale = _mm512_loadu_ps(xscale), shift = _mm512_loadu_ps(xshift);
+  __m512 sg = _mm512_loadu_ps(sum_g), sx = _mm512_loadu_ps(sum_gx);
+  for (int64_t r = 0, i = 0; r < rows; ++r, i += period) {
     const __m512 g = _mm512_maskz_loadu_ps(MaskAt(mask, i), grad + i);
-    const __m512 xhat = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_loadu_si512(acc + i)), xs, xo);
+    const __m512 xhat =
+        _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_loadu_si512(acc + i)), scale, shift);
     sg = _mm512_add_ps(sg, g);
     sx = _mm512_fmadd_ps(g, xhat, sx);
   }
-  float block[kVector];
-  _mm512_storeu_ps(block, sg);
-  AddTo(block, sum_g + j);
-  _mm512_storeu_ps(block, sx);
-  AddTo(block, sum_gx + j);
+  _mm512_storeu_ps(sum_g, sg);
+  _mm512_storeu_ps(sum_gx, sx);
 }
 
 // fma(acc, q, fma(masked grad, p, r)) of one vector at element i; j: its place in the period.
@@ -114,22 +111,17 @@ void StatsBlock(const int32_t* v, int64_t rows, int period, int j, double* sum, 
   std::memcpy(max + j, hi, sizeof hi);
 }
 
-void NormSumsBlock(const int32_t* acc, int64_t rows, int period, int j, const float* xscale,
-                   const float* xshift, const uint8_t* mask, const float* grad, double* sum_g,
-                   double* sum_gx) {
-  float s[kVector] = {}, q[kVector] = {};
-  for (int64_t r = 0; r < rows; ++r) {
-    const int64_t i = r * period + j;
+void NormSumsBlock(const int32_t* acc, int64_t rows, int period, const float* xscale,
+                   const float* xshift, const uint8_t* mask, const float* grad, float* sum_g,
+                   float* sum_gx) {
+  for (int64_t r = 0, i = 0; r < rows; ++r, i += period) {
     const uint32_t bits = MaskAt(mask, i);
     for (int k = 0; k < kVector; ++k) {
       const float g = ((bits >> k) & 1) != 0 ? grad[i + k] : 0.0f;
-      const float xhat = static_cast<float>(acc[i + k]) * xscale[j + k] + xshift[j + k];
-      s[k] += g;
-      q[k] += g * xhat;
+      sum_g[k] += g;
+      sum_gx[k] += g * (static_cast<float>(acc[i + k]) * xscale[k] + xshift[k]);
     }
   }
-  AddTo(s, sum_g + j);
-  AddTo(q, sum_gx + j);
 }
 #endif
 
@@ -156,16 +148,31 @@ float MaskedGrad(const uint8_t* mask, const float* grad, int64_t i) {
   return mask == nullptr || ((mask[i / 8] >> (i % 8)) & 1) != 0 ? grad[i] : 0.0f;
 }
 
+// A few rows at a time over many channels, so that memory is read in the order in which it lies.
 void NormBackwardSums(const int32_t* acc, int64_t n, int period, const float* xscale,
                       const float* xshift, const uint8_t* mask, const float* grad, double* sum_g,
                       double* sum_gx) {
+  constexpr int kColumns = 512, kRows = 4;
   const int64_t rows = n / period;
-  for (int64_t r = 0; r < rows; r += kFlushRows) {
-    const int64_t count = std::min<int64_t>(kFlushRows, rows - r);
-    const int64_t at = r * period;
-    for (int j = 0; j < period; j += kVector) {
-      NormSumsBlock(acc + at, count, period, j, xscale, xshift,
-                    mask == nullptr ? nullptr : mask + at / 8, grad + at, sum_g, sum_gx);
+  for (int first = 0; first < period; first += kColumns) {
+    const int width = std::min(kColumns, period - first);
+    for (int64_t flush = 0; flush < rows; flush += kFlushRows) {
+      float sg[kColumns], sx[kColumns];
+      std::fill_n(sg, width, 0.0f);
+      std::fill_n(sx, width, 0.0f);
+      const int64_t end = std::min(flush + kFlushRows, rows);
+      for (int64_t r = flush; r < end; r += kRows) {
+        const int64_t count = std::min<int64_t>(kRows, end - r);
+        for (int j = 0; j < width; j += kVector) {
+          const int64_t at = r * period + first + j;
+          NormSumsBlock(acc + at, count, period, xscale + first + j, xshift + first + j,
+                        mask == nullptr ? nullptr : mask + at / 8, grad + at, sg + j, sx + j);
+        }
+      }
+      for (int j = 0; j < width; ++j) {
+        sum_g[first + j] += sg[j];
+        sum_gx[first + j] += sx[j];
+      }
     }
   }
   for (int64_t i = rows * period; i < n; ++i) {

@@ -189,5 +189,25 @@ void Quantize(const int32_t* acc, int64_t n, int period, const float* scale, con
 #endif
 }
 
+void MaskRelu(const int8_t* codes, int64_t n, uint8_t* mask) {
+  int64_t i = 0;
+#if FTT_AVX512 || FTT_AVX2
+  for (; i + 32 <= n; i += 32) {
+    const __m256i v = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(codes + i));
+    uint32_t bits;
+    std::memcpy(&bits, mask + i / 8, sizeof bits);
+    bits &= static_cast<uint32_t>(
+        _mm256_movemask_epi8(_mm256_cmpgt_epi8(v, _mm256_setzero_si256())));
+    std::memcpy(mask + i / 8, &bits, sizeof bits);
+  }
+#endif
+  for (; i < n; i += 8) {
+    const auto count = static_cast<int>(std::min<int64_t>(8, n - i));
+    uint32_t bits = 0;
+    for (int k = 0; k < count; ++k) bits |= (codes[i + k] > 0 ? 1u : 0u) << k;
+    mask[i / 8] = static_cast<uint8_t>(mask[i / 8] & bits);
+  }
+}
+
 }  // namespace
 }  // namespace ftt::cpu::FTT_ISA

@@ -70,7 +70,7 @@ void CudaBackwardTest::CheckNorm(bool deferred) {
   RefBackend().NormBackward(dims_, case_.map, acc.data(), norms.data(),
                             case_.affine ? gamma.data() : nullptr, HostMask(), want.data(),
                             case_.batch_norm && case_.affine ? want_gamma.data() : nullptr,
-                            case_.affine ? want_beta.data() : nullptr, nullptr);
+                            case_.affine ? want_beta.data() : nullptr, nullptr, nullptr);
   InBothOrders([&] {
     const DeviceBuffer<int32_t> raw(Padded(acc, c, 777));
     const DeviceBuffer<float> d_mean(Padded(mean, c)), d_inv_std(Padded(inv_std, c)), d_unit(unit);

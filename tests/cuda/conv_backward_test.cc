@@ -75,7 +75,7 @@ class CudaConvBackwardTest : public ::testing::TestWithParam<WindowCase> {
       const auto reference = [&](const std::vector<float>& grad) {
         std::vector<float> want = before_;
         RefBackend().WindowBackward(dims_, case_.shape, x_.data(), exponents_.data(), &w,
-                                    grad.data(), nullptr, want.data(), accumulate, nullptr);
+                                    grad.data(), nullptr, want.data(), accumulate, nullptr, nullptr);
         return want;
       };
       const std::vector<float> want = reference(grad_y.Host());
@@ -106,7 +106,7 @@ class CudaConvBackwardTest : public ::testing::TestWithParam<WindowCase> {
       const auto reference = [&](const std::vector<float>& grad) {
         std::vector<float> want = before;
         RefBackend().WindowBackward(dims_, case_.shape, x_.data(), exponents_.data(), &w,
-                                    grad.data(), nullptr, nullptr, false, want.data());
+                                    grad.data(), nullptr, nullptr, false, want.data(), nullptr);
         return want;
       };
       const std::vector<float> want = reference(grad_y.Host());

@@ -49,7 +49,7 @@ TEST_P(CudaPoolBackwardTest, IsExact) {
     std::vector<float> want = before;
     RefBackend().WindowBackward({c.lanes, c.images, ids.data()}, c.shape, x.data(),
                                 exponents.data(), nullptr, grad.data(), nullptr, want.data(),
-                                accumulate, nullptr);
+                                accumulate, nullptr, nullptr);
     InBothOrders([&] {
       const DeviceBuffer<int8_t> d_x(Padded(x, c.shape.in.c));
       const DeviceBuffer<float> grad_y(Padded(grad, c.shape.in.c));

@@ -90,7 +90,7 @@ TEST_P(CudaQuantizeTest, EqualsReference) {
     std::vector<uint8_t> want_mask(
         static_cast<size_t>(lanes * c.images * MaskBytes(c.map.Elements())));
     RefBackend().Quantize(dims, c.map, c.bits, operands.acc.data(), operands.norms.data(),
-                          plans.Host(), want.data(), want_mask.data());
+                          plans.Host(), want.data(), want_mask.data(), false);
 
     // Garbage in the pads of the raw values must not reach a code.
     const DeviceBuffer<int32_t> raw(Padded(operands.acc, c.map.c, 12345));

@@ -92,7 +92,7 @@ TEST_P(CudaSumTest, AddEqualsReference) {
       std::vector<uint8_t> want_mask(
           static_cast<size_t>(lanes_ * case_.images * MaskBytes(case_.map.Elements())));
       RefBackend().Add(dims_, case_.map, 8, inputs_, derive, want_exponent.data(), plans.Host(),
-                       want.data(), want_mask.data());
+                       want.data(), want_mask.data(), false);
       const DeviceBuffer<int> exponent(std::vector<int>(static_cast<size_t>(lanes_), -4));
       const DeviceBuffer<int32_t> largest(static_cast<size_t>(lanes_ * SumBlocks(shape_)));
       const DeviceBuffer<int8_t> codes(PaddedElements());

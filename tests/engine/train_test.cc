@@ -146,8 +146,8 @@ TEST(DeployTest, CheckFindsADifference) {
       inner_->Accumulate(b, s, x, w, a, t);
     }
     void Quantize(const BatchDims& b, const Shape& s, int bits, const int32_t* a, const LaneNorm* n,
-                  const LaneFaults* f, int8_t* c, uint8_t* m) override {
-      inner_->Quantize(b, s, bits, a, n, f, c, m);
+                  const LaneFaults* f, int8_t* c, uint8_t* m, bool r) override {
+      inner_->Quantize(b, s, bits, a, n, f, c, m, r);
     }
     void Inject(const BatchDims& b, const Shape& s, const LaneFaults* f, int8_t* c) override {
       inner_->Inject(b, s, f, c);
@@ -159,8 +159,8 @@ TEST(DeployTest, CheckFindsADifference) {
       if (++calls_ == 4) c[5] = static_cast<int8_t>(c[5] ^ 1);
     }
     void Add(const BatchDims& b, const Shape& s, int bits, const std::vector<SumInput>& i, bool d,
-             int* e, const LaneFaults* f, int8_t* c, uint8_t* m) override {
-      inner_->Add(b, s, bits, i, d, e, f, c, m);
+             int* e, const LaneFaults* f, int8_t* c, uint8_t* m, bool r) override {
+      inner_->Add(b, s, bits, i, d, e, f, c, m, r);
     }
     void Concat(const BatchDims& b, const Shape& s, int bits, const std::vector<SumInput>& i,
                 const int* e, const LaneFaults* f, int8_t* c) override {
@@ -175,10 +175,11 @@ TEST(DeployTest, CheckFindsADifference) {
       inner_->Linear(b, in, out, x, w, u, bias, k, l);
     }
     void NormBackward(const BatchDims&, const Shape&, const int32_t*, const LaneNorm*, const float*,
-                      const uint8_t*, float*, float*, float*, NormGradient*) override {}
+                      const uint8_t*, float*, float*, float*, NormGradient*,
+                      const NormSums*) override {}
     void WindowBackward(const BatchDims&, const WindowShape&, const int8_t*, const int*,
                         WeightCodes*, const float*, const NormGradient*, float*, bool,
-                        float*) override {}
+                        float*, NormSums*) override {}
     void SumBackward(const BatchDims&, const Shape&, const SumInput&, int, const uint8_t*,
                      const float*, float*, bool) override {}
     void GlobalSumBackward(const BatchDims&, const Shape&, bool, const int8_t*, const uint8_t*,

@@ -68,11 +68,12 @@ class Dense : public testing::Test {
     FloatsToBf16(diff_y.data(), diff_y.size(), rounded.data());
     ConvShape pack_shape = s;
     pack_shape.images = 3;
-    const PackedWeights packed = engine_.PackBackwardData(pack_shape, w.data(), precision, worker);
+    const PackedWeights packed = engine_.PackBackwardData(pack_shape, w.data(), 0.25f, precision, worker);
     std::vector<float> diff_x(s.InElements(), 1e30f);
     const void* in = precision == GradPrecision::kBf16 ? static_cast<const void*>(rounded.data())
                                                        : diff_y.data();
     engine_.BackwardData(s, in, packed, diff_x.data(), worker);
+    for (float& v : diff_x) v *= 4;
     return RelativeError(diff_x.data(), NaiveBackwardData(s, diff_y, w));
   }
 

@@ -80,7 +80,7 @@ TEST_P(GradientTest, ConvolutionMatchesFiniteDifferences) {
     };
     std::vector<float> gx(x.size()), gw(static_cast<size_t>(w.n));
     backend_->WindowBackward(dims, c.shape, x.data(), x_exponents.data(), &w, g.data(), nullptr,
-                             gx.data(), false, gw.data());
+                             gx.data(), false, gw.data(), nullptr);
     for (int probe = 0; probe < 12; ++probe) {
       const size_t i = probe == 0 ? 0
                                   : (probe == 1 ? x.size() - 1
@@ -133,7 +133,7 @@ TEST_P(GradientTest, MaxPoolFollowsTheMaximumAndAverageSharesByValidTaps) {
     std::vector<float> gx(x.size());
     const int zero = 0;
     backend_->WindowBackward(dims, c.shape, x.data(), &zero, nullptr, g.data(), nullptr, gx.data(),
-                             false, nullptr);
+                             false, nullptr, nullptr);
     const double base = loss();
     for (int probe = 0; probe < 20; ++probe) {
       const size_t i = probe == 0 ? 0
@@ -188,7 +188,7 @@ TEST_P(GradientTest, BatchNormMatchesFiniteDifferences) {
   std::vector<float> grad = g, grad_gamma(5), grad_beta(5);
   const std::vector<LaneNorm> norms = {norm_of(0), norm_of(1)};
   backend_->NormBackward(dims_, s, acc.data(), norms.data(), gamma.data(), nullptr, grad.data(),
-                         grad_gamma.data(), grad_beta.data(), nullptr);
+                         grad_gamma.data(), grad_beta.data(), nullptr, nullptr);
   for (const size_t i : {size_t{0}, size_t{7}, acc.size() / 2, acc.size() - 1}) {
     const int32_t step = 40'000;
     acc[i] += step;
@@ -215,7 +215,7 @@ TEST_P(GradientTest, FrozenBatchNormIsAnAffineMap) {
   const std::vector<float> g = operands_.Floats(2 * n);
   std::vector<float> grad = g, grad_gamma(5), grad_beta(5);
   backend_->NormBackward(dims_, s, acc.data(), norms.data(), gamma.data(), nullptr, grad.data(),
-                         grad_gamma.data(), grad_beta.data(), nullptr);
+                         grad_gamma.data(), grad_beta.data(), nullptr, nullptr);
   std::vector<double> sums(5);
   for (size_t i = 0; i < g.size(); ++i) {
     const size_t c = i % 5;
@@ -242,12 +242,12 @@ TEST_P(GradientTest, SaturatedValuesPassNoGradient) {
   norm.shift.assign(16, 0.0f);
   std::vector<int8_t> codes(16);
   std::vector<uint8_t> mask(2);
-  backend_->Quantize(dims, s, 8, acc.data(), &norm, nullptr, codes.data(), mask.data());
+  backend_->Quantize(dims, s, 8, acc.data(), &norm, nullptr, codes.data(), mask.data(), false);
   EXPECT_EQ(codes[1], 127);
   EXPECT_EQ(codes[15], -128);
   std::vector<float> grad(16, 1.0f), bias(16);
   backend_->NormBackward(dims, s, acc.data(), &norm, nullptr, mask.data(), grad.data(), nullptr,
-                         bias.data(), nullptr);
+                         bias.data(), nullptr, nullptr);
   for (size_t i = 0; i < 16; ++i) EXPECT_EQ(grad[i], i == 1 || i == 15 ? 0.0f : 1.0f) << i;
   EXPECT_EQ(bias[15], 0.0f);
   EXPECT_EQ(bias[14], 1.0f);
@@ -264,12 +264,12 @@ TEST_P(GradientTest, WeightsThatAFaultMovedGetNoGradientFromThatLane) {
   const int exponents[2] = {0, 0};
   std::vector<float> both(6), first(6);
   backend_->WindowBackward(dims, s, x.data(), exponents, &w, g.data(), nullptr, nullptr, false,
-                           both.data());
+                           both.data(), nullptr);
   const BatchDims one{1, 1, ids_.data()};
   WeightCodes w1 = w;
   w1.packed.reset();
   backend_->WindowBackward(one, s, x.data(), exponents, &w1, g.data(), nullptr, nullptr, false,
-                           first.data());
+                           first.data(), nullptr);
   EXPECT_FLOAT_EQ(both[4], first[4]);
   EXPECT_NE(both[3], first[3]);
 }

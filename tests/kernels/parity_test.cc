@@ -121,18 +121,62 @@ TEST_P(WindowParityTest, Backward) {
     const double tolerance = cpu == cpu_.get() ? kBf16Tolerance : kGradientTolerance;
     WeightCodes w2 = w;
     w2.packed.reset();
-    for (const bool accumulate : {false, true}) {
+    for (const int variant : {0, 1, 2, 3}) {
+      const bool accumulate = (variant & 1) != 0;
+      WindowShape shape = c.shape;
+      shape.relu_masked = variant >= 2;  // who made x cuts the gradient where x is not above zero
       std::vector<float> want_x(x.size(), 0.5f), got_x(x.size(), 0.5f);
       std::vector<float> want_w(static_cast<size_t>(w.n), 0.25f), got_w(want_w.size(), 0.25f);
       float* want_wp = c.shape.pool ? nullptr : want_w.data();
       float* got_wp = c.shape.pool ? nullptr : got_w.data();
       ref_->WindowBackward(dims, c.shape, x.data(), exponents.data(), &w, grad_y.data(), nullptr,
-                           want_x.data(), accumulate, want_wp);
-      cpu->WindowBackward(dims, c.shape, x.data(), exponents.data(), &w2, grad_y.data(), nullptr,
-                          got_x.data(), accumulate, got_wp);
+                           want_x.data(), accumulate, want_wp, nullptr);
+      cpu->WindowBackward(dims, shape, x.data(), exponents.data(), &w2, grad_y.data(), nullptr,
+                          got_x.data(), accumulate, got_wp, nullptr);
+      for (size_t i = 0; shape.relu && shape.relu_masked && i < x.size(); ++i) {
+        if (x[i] <= 0) want_x[i] = got_x[i] = 0;
+      }
       EXPECT_LT(RelativeError(want_x, got_x), tolerance) << cpu->Name() << " " << accumulate;
       EXPECT_LT(RelativeError(want_w, got_w), tolerance) << cpu->Name() << " " << accumulate;
     }
+  }
+}
+
+// The sums of the input's batch norm, collected while its gradient is written, against those that its
+// own backward pass takes.
+TEST_P(WindowParityTest, BackwardCollectsTheSumsOfTheInput) {
+  const WindowCase& c = GetParam();
+  Operands operands(5);
+  const std::vector<uint32_t> ids = Ids(c.images);
+  const BatchDims dims{c.lanes, c.images, ids.data()};
+  const int64_t copies = c.lanes * c.images, n = c.shape.in.Elements();
+  const std::vector<int8_t> x = operands.Codes(copies * n);
+  const std::vector<uint8_t> mask = operands.Mask(copies, n);
+  std::vector<int32_t> acc;
+  for (int64_t i = 0; i < copies * n; ++i)
+    acc.push_back(static_cast<int32_t>(operands.Below(800)) - 300);
+  std::vector<LaneNorm> norms;
+  for (int lane = 0; lane < c.lanes; ++lane)
+    norms.push_back(MakeNorm(operands, c.shape.in.c, 0.1f, true));
+  const std::vector<int> exponents(static_cast<size_t>(c.lanes), -4);
+  WeightCodes w = MakeWeights(operands,
+                              c.shape.out.c * c.shape.conv.kernel * c.shape.conv.kernel *
+                                  c.shape.in.c / c.shape.conv.groups,
+                              c.lanes, true);
+  const std::vector<float> grad_y = operands.Floats(copies * c.shape.out.Elements());
+  for (const bool accumulate : {false, true}) {
+    std::vector<float> grad(x.size(), 0.5f), want(static_cast<size_t>(c.shape.in.c) * 2),
+        got(want.size());
+    NormSums sums{acc.data(), norms.data(), mask.data(), {}, {}};
+    cpu_->WindowBackward(dims, c.shape, x.data(), exponents.data(), &w, grad_y.data(), nullptr,
+                         grad.data(), accumulate, nullptr, &sums);
+    ASSERT_EQ(sums.grad.size(), static_cast<size_t>(c.lanes * c.shape.in.c));
+    NormGradient deferred;
+    cpu_->NormBackward(dims, c.shape.in, acc.data(), norms.data(), nullptr, mask.data(),
+                       grad.data(), got.data(), got.data() + c.shape.in.c, &deferred, &sums);
+    ref_->NormBackward(dims, c.shape.in, acc.data(), norms.data(), nullptr, mask.data(),
+                       grad.data(), want.data(), want.data() + c.shape.in.c, nullptr, nullptr);
+    EXPECT_LT(RelativeError(want, got), kGradientTolerance) << accumulate;
   }
 }
 
@@ -163,9 +207,9 @@ void CheckDeferredNorm(const WindowCase& c, bool batch_norm) {
   const std::vector<float> grad = want_grad;
   std::vector<float> want_x(x.size()), want_w(static_cast<size_t>(w.n));
   ref->NormBackward(dims, c.shape.out, acc.data(), norms.data(), nullptr, mask.data(),
-                    want_grad.data(), nullptr, nullptr, nullptr);
+                    want_grad.data(), nullptr, nullptr, nullptr, nullptr);
   ref->WindowBackward(dims, c.shape, x.data(), exponents.data(), &w, want_grad.data(), nullptr,
-                      want_x.data(), false, c.shape.pool ? nullptr : want_w.data());
+                      want_x.data(), false, c.shape.pool ? nullptr : want_w.data(), nullptr);
   const std::unique_ptr<Backend> cpu_bf16 = MakeCpuBackend(2);
   const std::unique_ptr<Backend> cpu_f32 = MakeCpuBackend(2, /*float32_gradients=*/true);
   for (Backend* cpu : {cpu_bf16.get(), cpu_f32.get()}) {
@@ -175,9 +219,9 @@ void CheckDeferredNorm(const WindowCase& c, bool batch_norm) {
     std::vector<float> got_grad = grad, got_x(x.size()), got_w(want_w.size());
     NormGradient norm;
     cpu->NormBackward(dims, c.shape.out, acc.data(), norms.data(), nullptr, mask.data(),
-                      got_grad.data(), nullptr, nullptr, &norm);
+                      got_grad.data(), nullptr, nullptr, &norm, nullptr);
     cpu->WindowBackward(dims, c.shape, x.data(), exponents.data(), &w2, got_grad.data(), &norm,
-                        got_x.data(), false, c.shape.pool ? nullptr : got_w.data());
+                        got_x.data(), false, c.shape.pool ? nullptr : got_w.data(), nullptr);
     EXPECT_LT(RelativeError(want_x, got_x), tolerance) << cpu->Name() << " " << batch_norm;
     EXPECT_LT(RelativeError(want_w, got_w), tolerance) << cpu->Name() << " " << batch_norm;
   }
@@ -208,11 +252,18 @@ TEST_F(ParityTest, QuantizeWithMaskOverChannelCounts) {
     std::vector<uint8_t> want_mask(static_cast<size_t>(6 * MaskBytes(s.Elements()))),
         got_mask(want_mask.size());
     for (const int bits : {4, 8}) {
-      ref_->Quantize(dims, s, bits, acc.data(), norms.data(), nullptr, want.data(),
-                     want_mask.data());
-      cpu_->Quantize(dims, s, bits, acc.data(), norms.data(), nullptr, got.data(), got_mask.data());
-      EXPECT_EQ(want, got) << channels;
-      EXPECT_EQ(want_mask, got_mask) << channels;
+      for (const bool relu_mask : {false, true}) {
+        ref_->Quantize(dims, s, bits, acc.data(), norms.data(), nullptr, want.data(),
+                       want_mask.data(), relu_mask);
+        cpu_->Quantize(dims, s, bits, acc.data(), norms.data(), nullptr, got.data(),
+                       got_mask.data(), relu_mask);
+        EXPECT_EQ(want, got) << channels;
+        EXPECT_EQ(want_mask, got_mask) << channels;
+        for (int64_t i = 0; relu_mask && i < s.Elements(); ++i) {
+          const bool pass = (got_mask[static_cast<size_t>(i / 8)] >> (i % 8) & 1) != 0;
+          EXPECT_FALSE(pass && got[static_cast<size_t>(i)] <= 0) << i;
+        }
+      }
     }
   }
 }
@@ -236,8 +287,10 @@ TEST_F(ParityTest, AddConcatAndGlobalSum) {
             got_mask(want_mask.size());
         int want_e[2] = {-3, -6}, got_e[2] = {-3, -6};
         for (const bool derive : {true, false}) {
-          ref_->Add(dims, s, 8, inputs, derive, want_e, nullptr, want.data(), want_mask.data());
-          cpu_->Add(dims, s, 8, inputs, derive, got_e, nullptr, got.data(), got_mask.data());
+          ref_->Add(dims, s, 8, inputs, derive, want_e, nullptr, want.data(), want_mask.data(),
+                    gap > 0);
+          cpu_->Add(dims, s, 8, inputs, derive, got_e, nullptr, got.data(), got_mask.data(),
+                    gap > 0);
           EXPECT_EQ(want, got) << channels << " " << gap << " " << parts << " " << derive;
           EXPECT_EQ(want_mask, got_mask);
           EXPECT_EQ(want_e[0], got_e[0]);
@@ -309,9 +362,9 @@ TEST_F(ParityTest, NormBackward) {
       std::vector<float> want_g(static_cast<size_t>(channels)), want_b(want_g), got_g(want_g),
           got_b(want_g);
       ref_->NormBackward(dims, s, acc.data(), norms.data(), gamma.data(), mask.data(), want.data(),
-                         batch_norm ? want_g.data() : nullptr, want_b.data(), nullptr);
+                         batch_norm ? want_g.data() : nullptr, want_b.data(), nullptr, nullptr);
       cpu_->NormBackward(dims, s, acc.data(), norms.data(), gamma.data(), mask.data(), got.data(),
-                         batch_norm ? got_g.data() : nullptr, got_b.data(), nullptr);
+                         batch_norm ? got_g.data() : nullptr, got_b.data(), nullptr, nullptr);
       EXPECT_LT(RelativeError(want, got), kGradientTolerance) << channels;
       EXPECT_LT(RelativeError(want_g, got_g), kGradientTolerance) << channels;
       EXPECT_LT(RelativeError(want_b, got_b), kGradientTolerance) << channels;
