@@ -1,7 +1,6 @@
 // Works on 16 tiles at a time. Their payloads become strikes, words of (element, kind) without
-// gaps, by vectors and without a branch per tile; then one loop without branches applies them. A
-// code that was struck before is left alone, and that strike taken out of the histogram afterwards:
-// such strikes are rare.
+// gaps, by vectors and without a branch per tile; then one loop applies them. A code that was struck
+// before is left alone, and that strike taken out of the histogram again: such strikes are rare.
 #include "faults/bias_strikes.h"
 
 #include <algorithm>
@@ -34,25 +33,24 @@ constexpr std::array<uint16_t, 16 * 256> kBiased = MakeBiased();
 
 // Not inline: there the compiler would look up the thread's scratch memory for every strike.
 template <bool kMask>
-__attribute__((noinline)) void Apply(uint32_t* __restrict strikes, uint32_t count, uint8_t chunk,
+__attribute__((noinline)) void Apply(const uint32_t* __restrict strikes, uint32_t count, uint8_t chunk,
                                      uint8_t* __restrict seen, int8_t* __restrict codes,
                                      uint8_t* __restrict pass, uint32_t* histogram) {
-  uint32_t repeated = 0;  // strikes that hit a code again; they gather at the front
   for (uint32_t i = 0; i < count; ++i) {
     const uint32_t strike = strikes[i], element = strike >> 16;
-    const bool again = seen[element] == chunk;
+    if (seen[element] == chunk) [[unlikely]] {
+      --histogram[strike >> 8 & 15];
+      continue;
+    }
     seen[element] = chunk;
     const auto code = static_cast<uint8_t>(codes[element]);
     const uint32_t result = kBiased[(strike & 0xFFFF) | code];
-    codes[element] = static_cast<int8_t>(again ? code : result);
-    strikes[repeated] = strike;
-    repeated += again ? 1 : 0;
+    codes[element] = static_cast<int8_t>(result);
     if (kMask) {
-      const uint32_t stop = again ? 0 : result >> 8;
+      const uint32_t stop = result >> 8;
       pass[element >> 3] = static_cast<uint8_t>(pass[element >> 3] & ~(stop << (element & 7)));
     }
   }
-  for (uint32_t i = 0; i < repeated; ++i) --histogram[strikes[i] >> 8 & 15];
 }
 
 }  // namespace

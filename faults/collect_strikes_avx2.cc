@@ -26,6 +26,14 @@ constexpr std::array<uint64_t, 256> MakeCompress() {
 
 constexpr std::array<uint64_t, 256> kCompress = MakeCompress();
 
+// Sum of the eight lanes, each two numbers of 16 bits.
+FTT_AVX2_TARGET uint32_t SumLanes(__m256i v) {
+  __m128i sum = _mm_add_epi16(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+  sum = _mm_add_epi16(sum, _mm_shuffle_epi32(sum, 0x4E));
+  sum = _mm_add_epi16(sum, _mm_shuffle_epi32(sum, 0xB1));
+  return static_cast<uint32_t>(_mm_cvtsi128_si32(sum));
+}
+
 // Turns vectors of payloads into strikes and counts them by kind.
 class Collector {
  public:
@@ -68,10 +76,14 @@ class Collector {
 
   // Empties the counters into the histogram.
   FTT_AVX2_TARGET void Flush() {
+    const __m256i low = _mm256_set1_epi32(0x00FF00FF);
     for (int i = 0; i < 4; ++i) {
-      uint8_t bytes[32];
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(bytes), counters_[i]);
-      for (int b = 0; b < 32; ++b) histogram[4 * i + b % 4] += bytes[b];
+      const uint32_t even = SumLanes(_mm256_and_si256(counters_[i], low));
+      const uint32_t odd = SumLanes(_mm256_and_si256(_mm256_srli_epi16(counters_[i], 8), low));
+      histogram[4 * i] += even & 0xFFFF;
+      histogram[4 * i + 1] += odd & 0xFFFF;
+      histogram[4 * i + 2] += even >> 16;
+      histogram[4 * i + 3] += odd >> 16;
       counters_[i] = _mm256_setzero_si256();
     }
     taken_ = 0;

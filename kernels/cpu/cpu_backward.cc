@@ -214,7 +214,12 @@ void CpuBackend::SumBackward(const BatchDims& b, const Shape& s, const SumInput&
                        mask == nullptr ? nullptr : mask + image * MaskBytes(n), n, accumulate, gx);
         continue;
       }
-      for (int64_t p = 0; p < pixels; ++p) {  // concatenations carry no mask
+      // Concatenations carry no mask.
+      if (!in.relu) {
+        ops_.pass_slice(g + channel_offset, pixels, s.c, in.channels, accumulate, gx);
+        continue;
+      }
+      for (int64_t p = 0; p < pixels; ++p) {
         ops_.pass_grad(g + p * s.c + channel_offset, 1.0f, codes + p * in.channels, in.relu,
                        nullptr, in.channels, accumulate, gx + p * in.channels);
       }

@@ -65,6 +65,9 @@ struct Elementwise {
   // gx (+)= mask * (relu ? x > 0 : 1) * g * scale; mask nullable.
   void (*pass_grad)(const float* g, float scale, const int8_t* x, bool relu, const uint8_t* mask,
                     int64_t n, bool accumulate, float* gx);
+  // gx[p * c + i] (+)= g[p * step + i] over p < pixels, i < c.
+  void (*pass_slice)(const float* g, int64_t pixels, int64_t step, int c, bool accumulate,
+                     float* gx);
 
   // --- pools ---
   // out[p * c + i] = max(floor, x[p * pixel_step + t * tap_step + i] over t < taps), i < c

@@ -118,6 +118,30 @@ void PassGrad(const float* g, float scale, const int8_t* x, bool relu, const uin
   }
 }
 
+template <bool kAccumulate>
+void PassSlicePixels(const float* g, int64_t pixels, int64_t step, int c, float* gx) {
+  for (int64_t p = 0; p < pixels; ++p, g += step, gx += c) {
+    int i = 0;
+#if FTT_AVX512 || FTT_AVX2
+    for (; i + 8 <= c; i += 8) {
+      __m256 v = _mm256_loadu_ps(g + i);
+      if (kAccumulate) v = _mm256_add_ps(v, _mm256_loadu_ps(gx + i));
+      _mm256_storeu_ps(gx + i, v);
+    }
+    for (; i + 4 <= c; i += 4) {
+      __m128 v = _mm_loadu_ps(g + i);
+      if (kAccumulate) v = _mm_add_ps(v, _mm_loadu_ps(gx + i));
+      _mm_storeu_ps(gx + i, v);
+    }
+#endif
+    for (; i < c; ++i) gx[i] = kAccumulate ? gx[i] + g[i] : g[i];
+  }
+}
+
+void PassSlice(const float* g, int64_t pixels, int64_t step, int c, bool accumulate, float* gx) {
+  (accumulate ? PassSlicePixels<true> : PassSlicePixels<false>)(g, pixels, step, c, gx);
+}
+
 }  // namespace
 
 extern const Elementwise kTable;
@@ -137,6 +161,7 @@ const Elementwise kTable = {
     .sum_max = SumMax,
     .sum_codes = SumCodes,
     .pass_grad = PassGrad,
+    .pass_slice = PassSlice,
     .max_windows = MaxWindows,
     .first_max = FirstMax,
     .route_grad = RouteGrad,

@@ -141,6 +141,35 @@ TEST_P(ElementwiseTest, PassGrad) {
   }
 }
 
+TEST_P(ElementwiseTest, PassSlice) {
+  for (const int c : {1, 3, 4, 8, 12, 20, 33}) {
+    const int64_t pixels = 5, step = c + 7;
+    std::vector<float> grad = operands_.Floats(pixels * step);
+    const std::vector<float> before = operands_.Floats(pixels * c);
+    const float* g = Odd(grad);
+    for (const bool accumulate : {false, true}) {
+      Output<float> want(before, 9), got(before, 9);
+      plain_.pass_slice(g, pixels, step, c, accumulate, want.Data());
+      tested_->pass_slice(g, pixels, step, c, accumulate, got.Data());
+      EXPECT_EQ(Bits(want.memory), Bits(got.memory)) << c << " " << accumulate;
+    }
+  }
+}
+
+TEST_P(ElementwiseTest, MaskRelu) {
+  for (const int64_t n : kSizes) {
+    std::vector<int8_t> codes = operands_.Codes(n);
+    codes.front() = 0;  // not above 0
+    const std::vector<uint8_t> before = operands_.Mask(1, n);
+    const int8_t* x = Odd(codes);
+    Output<uint8_t> want(before, 9), got(before, 9);
+    plain_.mask_relu(x, n, want.Data());
+    tested_->mask_relu(x, n, got.Data());
+    EXPECT_EQ(want.memory, got.memory) << n;
+    EXPECT_EQ(want.Data()[0] & 1, 0);
+  }
+}
+
 TEST_P(ElementwiseTest, Quantize) {
   constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
   for (const int channels : {1, 3, 16, 20, 48}) {
