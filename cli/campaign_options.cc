@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <charconv>
 #include <filesystem>
 
 #include "core/clock.h"
@@ -24,6 +25,14 @@ std::string NameOf(const std::string& path) {
 
 }  // namespace
 
+std::string ShareOfPercent(const std::string& text) {
+  if (!text.ends_with('%')) return text;
+  double percent = 0;
+  const char* end = text.data() + text.size() - 1;
+  const auto parsed = std::from_chars(text.data(), end, percent);
+  return parsed.ec == std::errc() && parsed.ptr == end ? fmt::format("{}", percent / 100) : text;
+}
+
 void AddCampaignOptions(CLI::App& app, CampaignOptions& o) {
   app.add_option("CHECKPOINT", o.checkpoints,
                  "Run folders of `train`, checkpoint folders or .safetensors files, each as "
@@ -39,7 +48,9 @@ void AddCampaignOptions(CLI::App& app, CampaignOptions& o) {
   app.add_option("--trials", o.sweep.trials,
                  "Fault seeds of each point, each over all test images; with --margin the fewest")
       ->take_last();
-  app.add_option("--confidence", o.sweep.confidence, "Of all intervals, in (0, 1)")->take_last();
+  app.add_option("--confidence", o.sweep.confidence, "Of all intervals, in (0, 1) or as 95%")
+      ->transform(ShareOfPercent)
+      ->take_last();
   app.add_option("--limit", o.limit, "First test images only; 0: all")->take_last();
   app.add_option("--batch", o.sweep.batch, "Images per call; never changes a result")->take_last();
   app.add_option("--lanes", o.sweep.lanes,

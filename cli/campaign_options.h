@@ -17,6 +17,8 @@ struct CampaignOptions {
   SweepConfig sweep;
   BackendOptions backend;
 };
+// For options that are shares: "5%" is read as 0.05.
+std::string ShareOfPercent(const std::string& text);
 void AddCampaignOptions(CLI::App& app, CampaignOptions& options);
 
 // Networks of options.checkpoints; without NAME= they are called after their folders.

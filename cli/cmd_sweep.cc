@@ -219,15 +219,16 @@ std::function<int()> SetUpSweep(CLI::App& app) {
       ->take_last();
   SweepConfig& s = o->campaign.sweep;
   app.add_option("--margin", s.margin,
-                 "Run trials until the interval's half width is at most this, e.g. 0.01 for one "
-                 "point of accuracy; 0: --trials of each point")
+                 "Run trials until the interval's half width is at most this, e.g. 1% or 0.01 for "
+                 "one point of accuracy; 0: --trials of each point")
+      ->transform(ShareOfPercent)
       ->take_last();
   app.add_option("--max-trials", s.max_trials, "The most trials of a point, with --margin")
       ->take_last();
   SetExamples(
       app,
       "  ftt-cuda sweep runs/r20 --fault mibb --rates 1e-6:1e-3:log10 --trials 20 --out camp\n"
-      "  ftt-cuda sweep plain=runs/a ftt=runs/b --fault adsaf --rates 0.02:0.1:lin5 --margin 0.01 "
+      "  ftt-cuda sweep plain=runs/a ftt=runs/b --fault adsaf --rates 0.02:0.1:lin5 --margin 1% "
       "--out camp\n"
       "\nTrial t under one seed has the same faults on every network, and those of a lower rate "
       "are "

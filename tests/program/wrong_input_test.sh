@@ -123,6 +123,8 @@ refused '--rates.*log2' "${sweep[@]}" --fault mibb --rates 1e-6:1e-3:log2 --out 
 refused 'resolution' "${sweep[@]}" --fault mibb --rates 1e-15 --out camp
 refused '--trials.*0' "${sweep[@]}" --trials 0 --fault mibb:1e-4 --out camp
 refused '--margin.*2' "${sweep[@]}" --margin 2 --fault mibb:1e-4 --out camp
+refused '--margin.*2%%' "${sweep[@]}" --margin 2%% --fault mibb:1e-4 --out camp
+refused '--confidence.*outside' "${sweep[@]}" --confidence 200% --fault mibb:1e-4 --out camp
 refused 'two networks.*done.*NAME=' sweep done done "${data[@]}" --fault mibb:1e-4 --out camp
 refused 'adsaf.*rate' analyze done "${data[@]}" --fault adsaf --out camp
 refused '--by.*weather' analyze done "${data[@]}" --fault adsaf:0.1 --by weather --out camp
