@@ -85,8 +85,9 @@ void HostTrain::BackwardOp(size_t i) {
       const OpInput& in = op.inputs[0];
       float* target = GradTarget(in.value, &accumulate);
       if (target == nullptr) break;
-      backend.GlobalSumBackward(dims, ShapeOf(in.value), in.relu && !ReluOnly(in.value), Codes(in.value), Mask(op.output),
-                                Grad(op.output), target, accumulate);
+      backend.GlobalSumBackward(dims, ShapeOf(in.value), in.relu && !ReluOnly(in.value),
+                                Codes(in.value), Mask(op.output), Grad(op.output), target,
+                                accumulate);
       break;
     }
     case OpKind::kLinear: {

@@ -85,9 +85,9 @@ std::vector<int> SharedGradients(const Program& program) {
   std::iota(shared.begin(), shared.end(), 0);
   std::vector<char> unwritten(program.values.size(), 0);  // its maker leaves its gradient as it is
   for (const Op& op : program.ops) {
-    unwritten[static_cast<size_t>(op.output)] =
-        op.kind == OpKind::kAdd || op.kind == OpKind::kPool ||
-        (op.kind == OpKind::kConv && op.batch_norm);
+    unwritten[static_cast<size_t>(op.output)] = op.kind == OpKind::kAdd ||
+                                                op.kind == OpKind::kPool ||
+                                                (op.kind == OpKind::kConv && op.batch_norm);
     for (const OpInput& in : op.inputs) ++readings[static_cast<size_t>(in.value)];
   }
   for (size_t i = program.ops.size(); i-- > 0;) {  // a sum's own share is known before its inputs'

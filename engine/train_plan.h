@@ -20,17 +20,18 @@ struct ValueBuffers {
   bool wants_grad = false;            // some op in the backward pass adds to its gradient
 };
 
-// By value: 1 where an op with a mask writes it and all its readers apply a ReLU, so that the mask can
-// hold the ReLU's gradient as well.
+// By value: 1 where an op with a mask writes it and all its readers apply a ReLU, so that the mask
+// can hold the ReLU's gradient as well.
 std::vector<char> ReadThroughRelu(const Program& program);
 
 // By value: the value whose gradient it shares, itself where none. A sum hands its gradient on
-// unchanged but for its mask; an input that nobody else reads needs no copy of its own if that mask is
-// put into its own and whoever made it does not write to its gradient (a batch norm, a pool, a sum).
+// unchanged but for its mask; an input that nobody else reads needs no copy of its own if that mask
+// is put into its own and whoever made it does not write to its gradient (a batch norm, a pool, a
+// sum).
 std::vector<int> SharedGradients(const Program& program);
 
-// By value: the first op that reads it and passes a gradient to it, and so the last one to do so; -1
-// where none.
+// By value: the first op that reads it and passes a gradient to it, and so the last one to do so;
+// -1 where none.
 std::vector<int> LastGradientWriters(const Program& program,
                                      const std::vector<ValueBuffers>& buffers);
 

@@ -31,12 +31,12 @@ struct HostTrain {
   std::vector<WeightCodes> weights;          // by op
   std::vector<std::vector<LaneNorm>> norms;  // by op, [lane]
   std::vector<ChannelStats> stats;
-  std::vector<char> has_grad;   // by value
-  std::vector<int> shared_grad;  // by value: whose gradient it shares, or itself
-  std::vector<int> last_writer;  // by value: the op that completes its gradient, -1 where none
+  std::vector<char> has_grad;       // by value
+  std::vector<int> shared_grad;     // by value: whose gradient it shares, or itself
+  std::vector<int> last_writer;     // by value: the op that completes its gradient, -1 where none
   std::vector<NormSums> norm_sums;  // by value
-  std::vector<char> relu_only;  // by value: read through a ReLU by all, its mask says so too
-  std::vector<uint8_t> keep;   // dropout, [images][features]
+  std::vector<char> relu_only;      // by value: read through a ReLU by all, its mask says so too
+  std::vector<uint8_t> keep;        // dropout, [images][features]
   std::vector<uint8_t> made_pixels;
   std::vector<float> logits, grad_logits;
 

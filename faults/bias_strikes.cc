@@ -1,6 +1,7 @@
 // Works on 16 tiles at a time. Their payloads become strikes, words of (element, kind) without
-// gaps, by vectors and without a branch per tile; then one loop applies them. A code that was struck
-// before is left alone, and that strike taken out of the histogram again: such strikes are rare.
+// gaps, by vectors and without a branch per tile; then one loop applies them. A code that was
+// struck before is left alone, and that strike taken out of the histogram again: such strikes are
+// rare.
 #include "faults/bias_strikes.h"
 
 #include <algorithm>
@@ -33,9 +34,10 @@ constexpr std::array<uint16_t, 16 * 256> kBiased = MakeBiased();
 
 // Not inline: there the compiler would look up the thread's scratch memory for every strike.
 template <bool kMask>
-__attribute__((noinline)) void Apply(const uint32_t* __restrict strikes, uint32_t count, uint8_t chunk,
-                                     uint8_t* __restrict seen, int8_t* __restrict codes,
-                                     uint8_t* __restrict pass, uint32_t* histogram) {
+__attribute__((noinline)) void Apply(const uint32_t* __restrict strikes, uint32_t count,
+                                     uint8_t chunk, uint8_t* __restrict seen,
+                                     int8_t* __restrict codes, uint8_t* __restrict pass,
+                                     uint32_t* histogram) {
   for (uint32_t i = 0; i < count; ++i) {
     const uint32_t strike = strikes[i], element = strike >> 16;
     if (seen[element] == chunk) [[unlikely]] {

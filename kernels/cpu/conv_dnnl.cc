@@ -58,10 +58,11 @@ T FromCode(int8_t code, float unit) {
 }
 
 // Plain [group][out][in][h][w] from the project's [out_c][h][w][in]: input channels [first, first +
-// count) of each group, with in and out swapped and taps mirrored where `flip`; floats times `unit`.
+// count) of each group, with in and out swapped and taps mirrored where `flip`; floats times
+// `unit`.
 template <typename T>
-std::vector<T> PlainCodes(const ConvShape& s, const int8_t* codes, int first, int count,
-                          bool flip, float unit = 1.0f) {
+std::vector<T> PlainCodes(const ConvShape& s, const int8_t* codes, int first, int count, bool flip,
+                          float unit = 1.0f) {
   const int taps = s.kernel * s.kernel, in = s.in_c / s.groups, out = s.out_c / s.groups;
   std::vector<T> plain(static_cast<size_t>(s.out_c) * count * taps);
   for (int oc = 0; oc < s.out_c; ++oc) {

@@ -31,8 +31,7 @@ class CpuBackend : public Backend {
   void Accumulate(const BatchDims&, const WindowShape&, const int8_t* x, WeightCodes* weights,
                   int32_t* acc, ChannelStats* stats) override;
   void Quantize(const BatchDims&, const Shape&, int bits, const int32_t* acc, const LaneNorm* norms,
-                const LaneFaults* faults, int8_t* codes, uint8_t* mask,
-                bool relu_mask) override;
+                const LaneFaults* faults, int8_t* codes, uint8_t* mask, bool relu_mask) override;
   void Inject(const BatchDims&, const Shape&, const LaneFaults* faults, int8_t* codes) override;
   void AccumulateQuantize(const BatchDims&, const WindowShape&, int bits, const int8_t* x,
                           WeightCodes* weights, const LaneNorm& norm, const LaneFaults* faults,
@@ -48,13 +47,11 @@ class CpuBackend : public Backend {
               const float* unit, const float* bias, const uint8_t* keep, float* logits) override;
   void NormBackward(const BatchDims&, const Shape&, const int32_t* acc, const LaneNorm* norms,
                     const float* gamma, const uint8_t* mask, float* grad, float* grad_gamma,
-                    float* grad_beta, NormGradient* deferred,
-                    const NormSums* sums) override;
+                    float* grad_beta, NormGradient* deferred, const NormSums* sums) override;
   bool LeavesGradients() const override { return true; }
   void WindowBackward(const BatchDims&, const WindowShape&, const int8_t* x, const int* x_exponent,
                       WeightCodes* weights, const float* grad_y, const NormGradient* norm,
-                      float* grad_x, bool accumulate, float* grad_w,
-                      NormSums* sums) override;
+                      float* grad_x, bool accumulate, float* grad_w, NormSums* sums) override;
   void SumBackward(const BatchDims&, const Shape&, const SumInput&, int channel_offset,
                    const uint8_t* mask, const float* grad_y, float* grad_x,
                    bool accumulate) override;

@@ -57,8 +57,8 @@ void CpuBackend::PassInputGradient(const WindowShape& s, const Task& t, const in
     if (!accumulate) std::memset(gx, 0, static_cast<size_t>(n) * sizeof(float));
     ForGatheredPixels(s, [&](int64_t from, int64_t to) {
       if (from < 0) return;
-      ops_.pass_grad(dense + i * dense_n + to * s.in.c, 1.0f, codes + from * s.in.c, relu,
-                     nullptr, s.in.c, true, gx + from * s.in.c);
+      ops_.pass_grad(dense + i * dense_n + to * s.in.c, 1.0f, codes + from * s.in.c, relu, nullptr,
+                     s.in.c, true, gx + from * s.in.c);
     });
   }
 }
@@ -159,10 +159,9 @@ void CpuBackend::PoolBackwardTasks(const WindowShape& s, const std::vector<Task>
 
 void CpuBackend::ConvBackwardTasks(const BatchDims& b, const WindowShape& s,
                                    const std::vector<Task>& tasks, const int8_t* x,
-                                   const int* x_exponent, WeightCodes& weights,
-                                   const float* grad_y, const NormGradient* norm, float* grad_x,
-                                   bool accumulate, float* grad_w,
-                                   std::optional<NormSummer>& summer) {
+                                   const int* x_exponent, WeightCodes& weights, const float* grad_y,
+                                   const NormGradient* norm, float* grad_x, bool accumulate,
+                                   float* grad_w, std::optional<NormSummer>& summer) {
   PackedLanes::Of(weights);
   if (grad_x != nullptr) PackBackward(s, weights, workers_[0]);
   const ConvShape dense = ToConv(s, 1);
@@ -193,8 +192,8 @@ void CpuBackend::WindowBackward(const BatchDims& b, const WindowShape& s, const 
   if (s.pool) {
     if (grad_x != nullptr) PoolBackwardTasks(s, tasks, x, grad_y, norm, grad_x, accumulate, summer);
   } else {
-    ConvBackwardTasks(b, s, tasks, x, x_exponent, *weights, grad_y, norm, grad_x, accumulate, grad_w,
-                      summer);
+    ConvBackwardTasks(b, s, tasks, x, x_exponent, *weights, grad_y, norm, grad_x, accumulate,
+                      grad_w, summer);
   }
   if (summer) summer->Finish(LanesOf(tasks), *sums);
 }

@@ -196,8 +196,8 @@ void MaskRelu(const int8_t* codes, int64_t n, uint8_t* mask) {
     const __m256i v = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(codes + i));
     uint32_t bits;
     std::memcpy(&bits, mask + i / 8, sizeof bits);
-    bits &= static_cast<uint32_t>(
-        _mm256_movemask_epi8(_mm256_cmpgt_epi8(v, _mm256_setzero_si256())));
+    bits &=
+        static_cast<uint32_t>(_mm256_movemask_epi8(_mm256_cmpgt_epi8(v, _mm256_setzero_si256())));
     std::memcpy(mask + i / 8, &bits, sizeof bits);
   }
 #endif

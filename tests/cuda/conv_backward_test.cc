@@ -75,7 +75,8 @@ class CudaConvBackwardTest : public ::testing::TestWithParam<WindowCase> {
       const auto reference = [&](const std::vector<float>& grad) {
         std::vector<float> want = before_;
         RefBackend().WindowBackward(dims_, case_.shape, x_.data(), exponents_.data(), &w,
-                                    grad.data(), nullptr, want.data(), accumulate, nullptr, nullptr);
+                                    grad.data(), nullptr, want.data(), accumulate, nullptr,
+                                    nullptr);
         return want;
       };
       const std::vector<float> want = reference(grad_y.Host());

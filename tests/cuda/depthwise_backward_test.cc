@@ -55,7 +55,8 @@ class CudaDepthwiseBackwardTest : public ::testing::TestWithParam<WindowCase> {
       WeightCodes w = MakeWeights(operands_, n_, copies, false);
       std::vector<float> want = before_;
       RefBackend().WindowBackward(dims_, case_.shape, x_.data(), exponents_.data(), &w,
-                                  grad_y.Host().data(), nullptr, want.data(), accumulate, nullptr, nullptr);
+                                  grad_y.Host().data(), nullptr, want.data(), accumulate, nullptr,
+                                  nullptr);
       InBothOrders([&] {
         const DeviceBuffer<int8_t> x(Padded(x_, channels)), codes(w.codes);
         const DeviceBuffer<int> exponent(std::vector<int>{w.exponent});
@@ -76,7 +77,8 @@ class CudaDepthwiseBackwardTest : public ::testing::TestWithParam<WindowCase> {
       const std::vector<float> before(static_cast<size_t>(n_), 0.5f);
       std::vector<float> want = before;
       RefBackend().WindowBackward(dims_, case_.shape, x_.data(), exponents_.data(), &w,
-                                  grad_y.Host().data(), nullptr, nullptr, false, want.data(), nullptr);
+                                  grad_y.Host().data(), nullptr, nullptr, false, want.data(),
+                                  nullptr);
       InBothOrders([&] {
         const DeviceBuffer<int8_t> x(Padded(x_, case_.shape.in.c));
         const DeviceBuffer<int> exponents(exponents_);

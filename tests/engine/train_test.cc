@@ -13,7 +13,9 @@
 #include "engine/evaluate.h"
 #include "engine/networks/networks.h"
 #include "engine/run_dir.h"
+#include "engine/train_plan.h"
 #include "engine/train_run.h"
+#include "kernels/cpu/cpu_backend.h"
 #include "tests/engine/engine_util.h"
 
 namespace ftt {
@@ -92,6 +94,53 @@ TEST(TrainTest, RefAndCpuAgreeOnAStep) {
   // statistics may differ in the last bit, and a code that rounds the other way echoes through the
   // network
   EXPECT_LT(std::sqrt(difference / norm), 0.1);
+}
+
+// A sum's inputs share its gradient and batch norm's sums are taken where a gradient is written;
+// without either, with many saturated codes, the step is the same but for the order of float sums.
+TEST(TrainTest, SharedGradientsAndCollectedSumsChangeNothing) {
+  class Plain final : public cpu::CpuBackend {
+   public:
+    Plain() : CpuBackend(2, /*float32_gradients=*/true) {}
+    bool LeavesGradients() const override { return false; }
+    void WindowBackward(const BatchDims& b, const WindowShape& s, const int8_t* x, const int* e,
+                        WeightCodes* w, const float* gy, const NormGradient* n, float* gx, bool a,
+                        float* gw, NormSums*) override {
+      CpuBackend::WindowBackward(b, s, x, e, w, gy, n, gx, a, gw, nullptr);
+    }
+  };
+  // The sums of the second are only read through a ReLU, which then is in the mask that is shared.
+  for (const Program& program :
+       {EveryOpNetwork(), ResolveNetwork("resnet-20", {}, {16, 16, 3}, 10).Build()}) {
+    const std::vector<int> shared = SharedGradients(program);
+    size_t sharing = 0;
+    for (size_t v = 0; v < shared.size(); ++v) sharing += shared[v] != static_cast<int>(v) ? 1 : 0;
+    EXPECT_GE(sharing, 9u) << program.network;
+    const ImageSet images = Noise(program.InputShape(), 4);
+    const std::vector<uint32_t> ids = {7, 8, 9, 10};
+    const FaultSpec faults = ParseFaultSpec("mibb:1e-2");
+    std::vector<std::vector<float>> gradients;
+    for (const bool plain : {false, true}) {
+      const auto device =
+          MakeHostDevice(plain ? std::make_unique<Plain>() : MakeBackend("cpu-f32", 2));
+      ParamStore params(4);
+      const auto executor = device->NewTrainExecutor(
+          params, InputCoding({0.5f, 0.5f, 0.5f}, {0.25f, 0.25f, 0.25f}, 8), {});
+      const TrainBatch batch{4, images.pixels.data(), images.labels.data(), ids.data(), 3};
+      LaneSpec faulty;
+      faulty.faults = &faults;
+      faulty.moment = {3, true};
+      executor->Run(program, batch, {LaneSpec{}, faulty}, TrainMode::kTrain);
+      gradients.push_back(executor->Gradient());
+    }
+    double difference = 0, norm = 0;
+    for (size_t i = 0; i < gradients[0].size(); ++i) {
+      difference += std::pow(gradients[0][i] - gradients[1][i], 2);
+      norm += std::pow(gradients[0][i], 2);
+    }
+    EXPECT_GT(norm, 0);
+    EXPECT_LT(std::sqrt(difference / norm), 1e-4) << program.network;
+  }
 }
 
 TEST(DeployTest, CpuEqualsRefForEveryFaultModelWhateverTheBatchLanesAndThreads) {
@@ -178,8 +227,8 @@ TEST(DeployTest, CheckFindsADifference) {
                       const uint8_t*, float*, float*, float*, NormGradient*,
                       const NormSums*) override {}
     void WindowBackward(const BatchDims&, const WindowShape&, const int8_t*, const int*,
-                        WeightCodes*, const float*, const NormGradient*, float*, bool,
-                        float*, NormSums*) override {}
+                        WeightCodes*, const float*, const NormGradient*, float*, bool, float*,
+                        NormSums*) override {}
     void SumBackward(const BatchDims&, const Shape&, const SumInput&, int, const uint8_t*,
                      const float*, float*, bool) override {}
     void GlobalSumBackward(const BatchDims&, const Shape&, bool, const int8_t*, const uint8_t*,

@@ -68,7 +68,8 @@ class Dense : public testing::Test {
     FloatsToBf16(diff_y.data(), diff_y.size(), rounded.data());
     ConvShape pack_shape = s;
     pack_shape.images = 3;
-    const PackedWeights packed = engine_.PackBackwardData(pack_shape, w.data(), 0.25f, precision, worker);
+    const PackedWeights packed =
+        engine_.PackBackwardData(pack_shape, w.data(), 0.25f, precision, worker);
     std::vector<float> diff_x(s.InElements(), 1e30f);
     const void* in = precision == GradPrecision::kBf16 ? static_cast<const void*>(rounded.data())
                                                        : diff_y.data();

@@ -142,8 +142,8 @@ TEST_P(WindowParityTest, Backward) {
   }
 }
 
-// The sums of the input's batch norm, collected while its gradient is written, against those that its
-// own backward pass takes.
+// The sums of the input's batch norm, collected while its gradient is written, against those that
+// its own backward pass takes.
 TEST_P(WindowParityTest, BackwardCollectsTheSumsOfTheInput) {
   const WindowCase& c = GetParam();
   Operands operands(5);
