@@ -23,8 +23,9 @@ void AppendTop(const float* logits, int classes, int top, std::vector<int>& out)
 int64_t CheckedImages(const ImageSet& images, const DeployModel& model, int batch, int64_t limit) {
   const Shape& input = model.program.InputShape();
   FTT_CHECK(input == (Shape{images.height, images.width, images.channels}),
-            "network {} takes {}x{}x{} images, the data set has {}x{}x{}", model.program.network,
-            input.h, input.w, input.c, images.height, images.width, images.channels);
+            "network {} takes {}x{}x{} images, the data set has {}x{}x{}",
+            model.program.ShortName(), input.h, input.w, input.c, images.height, images.width,
+            images.channels);
   FTT_CHECK(batch >= 1, "evaluation needs a batch of at least 1");
   const int64_t count = limit > 0 ? std::min(limit, images.Size()) : images.Size();
   FTT_CHECK(count > 0, "evaluation: the data set has no images");
@@ -159,7 +160,7 @@ EvaluateResult Evaluate(Device& device, const DeployModel& model, const ImageSet
                         const std::function<void(int64_t, int64_t)>& progress) {
   FTT_CHECK(options.lanes >= 1, "evaluation needs at least one lane");
   DeviceWork work;
-  work.what = fmt::format("evaluation of {}", model.program.network);
+  work.what = fmt::format("evaluation of {}", model.program.ShortName());
   work.deployments.push_back(
       {model.program, model.bits, options.batch, options.lanes, faults, options.sites});
   device.CheckMemory(work);
@@ -214,7 +215,7 @@ int64_t CheckDevices(Device& a, Device& b, const DeployModel& model, const Image
         second_executor.RunOp(i);
         const auto where = [&](int64_t at, int64_t per_image) {
           return fmt::format("op {} (network {}), lane {}, image {}, element {}", op.name,
-                             model.program.network, at / (per_image * n),
+                             model.program.ShortName(), at / (per_image * n),
                              first + at / per_image % n, at % per_image);
         };
         if (op.kind == OpKind::kLinear) {

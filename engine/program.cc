@@ -54,6 +54,11 @@ int64_t Program::MultiplyAdds() const {
   return n;
 }
 
+std::string Program::ShortName() const {
+  constexpr size_t kMost = 48;
+  return network.size() <= kMost ? network : network.substr(0, kMost) + "...";
+}
+
 uint64_t Program::Hash() const {
   Fnv hash;
   hash.Add(classes);

@@ -86,6 +86,7 @@ struct Program {
   // Multiply-adds that feed one output of op (a mibb site's M): k * k * in_c / groups; the input
   // count for kLinear; 0 for other ops.
   int64_t MacsPerOutput(const Op& op) const;
+  std::string ShortName() const;  // the network's, for messages; a long genotype is cut
   uint64_t Hash()
       const;  // FNV-1a over everything above; two programs with one hash take the same checkpoints
 };

@@ -107,7 +107,7 @@ class TrainRun {
     const std::string key =
         file.Metadata().contains("program_hash") ? "program_hash" : "training_hash";
     FTT_CHECK(file.Metadata(key) == fmt::format("{:016x}", program_.Hash()),
-              "{}: is a checkpoint of another network than {}", path, program_.network);
+              "{}: is a checkpoint of another network than {}", path, program_.ShortName());
     ReadParams(file, params_);
     const auto sums = file.Find<double>("optimizer.epoch_sums", {EpochSums::kCount});
     trainer_.Restore(std::stoll(file.Metadata("step")),
@@ -151,7 +151,7 @@ class TrainRun {
 DeviceWork WorkOf(const Program& program, const Dataset& data, const TrainRunConfig& config) {
   const TrainConfig& t = config.train;
   DeviceWork work;
-  work.what = fmt::format("training of {}", program.network);
+  work.what = fmt::format("training of {}", program.ShortName());
   work.training = TrainingWork{
       .programs = {program},
       .options = ExecutorOptions(t),

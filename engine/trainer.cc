@@ -70,7 +70,7 @@ Trainer::Trainer(Device& device, const Program& program, const Dataset& data, Pa
       input == (Shape{data.train.height, data.train.width, data.train.channels}) &&
           program.classes == data.classes,
       "network {} is built for {}x{}x{} images and {} classes, the data set {} has {}x{}x{} and {}",
-      program.network, input.h, input.w, input.c, program.classes, data.name, data.train.height,
+      program.ShortName(), input.h, input.w, input.c, program.classes, data.name, data.train.height,
       data.train.width, data.train.channels, data.classes);
   const int64_t all = data.train.Size();
   const int64_t used = config.limit > 0 ? std::min(config.limit, all) : all;

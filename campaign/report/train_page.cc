@@ -42,9 +42,9 @@ std::vector<Figure> Figures(const RunRecord& run) {
       figures.push_back({"Train mode", PercentText(*r.train_mode_accuracy, 2),
                          "clean, statistics of each batch"});
   }
-  figures.push_back({"Trained with",
-                     HasFaultyLane(run) ? FaultText(run.Option("fault")) : "no faults",
-                     "coefficient " + run.Option("fault-loss-coeff")});
+  const bool faulty = HasFaultyLane(run);
+  figures.push_back({"Trained with", faulty ? FaultText(run.Option("fault")) : "no faults",
+                     faulty ? "coefficient " + run.Option("fault-loss-coeff") : ""});
   figures.push_back({"Epochs",
                      fmt::format("{} of {}", run.epochs.back().epoch, run.Option("epochs")),
                      EpochTime(run) + " in all"});
