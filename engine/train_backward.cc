@@ -13,7 +13,7 @@ float* HostTrain::GradTarget(int value, bool* accumulate) {
   return Grad(value);
 }
 
-void HostTrain::ShareGradient(int sum, int value) {
+void HostTrain::CutMaskBySum(int sum, int value) {
   has_grad[static_cast<size_t>(value)] = 2;
   const uint8_t* from = Mask(sum);
   uint8_t* mask = Mask(value);
@@ -43,7 +43,7 @@ void HostTrain::BackwardSum(const Op& op) {
   for (size_t k = 0; k < inputs.size(); ++k) {
     bool accumulate = false;
     if (SharesGradient(op.inputs[k].value)) {
-      ShareGradient(op.output, op.inputs[k].value);
+      CutMaskBySum(op.output, op.inputs[k].value);
       continue;
     }
     float* target = GradTarget(op.inputs[k].value, &accumulate);

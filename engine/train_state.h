@@ -95,8 +95,8 @@ struct HostTrain {
   void Backward();
   void BackwardOp(size_t i);
   void BackwardSum(const Op& op);
-  // Cuts the mask of a value that shares the gradient of a sum by the sum's.
-  void ShareGradient(int sum, int value);
+  // What a sum's backward pass does to an input that shares its gradient.
+  void CutMaskBySum(int sum, int value);
   NormSums* SumsToCollect(size_t writer, int value);
   // Where to write the gradient of an input, and whether it already holds something; null for the
   // image.

@@ -36,6 +36,9 @@ void StatsBlock(const int32_t* v, int64_t rows, int period, int j, double* sum, 
   }
 }
 
+// Accumulators fetched ahead: they come from memory, the gradient from a cache.
+constexpr int64_t kAhead = 1024;
+
 template <bool kMask>
 void NormSumsRows(const int32_t* acc, int64_t rows, int period, const float* xscale,
                   const float* xshift, const uint8_t* mask, const float* grad, float* sum_g,
@@ -49,7 +52,7 @@ void NormSumsRows(const int32_t* acc, int64_t rows, int period, const float* xsc
     for (int h = 0; h < 2; ++h) {
       __m256 g = _mm256_loadu_ps(grad + i + 8 * h);
       if (kMask) g = _mm256_and_ps(g, inside.half[h]);
-      if (h == 0) _mm_prefetch(reinterpret_cast<const char*>(acc + i + 1024), _MM_HINT_T0);
+      if (h == 0) _mm_prefetch(reinterpret_cast<const char*>(acc + i + kAhead), _MM_HINT_T0);
       const __m256 xhat =
           _mm256_fmadd_ps(_mm256_cvtepi32_ps(LoadInts(acc + i + 8 * h)), scale[h], shift[h]);
       sg[h] = _mm256_add_ps(sg[h], g);
