@@ -32,7 +32,7 @@ NormSums* HostTrain::SumsToCollect(size_t writer, int value) {
   const auto maker = static_cast<size_t>(value - 1);  // op i writes value i + 1
   if (!OpAt(maker).batch_norm) return nullptr;
   NormSums& sums = norm_sums[static_cast<size_t>(value)];
-  sums = {Acc(value), norms[maker].data(), Mask(value), {}, {}};
+  sums = {Acc(OpAt(maker)), norms[maker].data(), Mask(value), {}, {}};
   return &sums;
 }
 
@@ -63,9 +63,8 @@ void HostTrain::BackwardOp(size_t i) {
     case OpKind::kConv:
     case OpKind::kPool: {
       NormGradient norm;
-      backend.NormBackward(dims, ShapeOf(op.output), Acc(op.output), norms[i].data(),
-                           ParamValue(op.gamma), Mask(op.output), Grad(op.output),
-                           ParamGradient(op.gamma),
+      backend.NormBackward(dims, ShapeOf(op.output), Acc(op), norms[i].data(), ParamValue(op.gamma),
+                           Mask(op.output), Grad(op.output), ParamGradient(op.gamma),
                            ParamGradient(op.batch_norm ? op.beta : op.bias), &norm,
                            &norm_sums[static_cast<size_t>(op.output)]);
       const int input = op.inputs[0].value;

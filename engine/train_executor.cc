@@ -72,9 +72,8 @@ void HostTrain::Quantize(size_t i, const Shape& s) {
     ScaleToCodes(norm, Exponent(op.output)[lane]);
     norms[i].push_back(std::move(norm));
   }
-  backend.Quantize(dims, s, options.bits, Acc(op.output), norms[i].data(),
-                   lanes->Feature(op.output), Codes(op.output), Mask(op.output),
-                   ReluOnly(op.output));
+  backend.Quantize(dims, s, options.bits, Acc(op), norms[i].data(), lanes->Feature(op.output),
+                   Codes(op.output), Mask(op.output), ReluOnly(op.output));
   if (op.batch_norm && Training() && !batch->frozen_norm) UpdateRunningStats(op, moments, count);
 }
 
@@ -101,7 +100,7 @@ void HostTrain::ForwardWindow(size_t i) {
   const Shape& s = ShapeOf(op.output);
   stats.assign(static_cast<size_t>(dims.lanes * s.c), {});
   backend.Accumulate(dims, WindowOf(*program, op), Codes(op.inputs[0].value),
-                     op.weight < 0 ? nullptr : &weights[i], Acc(op.output), stats.data());
+                     op.weight < 0 ? nullptr : &weights[i], Acc(op), stats.data());
   Quantize(i, s);
 }
 
@@ -109,9 +108,9 @@ void HostTrain::ForwardGlobalPool(size_t i) {
   const Op& op = OpAt(i);
   const Shape& s = ShapeOf(op.output);
   backend.GlobalSum(dims, ShapeOf(op.inputs[0].value), op.inputs[0].relu, Codes(op.inputs[0].value),
-                    Acc(op.output));
+                    Acc(op).As<int32_t>());
   stats.assign(static_cast<size_t>(dims.lanes * s.c), {});
-  const int32_t* acc = Acc(op.output);
+  const auto* acc = Acc(op).As<const int32_t>();
   for (int lane = 0; lane < dims.lanes; ++lane) {
     for (int image = 0; image < dims.images; ++image) {
       for (int c = 0; c < s.c; ++c, ++acc) {

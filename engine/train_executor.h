@@ -43,7 +43,7 @@ struct TrainExecutorOptions {
   // Every Step runs the same program. A GPU then replays a step as one graph instead of launching
   // its kernels one by one, and takes no more memory than that program needs.
   bool fixed_program = false;
-  // On a GPU: raw outputs of convolutions are kept as int32, not in half precision. For tests.
+  // Raw outputs of convolutions are kept as int32, never in half precision. For tests.
   bool exact_raw = false;
 };
 

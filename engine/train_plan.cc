@@ -23,6 +23,7 @@ void HostTrain::Bind() {
 void HostTrain::PlanBuffers() {
   const size_t values = program->values.size();
   const int64_t copies = int64_t{dims.lanes} * dims.images;
+  raw_type = options.exact_raw ? RawType::kInt32 : backend.TrainingRaw();
   has_grad.assign(values, 0);
   norm_sums.assign(values, {});
   relu_only = ReadThroughRelu(*program);
@@ -48,7 +49,8 @@ void HostTrain::PlanBuffers() {
       if (span.Used()) all[part * values + v] = {copies * bytes, span.first, span.last};
     };
     request(0, b.codes, n);
-    request(1, b.acc, n * 4);
+    const bool written = v > 0;  // op i writes value i + 1
+    request(1, b.acc, n * (written ? RawBytes(StoredAs(OpAt(v - 1), raw_type)) : 4));
     request(2, b.mask, MaskBytes(n));
     request(3, b.grad, n * 4);
     has_grad[v] = b.wants_grad ? 1 : 0;
@@ -66,6 +68,19 @@ void HostTrain::PlanBuffers() {
   take(2, mask_at);
   take(3, grad_at);
   for (size_t v = 0; v < values; ++v) grad_at[v] = grad_at[static_cast<size_t>(shared_grad[v])];
+}
+
+RawType StoredAs(const Op& op, RawType type) {
+  return op.kind == OpKind::kGlobalPool ? RawType::kInt32 : type;
+}
+
+int RawShift(const Program& program, const Op& op, int bits, RawType type) {
+  constexpr int64_t kHalfMax = 65504;
+  if (StoredAs(op, type) == RawType::kInt32 || op.kind != OpKind::kConv) return 0;
+  int64_t bound = program.MacsPerOutput(op) << (2 * (bits - 1));
+  int shift = 0;
+  for (; bound > kHalfMax; bound = (bound + 1) / 2) ++shift;
+  return shift;
 }
 
 std::vector<char> ReadThroughRelu(const Program& program) {

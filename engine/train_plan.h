@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "engine/program.h"
+#include "kernels/raw_map.h"
 
 namespace ftt {
 
@@ -34,6 +35,11 @@ std::vector<int> SharedGradients(const Program& program);
 // -1 where none.
 std::vector<int> LastGradientWriters(const Program& program,
                                      const std::vector<ValueBuffers>& buffers);
+
+// How raw outputs of an op are stored where maps are kept as `type`, and by how many bits they are
+// then shifted so that the largest accumulator stays finite as a half.
+RawType StoredAs(const Op& op, RawType type);
+int RawShift(const Program& program, const Op& op, int bits, RawType type);
 
 // By value. training: with a backward pass, for every op on the way from the logits to a value that
 // is not the image.

@@ -8,6 +8,7 @@
 #include "engine/memory_plan.h"
 #include "engine/norm.h"
 #include "engine/train_executor.h"
+#include "engine/train_plan.h"
 #include "engine/weights.h"
 #include "kernels/quantize_math.h"
 
@@ -43,6 +44,7 @@ struct HostTrain {
   // --- memory ---
   MemoryPlan plan;
   AlignedBytes arena;
+  RawType raw_type = RawType::kInt32;
   std::vector<int64_t> code_at, acc_at, mask_at, grad_at;  // by value, -1 where absent
 
   // --- results ---
@@ -71,7 +73,10 @@ struct HostTrain {
     return offset < 0 ? nullptr : reinterpret_cast<T*>(arena.Data() + offset);
   }
   int8_t* Codes(int value) { return At<int8_t>(code_at, value); }
-  int32_t* Acc(int value) { return At<int32_t>(acc_at, value); }
+  RawMap Acc(const Op& op) {
+    return {At<std::byte>(acc_at, op.output), StoredAs(op, raw_type),
+            RawShift(*program, op, options.bits, raw_type)};
+  }
   uint8_t* Mask(int value) { return At<uint8_t>(mask_at, value); }
   float* Grad(int value) { return At<float>(grad_at, value); }
   bool ReluOnly(int value) const { return relu_only[static_cast<size_t>(value)] != 0; }

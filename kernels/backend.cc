@@ -13,8 +13,8 @@ WindowShape WindowOf(const Program& program, const Op& op) {
 }
 
 std::unique_ptr<Backend> MakeRefBackend() { return std::make_unique<RefBackend>(); }
-std::unique_ptr<Backend> MakeCpuBackend(int threads, bool float32_gradients) {
-  return std::make_unique<cpu::CpuBackend>(threads, float32_gradients);
+std::unique_ptr<Backend> MakeCpuBackend(int threads, bool full_precision) {
+  return std::make_unique<cpu::CpuBackend>(threads, full_precision);
 }
 
 std::unique_ptr<Backend> MakeBackend(const std::string& name, int threads) {

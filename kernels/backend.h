@@ -16,6 +16,7 @@
 
 #include "engine/program.h"
 #include "faults/inject.h"
+#include "kernels/raw_map.h"
 
 namespace ftt {
 
@@ -88,17 +89,17 @@ struct NormGradient {
   struct Lane {
     std::vector<float> p, q, r;
   };
-  const int32_t* acc = nullptr;   // null: no map
+  RawMap acc;                     // without data: no map
   const uint8_t* mask = nullptr;  // null: no mask
   std::vector<Lane> lanes;
 
-  bool Empty() const { return acc == nullptr && mask == nullptr; }
+  bool Empty() const { return acc.data == nullptr && mask == nullptr; }
 };
 
 // The sums over a map that its batch norm's backward pass needs, which whoever writes the last part
 // of the map's gradient may collect while that is in a cache.
 struct NormSums {
-  const int32_t* acc = nullptr;  // of the map, as NormBackward gets them
+  RawMap acc;  // of the map, as NormBackward gets them
   const LaneNorm* norms = nullptr;
   const uint8_t* mask = nullptr;
   std::vector<double> grad, grad_xhat;  // [lanes][c], of g and g * xhat; empty: not collected
@@ -129,14 +130,17 @@ class Backend {
   // of its own in each call.
   virtual void Prepare(const WindowShape&, WeightCodes*, bool /*backward*/, int /*worker*/) {}
 
+  // How accumulators are best kept during a training step; every backend takes kInt32 as well.
+  virtual RawType TrainingRaw() const { return RawType::kInt32; }
+
   // Exact int32 convolution or pool (averages: rounded to nearest even over the valid taps).
-  // x: codes; weights: null for pools; acc: out; stats: [lanes][c] or null.
+  // x: codes; weights: null for pools; acc: out; stats: [lanes][c] or null, of the exact sums.
   virtual void Accumulate(const BatchDims&, const WindowShape&, const int8_t* x,
-                          WeightCodes* weights, int32_t* acc, ChannelStats* stats) = 0;
+                          WeightCodes* weights, const RawMap& acc, ChannelStats* stats) = 0;
   // acc -> codes with faults; mask (nullable) gets the straight-through bits, with `relu_mask` only
   // those of codes above zero (for maps that are read through a ReLU alone). norms, faults:
   // [lanes]; faults may be null.
-  virtual void Quantize(const BatchDims&, const Shape&, int bits, const int32_t* acc,
+  virtual void Quantize(const BatchDims&, const Shape&, int bits, const RawMap& acc,
                         const LaneNorm* norms, const LaneFaults* faults, int8_t* codes,
                         uint8_t* mask, bool relu_mask) = 0;
   // Faults alone, for values that no other op writes (the input image).
@@ -168,7 +172,7 @@ class Backend {
   // live until then). grad_gamma, grad_beta: [c], added to (null where the parameter does not
   // exist; without batch norm grad_beta is the bias gradient). gamma: null means 1. sums: null or
   // not collected: computes them.
-  virtual void NormBackward(const BatchDims&, const Shape&, const int32_t* acc,
+  virtual void NormBackward(const BatchDims&, const Shape&, const RawMap& acc,
                             const LaneNorm* norms, const float* gamma, const uint8_t* mask,
                             float* grad, float* grad_gamma, float* grad_beta,
                             NormGradient* deferred, const NormSums* sums) = 0;
@@ -199,11 +203,12 @@ class Backend {
 
 // Plain loops, the oracle; always built.
 std::unique_ptr<Backend> MakeRefBackend();
-// Vectorised, multi-threaded; threads = 0: one per core. Convolutions take the gradient of their
-// output in bfloat16 where the processor multiplies that faster (AVX512-BF16, AMX), unless told to
-// stay in float32; sums are float32 always.
-std::unique_ptr<Backend> MakeCpuBackend(int threads, bool float32_gradients = false);
-// "auto", "cpu", "cpu-f32" (float32 gradients) or "ref". Throws ftt::Error for anything else.
+// Vectorised, multi-threaded; threads = 0: one per core. Training keeps accumulators in half
+// precision where the processor converts it (F16C), and convolutions take the gradient of their
+// output in bfloat16 where it multiplies that faster (AVX512-BF16, AMX), unless told to stay in 32
+// bits; sums are float32 always.
+std::unique_ptr<Backend> MakeCpuBackend(int threads, bool full_precision = false);
+// "auto", "cpu", "cpu-f32" (full precision) or "ref". Throws ftt::Error for anything else.
 std::unique_ptr<Backend> MakeBackend(const std::string& name, int threads);
 
 }  // namespace ftt

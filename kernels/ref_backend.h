@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "core/error.h"
 #include "kernels/backend.h"
 #include "kernels/quantize_math.h"
 
@@ -24,12 +25,18 @@ inline int AlignedExponentOf(const std::vector<SumInput>& inputs, int lane) {
   return AlignedExponent(smallest, largest);
 }
 
+// The reference keeps exact accumulators only.
+inline int32_t* Ints(const RawMap& raw) {
+  FTT_CHECK(raw.type == RawType::kInt32, "ref backend: accumulators in half precision");
+  return raw.As<int32_t>();
+}
+
 class RefBackend : public Backend {
  public:
   std::string_view Name() const override { return "ref"; }
   void Accumulate(const BatchDims&, const WindowShape&, const int8_t* x, WeightCodes* weights,
-                  int32_t* acc, ChannelStats* stats) override;
-  void Quantize(const BatchDims&, const Shape&, int bits, const int32_t* acc, const LaneNorm* norms,
+                  const RawMap& acc, ChannelStats* stats) override;
+  void Quantize(const BatchDims&, const Shape&, int bits, const RawMap& acc, const LaneNorm* norms,
                 const LaneFaults* faults, int8_t* codes, uint8_t* mask, bool relu_mask) override;
   void Inject(const BatchDims&, const Shape&, const LaneFaults* faults, int8_t* codes) override;
   void AccumulateQuantize(const BatchDims&, const WindowShape&, int bits, const int8_t* x,
@@ -44,7 +51,7 @@ class RefBackend : public Backend {
                  int32_t* acc) override;
   void Linear(const BatchDims&, int in, int out, const int8_t* x, const WeightCodes& weights,
               const float* unit, const float* bias, const uint8_t* keep, float* logits) override;
-  void NormBackward(const BatchDims&, const Shape&, const int32_t* acc, const LaneNorm* norms,
+  void NormBackward(const BatchDims&, const Shape&, const RawMap& acc, const LaneNorm* norms,
                     const float* gamma, const uint8_t* mask, float* grad, float* grad_gamma,
                     float* grad_beta, NormGradient* deferred, const NormSums* sums) override;
   void WindowBackward(const BatchDims&, const WindowShape&, const int8_t* x, const int* x_exponent,

@@ -93,10 +93,11 @@ void PoolBackwardAt(const WindowShape& s, const int8_t* x, int oy, int ox, int c
 
 }  // namespace
 
-void RefBackend::NormBackward(const BatchDims& b, const Shape& s, const int32_t* acc,
+void RefBackend::NormBackward(const BatchDims& b, const Shape& s, const RawMap& raw,
                               const LaneNorm* norms, const float* gamma, const uint8_t* mask,
                               float* grad, float* grad_gamma, float* grad_beta,
                               NormGradient* deferred, const NormSums*) {
+  const int32_t* acc = Ints(raw);
   if (deferred != nullptr) *deferred = {};
   const int64_t n = s.Elements();
   const double count = static_cast<double>(b.images) * s.h * s.w;

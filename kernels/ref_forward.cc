@@ -90,7 +90,8 @@ int InputIndex(const WindowShape& s, int out, int tap) {
 }
 
 void RefBackend::Accumulate(const BatchDims& b, const WindowShape& s, const int8_t* x,
-                            WeightCodes* weights, int32_t* acc, ChannelStats* stats) {
+                            WeightCodes* weights, const RawMap& raw, ChannelStats* stats) {
+  int32_t* acc = Ints(raw);
   for (int lane = 0; lane < b.lanes; ++lane) {
     for (int image = 0; image < b.images; ++image) {
       const int64_t at = int64_t{lane} * b.images + image;
@@ -110,9 +111,10 @@ void RefBackend::Accumulate(const BatchDims& b, const WindowShape& s, const int8
   }
 }
 
-void RefBackend::Quantize(const BatchDims& b, const Shape& s, int bits, const int32_t* acc,
+void RefBackend::Quantize(const BatchDims& b, const Shape& s, int bits, const RawMap& raw,
                           const LaneNorm* norms, const LaneFaults* faults, int8_t* codes,
                           uint8_t* mask, bool relu_mask) {
+  const int32_t* acc = Ints(raw);
   const int64_t n = s.Elements();
   for (int lane = 0; lane < b.lanes; ++lane) {
     const LaneNorm& norm = norms[lane];

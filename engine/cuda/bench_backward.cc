@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/half.h"
 #include "engine/cuda/bench_bed.h"
 #include "engine/cuda/bench_operands.h"
 #include "engine/cuda/layout.h"
@@ -192,7 +193,7 @@ std::vector<float> BackwardBench::Peer(bool weights) const {
     halves = Ends(half_grad_x_.At<uint16_t>(sets_ - 1));
   }
   std::vector<float> values;
-  for (const uint16_t v : halves) values.push_back(static_cast<float>(FromHalf(v)));
+  for (const uint16_t v : halves) values.push_back(HalfToFloat(v));
   return values;
 }
 

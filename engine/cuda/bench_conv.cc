@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/half.h"
 #include "kernels/cuda/conv.h"
 #include "kernels/cuda/depthwise.h"
 #include "kernels/cuda/norm.h"
@@ -140,7 +141,7 @@ void ConvBench::BareRow() {
   const double step = std::ldexp(1.0, raw_shift_);
   row.passed = got.size() == acc_.size();
   for (size_t i = 0; row.passed && i < got.size(); ++i) {
-    row.passed = FromHalf(got[i]) * step == RoundToHalf(acc_[i]);
+    row.passed = double{HalfToFloat(got[i])} * step == RoundToHalf(acc_[i]);
   }
   row.parity = row.passed ? "ref, rounded to half" : "DIFFERS from ref";
   MeasurePeers(row);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/half.h"
 #include "engine/cuda/bench_conv.h"
 #include "kernels/cuda/unfused.h"
 
@@ -43,7 +44,7 @@ bool ConvBench::PeerAgrees(PeerNumbers numbers) {
     unit = std::ldexp(1.0, raw_shift_);
     relative = 1.0 / 1024;
     absolute = unit * 0x1p-24;
-    for (const uint16_t v : Ends(raw_.At<uint16_t>(set))) got.push_back(FromHalf(v));
+    for (const uint16_t v : Ends(raw_.At<uint16_t>(set))) got.push_back(HalfToFloat(v));
   } else {
     unit = 1 / double{norm_.scale[0]};
     absolute = 1.01 * unit;

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdlib>
 
+#include "core/half.h"
 #include "core/philox.h"
 
 namespace ftt::cuda {
@@ -19,30 +20,11 @@ std::vector<int8_t> BenchCodes(int64_t n, int low, int high, uint64_t seed) {
   return codes;
 }
 
-uint16_t HalfOf(int whole) {
-  const int sign = whole < 0 ? 0x8000 : 0, magnitude = std::abs(whole);
-  if (magnitude == 0) return 0;
-  int exponent = 0;
-  while (magnitude >> (exponent + 1) != 0) ++exponent;
-  const int shift = 10 - exponent;
-  const int fraction = (shift >= 0 ? magnitude << shift : magnitude >> -shift) & 0x3FF;
-  return static_cast<uint16_t>(sign | (exponent + 15) << 10 | fraction);
-}
-
 std::vector<uint16_t> Halves(const std::vector<int8_t>& codes) {
   std::vector<uint16_t> out;
   out.reserve(codes.size());
-  for (const int8_t v : codes) out.push_back(HalfOf(v));
+  for (const int8_t v : codes) out.push_back(FloatToHalf(static_cast<float>(v)));
   return out;
-}
-
-double FromHalf(uint16_t bits) {
-  const int exponent = bits >> 10 & 31;
-  const double fraction = (bits & 1023) / 1024.0;
-  double magnitude = std::ldexp(fraction, -14);
-  if (exponent == 31) magnitude = HUGE_VAL;
-  if (exponent > 0 && exponent < 31) magnitude = std::ldexp(1 + fraction, exponent - 15);
-  return bits >> 15 != 0 ? -magnitude : magnitude;
 }
 
 int32_t RoundToHalf(int32_t acc) {

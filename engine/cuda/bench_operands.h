@@ -33,9 +33,7 @@ std::vector<T> DenseRows(const std::vector<T>& padded, int channels) {
   return out;
 }
 
-// Numbers in half precision: whole ones up to 2048, which are exact, and back.
-uint16_t HalfOf(int whole);
-double FromHalf(uint16_t bits);
+// In half precision, exactly.
 std::vector<uint16_t> Halves(const std::vector<int8_t>& codes);
 // What half precision keeps of an accumulator, whatever power of two it is stored in: eleven
 // significant bits, ties to even.

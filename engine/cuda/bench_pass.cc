@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/half.h"
 #include "engine/cuda/bench_bed.h"
 #include "engine/cuda/bench_operands.h"
 #include "engine/cuda/layout.h"
@@ -52,7 +53,7 @@ class PassBench {
     std::vector<uint16_t> halves;
     for (size_t i = 0; i < acc_.size(); ++i) {
       acc_[i] = draws[i] * (kLargestRaw / 125);
-      halves.push_back(HalfOf(acc_[i]));
+      halves.push_back(FloatToHalf(static_cast<float>(acc_[i])));
     }
     const std::vector<uint16_t> padded = PadRows(halves, shape_.channels);
     for (int set = 0; set < sets_; ++set)

@@ -99,9 +99,11 @@ class CudaTrainExecutor final : public TrainExecutor {
   const Op& OpAt(size_t i) const { return program_->ops[i]; }
   const Shape& ShapeOf(int value) const { return program_->values[static_cast<size_t>(value)]; }
   MapShape Map(int value) const { return MapOf(ShapeOf(value), lanes_, images_); }
-  RawType StoredAs(const Op& op) const { return cuda::StoredAs(op, options_.exact_raw); }
+  RawType StoredAs(const Op& op) const {
+    return ftt::StoredAs(op, TrainingRaw(options_.exact_raw));
+  }
   int RawShift(const Op& op) const {
-    return cuda::RawShift(*program_, op, options_.bits, options_.exact_raw);
+    return ftt::RawShift(*program_, op, options_.bits, TrainingRaw(options_.exact_raw));
   }
   template <typename T>
   T* At(const std::vector<int64_t>& offsets, int value) {

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "engine/cuda/layout.h"
-#include "engine/train_plan.h"
 #include "kernels/cuda/backward.h"
 #include "kernels/cuda/conv.h"
 #include "kernels/cuda/conv_backward.h"
@@ -21,9 +20,9 @@ int64_t RoundBytes(int64_t bytes) { return (bytes + 255) / 256 * 256; }
 void PlanValues(const Program& program, const TrainShape& s, TrainLayout& layout) {
   const size_t n = program.values.size();
   const std::vector<ValueBuffers> buffers = PlanTrainBuffers(program, s.training);
-  std::vector<int> raw_bytes(n, 4);
+  std::vector<int64_t> raw_bytes(n, 4);
   for (const Op& op : program.ops) {
-    if (StoredAs(op, s.exact_raw) == RawType::kHalf) raw_bytes[static_cast<size_t>(op.output)] = 2;
+    raw_bytes[static_cast<size_t>(op.output)] = RawBytes(StoredAs(op, TrainingRaw(s.exact_raw)));
   }
   std::vector<BufferRequest> all(4 * n);
   layout.wants_grad.assign(n, 0);
@@ -146,19 +145,6 @@ class OpPlanner {
 };
 
 }  // namespace
-
-RawType StoredAs(const Op& op, bool exact_raw) {
-  return op.kind != OpKind::kGlobalPool && !exact_raw ? RawType::kHalf : RawType::kInt32;
-}
-
-int RawShift(const Program& program, const Op& op, int bits, bool exact_raw) {
-  constexpr int64_t kHalfMax = 65504;
-  if (StoredAs(op, exact_raw) == RawType::kInt32 || op.kind != OpKind::kConv) return 0;
-  int64_t bound = program.MacsPerOutput(op) << (2 * (bits - 1));
-  int shift = 0;
-  for (; bound > kHalfMax; bound = (bound + 1) / 2) ++shift;
-  return shift;
-}
 
 TrainLayout PlanTraining(const Program& program, const TrainShape& shape) {
   TrainLayout layout;

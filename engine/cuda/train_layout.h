@@ -7,6 +7,7 @@
 
 #include "engine/memory_plan.h"
 #include "engine/program.h"
+#include "engine/train_plan.h"
 #include "kernels/cuda/tensor.h"
 
 namespace ftt::cuda {
@@ -48,9 +49,7 @@ TrainLayout PlanTraining(const Program& program, const TrainShape& shape);
 // What is allocated for so many bytes where programs differ from step to step.
 inline int64_t WithRoom(int64_t bytes) { return bytes + bytes / 4; }
 
-// How raw outputs of an op are stored, and by how many bits they are shifted so that the largest
-// accumulator stays finite as a half.
-RawType StoredAs(const Op& op, bool exact_raw);
-int RawShift(const Program& program, const Op& op, int bits, bool exact_raw);
+// What raw outputs are kept as.
+inline RawType TrainingRaw(bool exact_raw) { return exact_raw ? RawType::kInt32 : RawType::kHalf; }
 
 }  // namespace ftt::cuda

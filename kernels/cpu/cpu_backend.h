@@ -20,17 +20,20 @@ namespace ftt::cpu {
 
 class CpuBackend : public Backend {
  public:
-  // With `float32_gradients` convolutions' gradients stay float32 even where bfloat16 is faster.
-  CpuBackend(int threads, bool float32_gradients);
+  // full_precision: nothing is kept in 16 bits, even where that is faster.
+  CpuBackend(int threads, bool full_precision);
 
-  std::string_view Name() const override { return float32_gradients_ ? "cpu-f32" : "cpu"; }
+  std::string_view Name() const override { return full_precision_ ? "cpu-f32" : "cpu"; }
   int Threads() const override { return pool_.Threads(); }
   double ConvolutionSeconds() const override;
   void For(int n, const std::function<void(int, int)>& body) override;
   void Prepare(const WindowShape&, WeightCodes* weights, bool backward, int worker) override;
+  RawType TrainingRaw() const override {
+    return ops_.fast_halves && !full_precision_ ? RawType::kHalf : RawType::kInt32;
+  }
   void Accumulate(const BatchDims&, const WindowShape&, const int8_t* x, WeightCodes* weights,
-                  int32_t* acc, ChannelStats* stats) override;
-  void Quantize(const BatchDims&, const Shape&, int bits, const int32_t* acc, const LaneNorm* norms,
+                  const RawMap& acc, ChannelStats* stats) override;
+  void Quantize(const BatchDims&, const Shape&, int bits, const RawMap& acc, const LaneNorm* norms,
                 const LaneFaults* faults, int8_t* codes, uint8_t* mask, bool relu_mask) override;
   void Inject(const BatchDims&, const Shape&, const LaneFaults* faults, int8_t* codes) override;
   void AccumulateQuantize(const BatchDims&, const WindowShape&, int bits, const int8_t* x,
@@ -45,7 +48,7 @@ class CpuBackend : public Backend {
                  int32_t* acc) override;
   void Linear(const BatchDims&, int in, int out, const int8_t* x, const WeightCodes& weights,
               const float* unit, const float* bias, const uint8_t* keep, float* logits) override;
-  void NormBackward(const BatchDims&, const Shape&, const int32_t* acc, const LaneNorm* norms,
+  void NormBackward(const BatchDims&, const Shape&, const RawMap& acc, const LaneNorm* norms,
                     const float* gamma, const uint8_t* mask, float* grad, float* grad_gamma,
                     float* grad_beta, NormGradient* deferred, const NormSums* sums) override;
   bool LeavesGradients() const override { return true; }
@@ -80,6 +83,8 @@ class CpuBackend : public Backend {
   struct PeriodNorm {
     std::vector<float> scale, shift;
   };
+
+  struct PeriodStats;  // cpu_forward.cc
 
   // Adds the time until its destruction to the worker's convolution seconds.
   class KernelTimer {
@@ -120,9 +125,14 @@ class CpuBackend : public Backend {
                   int8_t* codes, FaultCounts* counts) const;
   void PackForward(const WindowShape& s, WeightCodes& weights, Worker& w);
   void PackBackward(const WindowShape& s, WeightCodes& weights, Worker& w);
-  void QuantizeTask(const BatchDims& b, const Task& t, const Shape& s, int bits, const int32_t* acc,
-                    const PeriodNorm& norm, const LaneFaults* faults, int8_t* codes, uint8_t* mask,
-                    bool relu_mask, FaultCounts* counts) const;
+  static int ImagesPerCall(const WindowShape& s, const Task& t);
+  void AccumulateTask(const WindowShape& s, const Task& t, const int8_t* x,
+                      const WeightCodes& weights, const RawMap& acc, const PeriodStats& stats,
+                      Worker& w);
+  template <typename Raw>
+  void QuantizeTask(const RawPasses<Raw>& passes, const BatchDims& b, const Task& t, const Shape& s,
+                    int bits, const Raw* acc, const PeriodNorm& norm, const LaneFaults* faults,
+                    int8_t* codes, uint8_t* mask, bool relu_mask, FaultCounts* counts) const;
   AlignedPart Align(const SumInput* in, int lane, int aligned, int64_t at, int64_t n,
                     AlignedBytes& scratch) const;
   void ConvBackwardTask(const WindowShape& s, const Task& t, const int8_t* x,
@@ -154,7 +164,7 @@ class CpuBackend : public Backend {
   ConvEngine engine_;
   Depthwise depthwise_;
   std::vector<Worker> workers_;
-  bool float32_gradients_;
+  bool full_precision_;
   GradPrecision precision_;
   bool backwards_ = false;  // direction of the last pass over the tasks
   AlignedBytes partial_;    // weight gradients of the tasks

@@ -12,14 +12,22 @@
 namespace ftt::cpu {
 namespace {
 
-std::vector<float> Expand(const std::vector<float>& per_channel, int period) {
+// Over a period of channels, times `factor`.
+std::vector<float> Expand(const std::vector<float>& per_channel, int period, float factor = 1.0f) {
   std::vector<float> out(static_cast<size_t>(period));
-  for (size_t i = 0; i < out.size(); ++i) out[i] = per_channel[i % per_channel.size()];
+  for (size_t i = 0; i < out.size(); ++i) out[i] = per_channel[i % per_channel.size()] * factor;
   return out;
 }
 
+// Images of a task that are done at a time so that their accumulators do not leave a core's cache.
+int FewImages(const WindowShape& s) {
+  return static_cast<int>(std::clamp<int64_t>((int64_t{1} << 14) / s.out.Elements(), 1, 16));
+}
+
+}  // namespace
+
 // Statistics of one task over the channel period, in memory that the tasks share.
-struct PeriodStats {
+struct CpuBackend::PeriodStats {
   double *sum, *sum_squares;
   int32_t *min, *max;
 
@@ -47,14 +55,12 @@ struct PeriodStats {
   }
 };
 
-}  // namespace
-
-CpuBackend::CpuBackend(int threads, bool float32_gradients)
+CpuBackend::CpuBackend(int threads, bool full_precision)
     : ops_(GetElementwise()),
       pool_(threads),
-      float32_gradients_(float32_gradients),
-      precision_(engine_.HasFastBf16() && !float32_gradients ? GradPrecision::kBf16
-                                                             : GradPrecision::kF32) {
+      full_precision_(full_precision),
+      precision_(engine_.HasFastBf16() && !full_precision ? GradPrecision::kBf16
+                                                          : GradPrecision::kF32) {
   for (int i = 0; i < pool_.Threads(); ++i) workers_.emplace_back(engine_);
 }
 
@@ -192,20 +198,44 @@ void CpuBackend::ConvTask(const WindowShape& s, const int8_t* x, const WeightCod
                    w.conv);
 }
 
+// The project's own kernels lose nothing when they run over a few images at a time; oneDNN's calls
+// cost more.
+int CpuBackend::ImagesPerCall(const WindowShape& s, const Task& t) {
+  return s.pool || IsDepthwise(s) ? FewImages(s) : t.images;
+}
+
+void CpuBackend::AccumulateTask(const WindowShape& s, const Task& t, const int8_t* x,
+                                const WeightCodes& weights, const RawMap& acc,
+                                const PeriodStats& stats, Worker& w) {
+  const int64_t n = s.out.Elements();
+  const int period = ChannelPeriod(s.out.c);
+  const auto run = [&](int first, int images, int32_t* out, uint16_t* halves) {
+    ConvTask(s, x + (t.at + first) * s.in.Elements(), weights, t.lane, images, out, w);
+    ops_.stats(out, images * n, period, stats.sum, stats.sum_squares, stats.min, stats.max,
+               PowerOfTwo(-acc.shift), halves);
+  };
+  if (acc.type == RawType::kInt32) {
+    run(0, t.images, acc.As<int32_t>() + t.at * n, nullptr);
+    return;
+  }
+  const int step = ImagesPerCall(s, t);
+  w.acc.Resize(step * n * 4);
+  for (int i = 0; i < t.images; i += step) {
+    run(i, std::min(step, t.images - i), w.acc.As<int32_t>(), acc.As<uint16_t>() + (t.at + i) * n);
+  }
+}
+
 void CpuBackend::Accumulate(const BatchDims& b, const WindowShape& s, const int8_t* x,
-                            WeightCodes* weights, int32_t* acc, ChannelStats* stats) {
+                            WeightCodes* weights, const RawMap& acc, ChannelStats* stats) {
   static WeightCodes none;
   if (!s.pool) PackForward(s, *weights, workers_[0]);
   const std::vector<Task> tasks = Cut(b, std::max(s.in.Elements(), s.out.Elements()));
   const int period = ChannelPeriod(s.out.c);
-  if (stats != nullptr) sums_.Resize(std::ssize(tasks) * PeriodStats::Bytes(period));
+  sums_.Resize(std::ssize(tasks) * PeriodStats::Bytes(period));
   ForTasks(tasks, nullptr, [&](size_t i, const Task& t, Worker& w, FaultCounts*) {
-    int32_t* out = acc + t.at * s.out.Elements();
-    ConvTask(s, x + t.at * s.in.Elements(), s.pool ? none : *weights, t.lane, t.images, out, w);
-    if (stats == nullptr) return;
-    const PeriodStats p(sums_.Data(), i, period);
-    p.Clear(period);
-    ops_.stats(out, t.images * s.out.Elements(), period, p.sum, p.sum_squares, p.min, p.max);
+    const PeriodStats task_stats(sums_.Data(), i, period);
+    task_stats.Clear(period);
+    AccumulateTask(s, t, x, s.pool ? none : *weights, acc, task_stats, w);
   });
   if (stats == nullptr) return;
   for (int i = 0; i < b.lanes * s.out.c; ++i) stats[i] = {0, 0, INT32_MAX, INT32_MIN};
@@ -214,33 +244,37 @@ void CpuBackend::Accumulate(const BatchDims& b, const WindowShape& s, const int8
   }
 }
 
-// acc: of the task's images only; codes, mask: of the whole batch.
-void CpuBackend::QuantizeTask(const BatchDims& b, const Task& t, const Shape& s, int bits,
-                              const int32_t* acc, const PeriodNorm& norm, const LaneFaults* faults,
-                              int8_t* codes, uint8_t* mask, bool relu_mask,
-                              FaultCounts* counts) const {
+// acc: from the task's first image on; codes, mask: of the whole batch.
+template <typename Raw>
+void CpuBackend::QuantizeTask(const RawPasses<Raw>& passes, const BatchDims& b, const Task& t,
+                              const Shape& s, int bits, const Raw* acc, const PeriodNorm& norm,
+                              const LaneFaults* faults, int8_t* codes, uint8_t* mask,
+                              bool relu_mask, FaultCounts* counts) const {
   const int64_t n = s.Elements();
   for (int i = 0; i < t.images; ++i) {
     int8_t* image_codes = codes + (t.at + i) * n;
     uint8_t* image_mask = mask == nullptr ? nullptr : mask + (t.at + i) * MaskBytes(n);
-    ops_.quantize(acc + i * n, n, static_cast<int>(norm.scale.size()), norm.scale.data(),
-                  norm.shift.data(), CodeMin(bits), CodeMax(bits), image_codes, image_mask);
+    passes.quantize(acc + i * n, n, static_cast<int>(norm.scale.size()), norm.scale.data(),
+                    norm.shift.data(), CodeMin(bits), CodeMax(bits), image_codes, image_mask);
     InjectImage(faults, t.lane, b.image_ids[t.first + i], s, image_codes, image_mask, counts);
     if (relu_mask && mask != nullptr) ops_.mask_relu(image_codes, n, image_mask);
   }
 }
 
-void CpuBackend::Quantize(const BatchDims& b, const Shape& s, int bits, const int32_t* acc,
+void CpuBackend::Quantize(const BatchDims& b, const Shape& s, int bits, const RawMap& raw,
                           const LaneNorm* norms, const LaneFaults* faults, int8_t* codes,
                           uint8_t* mask, bool relu_mask) {
   const int period = ChannelPeriod(s.c);
   std::vector<PeriodNorm> expanded;
   for (int lane = 0; lane < b.lanes; ++lane) {
-    expanded.push_back({Expand(norms[lane].scale, period), Expand(norms[lane].shift, period)});
+    expanded.push_back({Expand(norms[lane].scale, period, PowerOfTwo(raw.shift)),
+                        Expand(norms[lane].shift, period)});
   }
   ForTasks(Cut(b, s.Elements()), faults, [&](size_t, const Task& t, Worker&, FaultCounts* counts) {
-    QuantizeTask(b, t, s, bits, acc + t.at * s.Elements(), expanded[static_cast<size_t>(t.lane)],
-                 faults, codes, mask, relu_mask, counts);
+    WithRaw(ops_, raw, t.at * s.Elements(), [&](const auto& passes, const auto* acc) {
+      QuantizeTask(passes, b, t, s, bits, acc, expanded[static_cast<size_t>(t.lane)], faults, codes,
+                   mask, relu_mask, counts);
+    });
   });
 }
 
@@ -257,8 +291,8 @@ void CpuBackend::DirectTask(const WindowShape& s, int bits, const int8_t* x, con
                             const PeriodNorm& norm, int images, int8_t* codes, Worker& w) const {
   const int64_t row = int64_t{s.out.w} * s.out.c;
   const auto quantize = [&](const int32_t* sums, int64_t n, int8_t* to) {
-    ops_.quantize(sums, n, static_cast<int>(norm.scale.size()), norm.scale.data(),
-                  norm.shift.data(), CodeMin(bits), CodeMax(bits), to, nullptr);
+    ops_.ints.quantize(sums, n, static_cast<int>(norm.scale.size()), norm.scale.data(),
+                       norm.shift.data(), CodeMin(bits), CodeMax(bits), to, nullptr);
   };
   const KernelTimer timer(w);
   conv.Run(x, images, s.relu, w.direct,
@@ -286,10 +320,6 @@ void CpuBackend::AccumulateQuantize(const BatchDims& b, const WindowShape& s, in
   const int period = ChannelPeriod(s.out.c);
   const PeriodNorm expanded{Expand(norm.scale, period), Expand(norm.shift, period)};
   const int64_t n = s.out.Elements();
-  // The project's own kernels lose nothing when they run over a few images whose accumulators leave
-  // the second-level cache to others; oneDNN's calls cost more.
-  const bool own = s.pool || IsDepthwise(s);
-  const auto few = static_cast<int>(std::clamp<int64_t>((int64_t{1} << 14) / n, 1, 16));
   ForTasks(Cut(b, std::max(s.in.Elements(), n)), faults,
            [&](size_t, const Task& t, Worker& w, FaultCounts* counts) {
              if (direct) {
@@ -300,15 +330,15 @@ void CpuBackend::AccumulateQuantize(const BatchDims& b, const WindowShape& s, in
                InjectTask(b, t, s.out, faults, codes, counts);
                return;
              }
-             const int step = own ? few : t.images;
+             const int step = ImagesPerCall(s, t);
              w.acc.Resize(step * n * 4);
              auto* acc = w.acc.As<int32_t>();
              for (int i = 0; i < t.images; i += step) {
                const Task part{t.lane, t.first + i, std::min(step, t.images - i), t.at + i};
                ConvTask(s, x + part.at * s.in.Elements(), s.pool ? none : *weights, t.lane,
                         part.images, acc, w);
-               QuantizeTask(b, part, s.out, bits, acc, expanded, faults, codes, nullptr, false,
-                            counts);
+               QuantizeTask(ops_.ints, b, part, s.out, bits, acc, expanded, faults, codes, nullptr,
+                            false, counts);
              }
            });
 }

@@ -23,8 +23,10 @@ const Elementwise* GetElementwise(const char* isa) {
   const std::string_view name = isa;
   if (name == "generic") return &isa_generic::kTable;
 #ifdef FTT_X86
-  if (name == "avx2" && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+  if (name == "avx2" && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+      __builtin_cpu_supports("f16c")) {
     return &isa_avx2::kTable;
+  }
   if (name == "avx512" && __builtin_cpu_supports("avx512bw") &&
       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) {
     return &isa_avx512::kTable;

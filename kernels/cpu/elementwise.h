@@ -8,6 +8,8 @@
 
 #include <cstdint>
 
+#include "kernels/raw_map.h"
+
 namespace ftt::cpu {
 
 inline constexpr int kVector = 16;
@@ -23,8 +25,29 @@ struct NormCoefficients {
 
 inline constexpr uint8_t kNoTap = 255;  // of a maximum pool's output that has seen no tap yet
 
+// Passes over the accumulators of a map, int32_t or uint16_t (half precision; what they stand for
+// is scaled by the caller's arrays).
+template <typename Raw>
+struct RawPasses {
+  // codes = saturate(rint(fma(acc, scale, shift))); mask (nullable): one bit per element, 1 inside
+  // the range.
+  void (*quantize)(const Raw* acc, int64_t n, int period, const float* scale, const float* shift,
+                   int low, int high, int8_t* codes, uint8_t* mask);
+  // Sums of g and of g * fma(acc, xscale, xshift) are added to [P]; g is grad, or 0 where the mask
+  // (nullable) has a 0.
+  void (*norm_backward_sums)(const Raw* acc, int64_t n, int period, const float* xscale,
+                             const float* xshift, const uint8_t* mask, const float* grad,
+                             double* sum_g, double* sum_gx);
+  // out = fma(acc, q, fma(g, p, r)) with the same g; out may be grad. Then the same as bfloat16.
+  void (*norm_backward_apply)(const Raw* acc, int64_t n, int period, const NormCoefficients&,
+                              const uint8_t* mask, const float* grad, float* out);
+  void (*norm_backward_bf16)(const Raw* acc, int64_t n, int period, const NormCoefficients&,
+                             const uint8_t* mask, const float* grad, uint16_t* out);
+};
+
 struct Elementwise {
   const char* isa;
+  bool fast_halves;  // converts half precision by vectors
   // out = max(x, 0)
   void (*relu_u8)(const int8_t* x, int64_t n, uint8_t* out);
   // out = relu ? max(x, 0) : x, as float
@@ -37,24 +60,13 @@ struct Elementwise {
   void (*floats_to_bf16)(const float* x, const uint8_t* mask, int64_t n, uint16_t* out);
   // Per position of the period: sums of v, v^2, minimum, maximum. n is a multiple of C, not
   // necessarily of P. sum, sum_squares: [P] double, added to; min, max: [P], updated.
+  // With `halves` (nullable), halves = v * down in half precision.
   void (*stats)(const int32_t* v, int64_t n, int period, double* sum, double* sum_squares,
-                int32_t* min, int32_t* max);
-  // codes = saturate(rint(fma(acc, scale, shift))); mask (nullable): one bit per element, 1 inside
-  // the range.
-  void (*quantize)(const int32_t* acc, int64_t n, int period, const float* scale,
-                   const float* shift, int low, int high, int8_t* codes, uint8_t* mask);
+                int32_t* min, int32_t* max, float down, uint16_t* halves);
+  RawPasses<int32_t> ints;
+  RawPasses<uint16_t> halves;
   // Clears the bits of codes that are not above 0.
   void (*mask_relu)(const int8_t* codes, int64_t n, uint8_t* mask);
-  // Sums of g and of g * fma(acc, xscale, xshift) are added to [P]; g is grad, or 0 where the mask
-  // (nullable) has a 0.
-  void (*norm_backward_sums)(const int32_t* acc, int64_t n, int period, const float* xscale,
-                             const float* xshift, const uint8_t* mask, const float* grad,
-                             double* sum_g, double* sum_gx);
-  // out = fma(acc, q, fma(g, p, r)) with the same g; out may be grad. Then the same as bfloat16.
-  void (*norm_backward_apply)(const int32_t* acc, int64_t n, int period, const NormCoefficients&,
-                              const uint8_t* mask, const float* grad, float* out);
-  void (*norm_backward_bf16)(const int32_t* acc, int64_t n, int period, const NormCoefficients&,
-                             const uint8_t* mask, const float* grad, uint16_t* out);
   // max |sum_k part_k << shift_k| over n elements, and the sum's codes rounded from `shift`; parts
   // 1 or 2 (y null).
   int32_t (*sum_max)(const int8_t* x, int x_shift, bool x_relu, const int8_t* y, int y_shift,
@@ -90,6 +102,16 @@ struct Elementwise {
   // out[p * step + i] = x[p * c + i], i < c: one part of a concatenation
   void (*copy_pixels)(const int8_t* x, int64_t pixels, int64_t c, int64_t step, int8_t* out);
 };
+
+// body(passes, accumulators at element `at`) of the map's type.
+template <typename Body>
+void WithRaw(const Elementwise& ops, const RawMap& raw, int64_t at, const Body& body) {
+  if (raw.type == RawType::kHalf) {
+    body(ops.halves, raw.As<const uint16_t>() + at);
+  } else {
+    body(ops.ints, raw.As<const int32_t>() + at);
+  }
+}
 
 // The best table for this machine.
 const Elementwise& GetElementwise();

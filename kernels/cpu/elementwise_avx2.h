@@ -11,6 +11,12 @@ inline __m256i LoadInts(const int32_t* p) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
 }
 
+// Eight accumulators.
+inline __m256 LoadRaw(const int32_t* p) { return _mm256_cvtepi32_ps(LoadInts(p)); }
+inline __m256 LoadRaw(const uint16_t* p) {
+  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+
 inline void StoreInts(int32_t* p, __m256i v) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v);
 }
@@ -33,16 +39,18 @@ inline uint32_t MaskBits16(const uint8_t* mask, int64_t i) {
   return bits;
 }
 
-// Lane k of half h is all ones where bit 8 h + k is set.
+// The sign of lane k of half h is bit 8 h + k.
 struct LaneMasks {
   explicit LaneMasks(uint32_t bits) {
-    const __m256i all = _mm256_set1_epi32(static_cast<int>(bits));
-    const __m256i first = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
-    const __m256i second = _mm256_slli_epi32(first, 8);
-    half[0] = _mm256_castsi256_ps(_mm256_cmpeq_epi32(_mm256_and_si256(all, first), first));
-    half[1] = _mm256_castsi256_ps(_mm256_cmpeq_epi32(_mm256_and_si256(all, second), second));
+    const __m256i all = _mm256_set1_epi16(static_cast<int16_t>(bits));
+    half[0] = _mm256_sllv_epi32(all, _mm256_setr_epi32(31, 30, 29, 28, 27, 26, 25, 24));
+    half[1] = _mm256_sllv_epi32(all, _mm256_setr_epi32(23, 22, 21, 20, 19, 18, 17, 16));
   }
-  __m256 half[2];
+  // v where the bit is set, else 0
+  __m256 Keep(int h, __m256 v) const {
+    return _mm256_blendv_ps(_mm256_setzero_ps(), v, _mm256_castsi256_ps(half[h]));
+  }
+  __m256i half[2];
 };
 
 int64_t ToFloatVectors(const int8_t* x, int64_t n, bool relu, float* out) {
@@ -67,7 +75,7 @@ int64_t PassGradVectors(const float* g, float scale, const int8_t* x, const uint
     for (int h = 0; h < 2; ++h) {
       const int64_t at = i + 8 * h;
       __m256 v = _mm256_loadu_ps(g + at);
-      if (kMask) v = _mm256_and_ps(v, inside.half[h]);
+      if (kMask) v = inside.Keep(h, v);
       if (kRelu) {
         const __m256i codes = _mm256_cvtepi8_epi32(LoadCodes8(x + at));
         v = _mm256_and_ps(v,

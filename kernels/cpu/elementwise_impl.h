@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "core/half.h"
 #include "kernels/cpu/elementwise.h"
 
 #if defined(__AVX512BW__) && defined(__AVX512VL__)
@@ -12,7 +13,7 @@
 #else
 #define FTT_AVX512 0
 #endif
-#if !FTT_AVX512 && defined(__AVX2__) && defined(__FMA__)
+#if !FTT_AVX512 && defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
 #define FTT_AVX2 1
 #else
 #define FTT_AVX2 0
@@ -20,6 +21,30 @@
 #if FTT_AVX512 || FTT_AVX2
 #include <immintrin.h>
 #endif
+
+namespace ftt::cpu::FTT_ISA {
+namespace {
+
+// One accumulator.
+inline float RawFloat(int32_t acc) { return static_cast<float>(acc); }
+inline float RawFloat(uint16_t half) {
+#if FTT_AVX512 || FTT_AVX2
+  return _cvtsh_ss(half);
+#else
+  return HalfToFloat(half);
+#endif
+}
+
+inline uint16_t RoundToHalf(float value) {
+#if FTT_AVX512 || FTT_AVX2
+  return static_cast<uint16_t>(_cvtss_sh(value, _MM_FROUND_TO_NEAREST_INT));
+#else
+  return FloatToHalf(value);
+#endif
+}
+
+}  // namespace
+}  // namespace ftt::cpu::FTT_ISA
 
 #if FTT_AVX2
 #include "kernels/cpu/elementwise_avx2.h"
@@ -147,17 +172,16 @@ void PassSlice(const float* g, int64_t pixels, int64_t step, int c, bool accumul
 extern const Elementwise kTable;
 const Elementwise kTable = {
     .isa = FTT_ISA_NAME,
+    .fast_halves = FTT_AVX512 || FTT_AVX2,
     .relu_u8 = ReluU8,
     .to_float = ToFloat,
     .add_floats = AddFloats,
     .to_bf16 = ToBf16,
     .floats_to_bf16 = ToBf16FromFloats,
     .stats = Stats,
-    .quantize = Quantize,
+    .ints = {Quantize, NormBackwardSums, NormBackwardApply, NormBackwardBf16},
+    .halves = {Quantize, NormBackwardSums, NormBackwardApply, NormBackwardBf16},
     .mask_relu = MaskRelu,
-    .norm_backward_sums = NormBackwardSums,
-    .norm_backward_apply = NormBackwardApply,
-    .norm_backward_bf16 = NormBackwardBf16,
     .sum_max = SumMax,
     .sum_codes = SumCodes,
     .pass_grad = PassGrad,

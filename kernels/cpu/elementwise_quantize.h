@@ -22,8 +22,12 @@ struct CodeLimits {
   __m512i low8;
 };
 
-__m512 Affine(const int32_t* acc, __m512 scale, __m512 shift) {
-  return _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_loadu_si512(acc)), scale, shift);
+// The first `lanes` accumulators, then zeros.
+__m512 LoadRawSome(const int32_t* p, __mmask16 lanes) {
+  return _mm512_cvtepi32_ps(_mm512_maskz_loadu_epi32(lanes, p));
+}
+__m512 LoadRawSome(const uint16_t* p, __mmask16 lanes) {
+  return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(lanes, p));
 }
 
 // Large values are cut before the conversion, which would turn them into the smallest integer;
@@ -44,9 +48,9 @@ __m512i PackCodes(__m512i a, __m512i b, __m512i c, __m512i d) {
       order, _mm512_packs_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d)));
 }
 
-template <bool kMask>
-void QuantizeBlocks(const int32_t* acc, int64_t n, int period, const float* scale,
-                    const float* shift, int low, int high, int8_t* codes, uint8_t* mask) {
+template <bool kMask, typename Raw>
+void QuantizeBlocks(const Raw* acc, int64_t n, int period, const float* scale, const float* shift,
+                    int low, int high, int8_t* codes, uint8_t* mask) {
   const CodeLimits limits(low, high);
   int64_t i = 0;
   int j = 0;
@@ -54,8 +58,8 @@ void QuantizeBlocks(const int32_t* acc, int64_t n, int period, const float* scal
     __m512i rounded[4];
     uint64_t inside = 0;
     for (int v = 0; v < 4; ++v) {
-      const __m512 y =
-          Affine(acc + i + v * kVector, _mm512_loadu_ps(scale + j), _mm512_loadu_ps(shift + j));
+      const __m512 y = _mm512_fmadd_ps(LoadRaw(acc + i + v * kVector), _mm512_loadu_ps(scale + j),
+                                       _mm512_loadu_ps(shift + j));
       rounded[v] = RoundCodes(y, limits);
       if (kMask) inside |= InsideBits(y, limits) << (v * kVector);
       j = j + kVector == period ? 0 : j + kVector;
@@ -67,7 +71,7 @@ void QuantizeBlocks(const int32_t* acc, int64_t n, int period, const float* scal
   for (; i < n; i += kVector) {
     const auto count = static_cast<int>(std::min<int64_t>(kVector, n - i));
     const auto lanes = static_cast<__mmask16>((1u << count) - 1);
-    const __m512 a = _mm512_cvtepi32_ps(_mm512_maskz_loadu_epi32(lanes, acc + i));
+    const __m512 a = LoadRawSome(acc + i, lanes);
     const __m512 y = _mm512_fmadd_ps(a, _mm512_loadu_ps(scale + j), _mm512_loadu_ps(shift + j));
     const __m128i packed = _mm512_cvtsepi32_epi8(RoundCodes(y, limits));
     _mm_mask_storeu_epi8(codes + i, lanes,
@@ -104,19 +108,20 @@ void StoreBits32(uint8_t* mask, int64_t i, __m256i inside) {
 
 // fma(acc, scale, shift) rounded to an integer. Values are cut far above the largest code, since
 // the conversion would turn large ones into the smallest integer; it does so with a NaN.
-inline __m256i RoundAffine(const int32_t* acc, const float* scale, const float* shift) {
-  const __m256 y = _mm256_fmadd_ps(_mm256_cvtepi32_ps(LoadInts(acc)), _mm256_loadu_ps(scale),
-                                   _mm256_loadu_ps(shift));
+template <typename Raw>
+inline __m256i RoundAffine(const Raw* acc, const float* scale, const float* shift) {
+  const __m256 y = _mm256_fmadd_ps(LoadRaw(acc), _mm256_loadu_ps(scale), _mm256_loadu_ps(shift));
   return _mm256_cvtps_epi32(_mm256_min_ps(_mm256_set1_ps(30000.0f), y));
 }
 
-inline __m256i RoundAffine16(const int32_t* acc, const float* scale, const float* shift) {
+template <typename Raw>
+inline __m256i RoundAffine16(const Raw* acc, const float* scale, const float* shift) {
   return _mm256_packs_epi32(RoundAffine(acc, scale, shift),
                             RoundAffine(acc + 8, scale + 8, shift + 8));
 }
 
-template <bool kMask>
-int64_t QuantizeVectors(const int32_t* acc, int64_t n, int period, const float* scale,
+template <bool kMask, typename Raw>
+int64_t QuantizeVectors(const Raw* acc, int64_t n, int period, const float* scale,
                         const float* shift, int low, int high, int8_t* codes, uint8_t* mask) {
   const CodeLimits limits(low, high);
   const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
@@ -135,25 +140,28 @@ int64_t QuantizeVectors(const int32_t* acc, int64_t n, int period, const float* 
 }
 #endif
 
-bool QuantizeOne(int32_t acc, float scale, float shift, float low, float high, int8_t* code) {
-  const float y = std::rint(std::fmaf(static_cast<float>(acc), scale, shift));
+bool QuantizeOne(float acc, float scale, float shift, float low, float high, int8_t* code) {
+  const float y = std::rint(std::fmaf(acc, scale, shift));
   *code = static_cast<int8_t>(y > low ? (y < high ? y : high) : low);  // low where y is no number
   return y >= low && y <= high;
 }
 
-void QuantizeTail(const int32_t* acc, int64_t i, int count, const float* scale, const float* shift,
+template <typename Raw>
+void QuantizeTail(const Raw* acc, int64_t i, int count, const float* scale, const float* shift,
                   int low, int high, int8_t* codes, uint8_t* mask) {
   uint32_t bits = 0;
   for (int k = 0; k < count; ++k) {
-    const bool inside = QuantizeOne(acc[i + k], scale[k], shift[k], static_cast<float>(low),
-                                    static_cast<float>(high), codes + i + k);
+    const bool inside =
+        QuantizeOne(RawFloat(acc[i + k]), scale[k], shift[k], static_cast<float>(low),
+                    static_cast<float>(high), codes + i + k);
     bits |= (inside ? 1u : 0u) << k;
   }
   if (mask != nullptr) StoreMaskBits(mask, i, count, bits);
 }
 #endif
 
-void Quantize(const int32_t* acc, int64_t n, int period, const float* scale, const float* shift,
+template <typename Raw>
+void Quantize(const Raw* acc, int64_t n, int period, const float* scale, const float* shift,
               int low, int high, int8_t* codes, uint8_t* mask) {
 #if FTT_AVX512
   if (mask == nullptr) {
@@ -173,7 +181,7 @@ void Quantize(const int32_t* acc, int64_t n, int period, const float* scale, con
   for (; i + kVector <= n; i += kVector) {
     float y[kVector], clamped[kVector];
     for (int k = 0; k < kVector; ++k) {
-      y[k] = std::rint(std::fmaf(static_cast<float>(acc[i + k]), scale[j + k], shift[j + k]));
+      y[k] = std::rint(std::fmaf(RawFloat(acc[i + k]), scale[j + k], shift[j + k]));
       clamped[k] = std::min(y[k] > flow ? y[k] : flow, fhigh);
       codes[i + k] = static_cast<int8_t>(static_cast<int>(clamped[k]));
     }

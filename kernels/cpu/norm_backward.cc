@@ -26,7 +26,7 @@ NormSummer::NormSummer(const Elementwise& ops, int lanes, const Shape& shape, co
   for (size_t i = 0; i < xscale_.size(); i += channels_) {
     const LaneNorm& norm = of.norms[i / period_];
     for (size_t c = 0; c < channels_; ++c) {
-      xscale_[i + c] = norm.unit * norm.inv_std[c];
+      xscale_[i + c] = norm.unit * norm.inv_std[c] * PowerOfTwo(of.acc.shift);
       xshift_[i + c] = -norm.mean[c] * norm.inv_std[c];
     }
   }
@@ -39,9 +39,11 @@ void NormSummer::Add(size_t task, int lane, int64_t first_image, int images, con
   double* g = partial_ + task * 2 * period_;
   std::fill_n(g, 2 * period_, 0.0);
   for (int64_t image = first_image; image < first_image + images; ++image) {
-    ops_.norm_backward_sums(of_.acc + image * n_, n_, static_cast<int>(period_),
-                            xscale_.data() + at, xshift_.data() + at, MaskRow(of_.mask, image, n_),
-                            grad + image * n_, g, g + period_);
+    WithRaw(ops_, of_.acc, image * n_, [&](const auto& passes, const auto* acc) {
+      passes.norm_backward_sums(acc, n_, static_cast<int>(period_), xscale_.data() + at,
+                                xshift_.data() + at, MaskRow(of_.mask, image, n_),
+                                grad + image * n_, g, g + period_);
+    });
   }
 }
 
@@ -66,7 +68,7 @@ std::vector<int> CpuBackend::LanesOf(const std::vector<Task>& tasks) {
   return lanes;
 }
 
-void CpuBackend::NormBackward(const BatchDims& b, const Shape& s, const int32_t* acc,
+void CpuBackend::NormBackward(const BatchDims& b, const Shape& s, const RawMap& acc,
                               const LaneNorm* norms, const float* gamma, const uint8_t* mask,
                               float* grad, float* grad_gamma, float* grad_beta,
                               NormGradient* deferred, const NormSums* sums) {
@@ -108,7 +110,7 @@ void CpuBackend::NormBackward(const BatchDims& b, const Shape& s, const int32_t*
       const float scale = norm.inv_std[c] * (gamma == nullptr ? 1.0f : gamma[c]);
       const auto mean_g = static_cast<float>(sum_g[c] * share);
       const auto mean_gx = static_cast<float>(sum_gx[c] * share);
-      const float q = -scale * mean_gx * (norm.unit * norm.inv_std[c]);
+      const float q = -scale * mean_gx * (norm.unit * norm.inv_std[c]) * PowerOfTwo(acc.shift);
       const float r = -scale * (mean_g - mean_gx * (norm.mean[c] * norm.inv_std[c]));
       for (size_t j = c; j < wide; j += channels) {
         to.p[j] = scale;
@@ -124,9 +126,11 @@ void CpuBackend::NormBackward(const BatchDims& b, const Shape& s, const int32_t*
   const int64_t n = s.Elements();
   ForTasks(tasks, nullptr, [&](size_t, const Task& t, Worker&, FaultCounts*) {
     for (int64_t image = t.at; image < t.at + t.images; ++image) {
-      ops_.norm_backward_apply(acc + image * n, n, static_cast<int>(wide),
-                               Pointers(map.lanes[static_cast<size_t>(t.lane)]),
-                               MaskRow(mask, image, n), grad + image * n, grad + image * n);
+      WithRaw(ops_, acc, image * n, [&](const auto& passes, const auto* from) {
+        passes.norm_backward_apply(from, n, static_cast<int>(wide),
+                                   Pointers(map.lanes[static_cast<size_t>(t.lane)]),
+                                   MaskRow(mask, image, n), grad + image * n, grad + image * n);
+      });
     }
   });
 }
@@ -141,13 +145,15 @@ const float* CpuBackend::RawGradient(const Task& t, const Shape& s, const float*
   for (int i = 0; i < t.images; ++i) {
     const int64_t at = (t.at + i) * n;
     const uint8_t* mask = MaskRow(norm->mask, t.at + i, n);
-    if (norm->acc == nullptr) {
+    if (norm->acc.data == nullptr) {
       ops_.pass_grad(grad + at, 1.0f, nullptr, false, mask, n, false, out + i * n);
       continue;
     }
     const NormGradient::Lane& lane = norm->lanes[static_cast<size_t>(t.lane)];
-    ops_.norm_backward_apply(norm->acc + at, n, static_cast<int>(lane.p.size()), Pointers(lane),
-                             mask, grad + at, out + i * n);
+    WithRaw(ops_, norm->acc, at, [&](const auto& passes, const auto* acc) {
+      passes.norm_backward_apply(acc, n, static_cast<int>(lane.p.size()), Pointers(lane), mask,
+                                 grad + at, out + i * n);
+    });
   }
   return out;
 }
@@ -158,7 +164,7 @@ const uint16_t* CpuBackend::RawGradientBf16(const Task& t, const Shape& s, const
   const int64_t n = s.Elements();
   w.grad_y.Resize(t.images * n * 2);
   auto* out = w.grad_y.As<uint16_t>();
-  const bool map = norm != nullptr && norm->acc != nullptr;
+  const bool map = norm != nullptr && norm->acc.data != nullptr;
   for (int i = 0; i < t.images; ++i) {
     const int64_t at = (t.at + i) * n;
     const uint8_t* mask = norm == nullptr ? nullptr : MaskRow(norm->mask, t.at + i, n);
@@ -167,8 +173,10 @@ const uint16_t* CpuBackend::RawGradientBf16(const Task& t, const Shape& s, const
       continue;
     }
     const NormGradient::Lane& lane = norm->lanes[static_cast<size_t>(t.lane)];
-    ops_.norm_backward_bf16(norm->acc + at, n, static_cast<int>(lane.p.size()), Pointers(lane),
-                            mask, grad + at, out + i * n);
+    WithRaw(ops_, norm->acc, at, [&](const auto& passes, const auto* acc) {
+      passes.norm_backward_bf16(acc, n, static_cast<int>(lane.p.size()), Pointers(lane), mask,
+                                grad + at, out + i * n);
+    });
   }
   return out;
 }

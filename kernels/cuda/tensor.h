@@ -6,6 +6,7 @@
 #include "core/host_device.h"
 #include "faults/inject.h"
 #include "faults/step.h"
+#include "kernels/raw_map.h"
 
 namespace ftt::cuda {
 
@@ -43,10 +44,6 @@ struct WindowGeometry {
   FTT_HD MapShape In() const { return {lanes, images, in_h, in_w, in_channels}; }
   FTT_HD MapShape Out() const { return {lanes, images, out_h, out_w, out_channels}; }
 };
-
-// Raw outputs of convolutions between accumulation and quantization. kHalf stores
-// half(acc * 2^-raw_shift); RawShift() keeps the largest possible accumulator finite.
-enum class RawType : uint8_t { kInt32, kHalf };
 
 // Statistics of one channel of one lane, in accumulator units; the device's ChannelStats.
 struct ChannelMoments {

@@ -106,7 +106,7 @@ TEST(TrainTest, RefAndCpuAgreeOnAStep) {
 TEST(TrainTest, SharedGradientsAndCollectedSumsChangeNothing) {
   class Plain final : public cpu::CpuBackend {
    public:
-    Plain() : CpuBackend(2, /*float32_gradients=*/true) {}
+    Plain() : CpuBackend(2, /*full_precision=*/true) {}
     bool LeavesGradients() const override { return false; }
     void WindowBackward(const BatchDims& b, const WindowShape& s, const int8_t* x, const int* e,
                         WeightCodes* w, const float* gy, const NormGradient* n, float* gx, bool a,
@@ -177,10 +177,10 @@ TEST(DeployTest, CheckFindsADifference) {
     Wrong() : inner_(MakeRefBackend()) {}
     std::string_view Name() const override { return "wrong"; }
     void Accumulate(const BatchDims& b, const WindowShape& s, const int8_t* x, WeightCodes* w,
-                    int32_t* a, ChannelStats* t) override {
+                    const RawMap& a, ChannelStats* t) override {
       inner_->Accumulate(b, s, x, w, a, t);
     }
-    void Quantize(const BatchDims& b, const Shape& s, int bits, const int32_t* a, const LaneNorm* n,
+    void Quantize(const BatchDims& b, const Shape& s, int bits, const RawMap& a, const LaneNorm* n,
                   const LaneFaults* f, int8_t* c, uint8_t* m, bool r) override {
       inner_->Quantize(b, s, bits, a, n, f, c, m, r);
     }
@@ -209,7 +209,7 @@ TEST(DeployTest, CheckFindsADifference) {
                 const float* u, const float* bias, const uint8_t* k, float* l) override {
       inner_->Linear(b, in, out, x, w, u, bias, k, l);
     }
-    void NormBackward(const BatchDims&, const Shape&, const int32_t*, const LaneNorm*, const float*,
+    void NormBackward(const BatchDims&, const Shape&, const RawMap&, const LaneNorm*, const float*,
                       const uint8_t*, float*, float*, float*, NormGradient*,
                       const NormSums*) override {}
     void WindowBackward(const BatchDims&, const WindowShape&, const int8_t*, const int*,

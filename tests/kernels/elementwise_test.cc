@@ -2,6 +2,7 @@
 // over sizes around the vectors' lengths and unaligned starts. Integers, codes and single float
 // operations agree bit for bit, sums of floats up to their order.
 #include "kernels/cpu/elementwise.h"
+#include "core/half.h"
 
 #include <gtest/gtest.h>
 
@@ -192,12 +193,12 @@ TEST_P(ElementwiseTest, Quantize) {
         for (const int bits : {2, 4, 8}) {
           Output<int8_t> want(n, 9), got(n, 9), unmasked(n, 9);
           Output<uint8_t> want_mask(MaskBytes(n), 9), got_mask(MaskBytes(n), 9);
-          plain_.quantize(from, n, period, scales.data(), shift.data(), CodeMin(bits),
-                          CodeMax(bits), want.Data(), want_mask.Data());
-          tested_->quantize(from, n, period, scales.data(), shift.data(), CodeMin(bits),
-                            CodeMax(bits), got.Data(), got_mask.Data());
-          tested_->quantize(from, n, period, scales.data(), shift.data(), CodeMin(bits),
-                            CodeMax(bits), unmasked.Data(), nullptr);
+          plain_.ints.quantize(from, n, period, scales.data(), shift.data(), CodeMin(bits),
+                               CodeMax(bits), want.Data(), want_mask.Data());
+          tested_->ints.quantize(from, n, period, scales.data(), shift.data(), CodeMin(bits),
+                                 CodeMax(bits), got.Data(), got_mask.Data());
+          tested_->ints.quantize(from, n, period, scales.data(), shift.data(), CodeMin(bits),
+                                 CodeMax(bits), unmasked.Data(), nullptr);
           EXPECT_EQ(want.memory, got.memory) << n << " " << channels << " " << factor;
           EXPECT_EQ(want.memory, unmasked.memory) << n << " " << channels << " " << factor;
           EXPECT_EQ(want_mask.memory, got_mask.memory) << n << " " << channels << " " << factor;
@@ -224,8 +225,10 @@ TEST_P(ElementwiseTest, StatsAndNormGradients) {
       std::vector<double> want_s(wide, 1), want_q(wide, 2), got_s(want_s), got_q(want_q);
       std::vector<int32_t> want_min(wide, INT32_MAX), want_max(wide, INT32_MIN), got_min(want_min),
           got_max(want_max);
-      plain_.stats(acc, n, period, want_s.data(), want_q.data(), want_min.data(), want_max.data());
-      tested_->stats(acc, n, period, got_s.data(), got_q.data(), got_min.data(), got_max.data());
+      plain_.stats(acc, n, period, want_s.data(), want_q.data(), want_min.data(), want_max.data(),
+                   1, nullptr);
+      tested_->stats(acc, n, period, got_s.data(), got_q.data(), got_min.data(), got_max.data(), 1,
+                     nullptr);
       EXPECT_EQ(want_min, got_min);
       EXPECT_EQ(want_max, got_max);
       for (size_t j = 0; j < wide; ++j) {
@@ -235,24 +238,86 @@ TEST_P(ElementwiseTest, StatsAndNormGradients) {
       }
       for (const uint8_t* mask : {static_cast<const uint8_t*>(nullptr), odd_mask}) {
         std::vector<double> want_g(wide, 1), want_gx(wide, 2), got_g(want_g), got_gx(want_gx);
-        plain_.norm_backward_sums(acc, n, period, q.data(), r.data(), mask, grad, want_g.data(),
-                                  want_gx.data());
-        tested_->norm_backward_sums(acc, n, period, q.data(), r.data(), mask, grad, got_g.data(),
-                                    got_gx.data());
+        plain_.ints.norm_backward_sums(acc, n, period, q.data(), r.data(), mask, grad,
+                                       want_g.data(), want_gx.data());
+        tested_->ints.norm_backward_sums(acc, n, period, q.data(), r.data(), mask, grad,
+                                         got_g.data(), got_gx.data());
         for (size_t j = 0; j < wide; ++j) {
           EXPECT_NEAR(want_g[j], got_g[j], 1e-6 * static_cast<double>(n) + 1e-9);
           EXPECT_NEAR(want_gx[j], got_gx[j], 1e-6 * 3000 * static_cast<double>(n));
         }
         const cpu::NormCoefficients k{p.data(), q.data(), r.data()};
         Output<float> want(n, 9), got(n, 9);
-        plain_.norm_backward_apply(acc, n, period, k, mask, grad, want.Data());
-        tested_->norm_backward_apply(acc, n, period, k, mask, grad, got.Data());
+        plain_.ints.norm_backward_apply(acc, n, period, k, mask, grad, want.Data());
+        tested_->ints.norm_backward_apply(acc, n, period, k, mask, grad, got.Data());
         EXPECT_EQ(Bits(want.memory), Bits(got.memory)) << n << " " << channels;
         Output<uint16_t> want_bf16(n, 9), got_bf16(n, 9);
-        plain_.norm_backward_bf16(acc, n, period, k, mask, grad, want_bf16.Data());
-        tested_->norm_backward_bf16(acc, n, period, k, mask, grad, got_bf16.Data());
+        plain_.ints.norm_backward_bf16(acc, n, period, k, mask, grad, want_bf16.Data());
+        tested_->ints.norm_backward_bf16(acc, n, period, k, mask, grad, got_bf16.Data());
         EXPECT_EQ(want_bf16.memory, got_bf16.memory) << n << " " << channels;
       }
+    }
+  }
+}
+
+// Passes over halves against the same over the integers that they stand for, bit for bit.
+TEST_P(ElementwiseTest, HalvesAsTheIntegersTheyStandFor) {
+  constexpr int kShift = 7;
+  const float up = 1 << kShift;
+  for (const int channels : {1, 16, 17, 20, 544}) {
+    const int period = cpu::ChannelPeriod(channels);
+    const std::vector<float> p = operands_.Floats(period), r = operands_.Floats(period);
+    std::vector<float> scale, scale_up;
+    for (int j = 0; j < period; ++j) {
+      scale.push_back(0.003f * static_cast<float>(1 + j % channels % 7));
+      scale_up.push_back(scale.back() * up);
+    }
+    for (const int64_t pixels : {int64_t{1}, int64_t{37}, int64_t{150}}) {
+      const int64_t n = pixels * channels;
+      std::vector<int32_t> sums = Sums(n, 40000);
+      std::vector<float> grads = operands_.Floats(n);
+      std::vector<uint8_t> masks = operands_.Mask(1, n);
+      const std::vector<int32_t> exact = sums;
+      std::vector<double> s(static_cast<size_t>(period)), q(s);
+      std::vector<int32_t> low(s.size(), INT32_MAX), high(s.size(), INT32_MIN);
+      Output<uint16_t> halves(n, 9), want_halves(n, 9);
+      tested_->stats(exact.data(), n, period, s.data(), q.data(), low.data(), high.data(), 1 / up,
+                     halves.Data());
+      for (int64_t i = 0; i < n; ++i) {
+        const uint16_t half = FloatToHalf(static_cast<float>(sums[static_cast<size_t>(i)]) / up);
+        want_halves.Data()[i] = half;
+        sums[static_cast<size_t>(i)] = static_cast<int32_t>(HalfToFloat(half) * up);
+      }
+      ASSERT_EQ(want_halves.memory, halves.memory) << n << " " << channels;
+      const uint16_t* h = halves.Data();
+      const int32_t* acc = Odd(sums);
+      const float* grad = Odd(grads);
+      const uint8_t* mask = Odd(masks);
+      Output<int8_t> want_codes(n, 9), codes(n, 9);
+      Output<uint8_t> want_mask(MaskBytes(n), 9), inside(MaskBytes(n), 9);
+      tested_->ints.quantize(acc, n, period, scale.data(), r.data(), -128, 127, want_codes.Data(),
+                             want_mask.Data());
+      tested_->halves.quantize(h, n, period, scale_up.data(), r.data(), -128, 127, codes.Data(),
+                               inside.Data());
+      EXPECT_EQ(want_codes.memory, codes.memory) << n << " " << channels;
+      EXPECT_EQ(want_mask.memory, inside.memory) << n << " " << channels;
+      const cpu::NormCoefficients k{p.data(), scale.data(), r.data()},
+          k_up{p.data(), scale_up.data(), r.data()};
+      Output<float> want(n, 9), got(n, 9);
+      tested_->ints.norm_backward_apply(acc, n, period, k, mask, grad, want.Data());
+      tested_->halves.norm_backward_apply(h, n, period, k_up, mask, grad, got.Data());
+      EXPECT_EQ(Bits(want.memory), Bits(got.memory)) << n << " " << channels;
+      Output<uint16_t> want_bf16(n, 9), got_bf16(n, 9);
+      tested_->ints.norm_backward_bf16(acc, n, period, k, mask, grad, want_bf16.Data());
+      tested_->halves.norm_backward_bf16(h, n, period, k_up, mask, grad, got_bf16.Data());
+      EXPECT_EQ(want_bf16.memory, got_bf16.memory) << n << " " << channels;
+      std::vector<double> want_g(s.size()), want_gx(want_g), got_g(want_g), got_gx(want_g);
+      tested_->ints.norm_backward_sums(acc, n, period, scale.data(), r.data(), mask, grad,
+                                       want_g.data(), want_gx.data());
+      tested_->halves.norm_backward_sums(h, n, period, scale_up.data(), r.data(), mask, grad,
+                                         got_g.data(), got_gx.data());
+      EXPECT_EQ(want_g, got_g) << n << " " << channels;
+      EXPECT_EQ(want_gx, got_gx) << n << " " << channels;
     }
   }
 }

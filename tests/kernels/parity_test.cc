@@ -2,6 +2,7 @@
 // (1e-2 where the CPU computes gradients from bfloat16).
 #include <gtest/gtest.h>
 
+#include "core/half.h"
 #include "faults/plan.h"
 #include "faults/spec.h"
 #include "tests/kernels/parity_util.h"
@@ -51,6 +52,41 @@ TEST_P(WindowParityTest, AccumulateIsExact) {
     const double scale =
         std::sqrt(want_stats[i].sum_squares * c.images * c.shape.out.h * c.shape.out.w) + 1;
     EXPECT_NEAR(want_stats[i].sum, got_stats[i].sum, 1e-6 * scale) << i;
+    EXPECT_NEAR(want_stats[i].sum_squares, got_stats[i].sum_squares,
+                1e-6 * want_stats[i].sum_squares)
+        << i;
+  }
+}
+
+// In half precision it keeps the sums rounded, and the statistics of the exact ones.
+TEST_P(WindowParityTest, AccumulateRoundsToHalves) {
+  const WindowCase& c = GetParam();
+  Operands operands(1);
+  const std::vector<uint32_t> ids = Ids(c.images);
+  const BatchDims dims{c.lanes, c.images, ids.data()};
+  const std::vector<int8_t> x = operands.Codes(c.lanes * c.images * c.shape.in.Elements());
+  WeightCodes w = MakeWeights(operands,
+                              c.shape.out.c * c.shape.conv.kernel * c.shape.conv.kernel *
+                                  c.shape.in.c / c.shape.conv.groups,
+                              c.lanes, false);
+  const auto n = static_cast<size_t>(c.lanes * c.images * c.shape.out.Elements());
+  std::vector<int32_t> exact(n);
+  std::vector<uint16_t> want, got(n, 0xffff);
+  std::vector<ChannelStats> want_stats(static_cast<size_t>(c.lanes * c.shape.out.c)),
+      got_stats(want_stats.size());
+  cpu_->Accumulate(dims, c.shape, x.data(), &w, exact.data(), want_stats.data());
+  constexpr int kShift = 6;
+  for (const int32_t v : exact) want.push_back(FloatToHalf(static_cast<float>(v) / (1 << kShift)));
+  cpu_->Accumulate(dims, c.shape, x.data(), &w, {got.data(), RawType::kHalf, kShift},
+                   got_stats.data());
+  EXPECT_EQ(want, got);
+  for (size_t i = 0; i < want_stats.size(); ++i) {
+    EXPECT_EQ(want_stats[i].min, got_stats[i].min) << i;
+    EXPECT_EQ(want_stats[i].max, got_stats[i].max) << i;
+    EXPECT_NEAR(
+        want_stats[i].sum, got_stats[i].sum,
+        1e-6 * std::sqrt(want_stats[i].sum_squares * c.images * c.shape.out.h * c.shape.out.w) + 1)
+        << i;
     EXPECT_NEAR(want_stats[i].sum_squares, got_stats[i].sum_squares,
                 1e-6 * want_stats[i].sum_squares)
         << i;
@@ -116,7 +152,7 @@ TEST_P(WindowParityTest, Backward) {
                               c.lanes, true);
   std::vector<int> exponents;
   for (int lane = 0; lane < c.lanes; ++lane) exponents.push_back(-5 + lane);
-  const std::unique_ptr<Backend> cpu_f32 = MakeCpuBackend(2, /*float32_gradients=*/true);
+  const std::unique_ptr<Backend> cpu_f32 = MakeCpuBackend(2, /*full_precision=*/true);
   for (Backend* cpu : {cpu_.get(), cpu_f32.get()}) {
     const double tolerance = cpu == cpu_.get() ? kBf16Tolerance : kGradientTolerance;
     WeightCodes w2 = w;
@@ -152,9 +188,7 @@ TEST_P(WindowParityTest, BackwardCollectsTheSumsOfTheInput) {
   const int64_t copies = c.lanes * c.images, n = c.shape.in.Elements();
   const std::vector<int8_t> x = operands.Codes(copies * n);
   const std::vector<uint8_t> mask = operands.Mask(copies, n);
-  std::vector<int32_t> acc;
-  for (int64_t i = 0; i < copies * n; ++i)
-    acc.push_back(static_cast<int32_t>(operands.Below(800)) - 300);
+  Accumulators acc(operands, copies * n, -304, 496);
   std::vector<LaneNorm> norms;
   for (int lane = 0; lane < c.lanes; ++lane)
     norms.push_back(MakeNorm(operands, c.shape.in.c, 0.1f, true));
@@ -164,19 +198,22 @@ TEST_P(WindowParityTest, BackwardCollectsTheSumsOfTheInput) {
                                   c.shape.in.c / c.shape.conv.groups,
                               c.lanes, true);
   const std::vector<float> grad_y = operands.Floats(copies * c.shape.out.Elements());
-  for (const bool accumulate : {false, true}) {
+  for (const int variant : {0, 1, 2, 3}) {
+    const bool accumulate = (variant & 1) != 0;
+    const RawMap raw = acc.Of(kRawTypes[variant / 2]);
     std::vector<float> grad(x.size(), 0.5f), want(static_cast<size_t>(c.shape.in.c) * 2),
         got(want.size());
-    NormSums sums{acc.data(), norms.data(), mask.data(), {}, {}};
+    NormSums sums{raw, norms.data(), mask.data(), {}, {}};
     cpu_->WindowBackward(dims, c.shape, x.data(), exponents.data(), &w, grad_y.data(), nullptr,
                          grad.data(), accumulate, nullptr, &sums);
     ASSERT_EQ(sums.grad.size(), static_cast<size_t>(c.lanes * c.shape.in.c));
     NormGradient deferred;
-    cpu_->NormBackward(dims, c.shape.in, acc.data(), norms.data(), nullptr, mask.data(),
-                       grad.data(), got.data(), got.data() + c.shape.in.c, &deferred, &sums);
-    ref_->NormBackward(dims, c.shape.in, acc.data(), norms.data(), nullptr, mask.data(),
-                       grad.data(), want.data(), want.data() + c.shape.in.c, nullptr, nullptr);
-    EXPECT_LT(RelativeError(want, got), kGradientTolerance) << accumulate;
+    cpu_->NormBackward(dims, c.shape.in, raw, norms.data(), nullptr, mask.data(), grad.data(),
+                       got.data(), got.data() + c.shape.in.c, &deferred, &sums);
+    ref_->NormBackward(dims, c.shape.in, acc.Of(RawType::kInt32), norms.data(), nullptr,
+                       mask.data(), grad.data(), want.data(), want.data() + c.shape.in.c, nullptr,
+                       nullptr);
+    EXPECT_LT(RelativeError(want, got), kGradientTolerance) << variant;
   }
 }
 
@@ -190,9 +227,7 @@ void CheckDeferredNorm(const WindowCase& c, bool batch_norm) {
   const int64_t copies = c.lanes * c.images, n = c.shape.out.Elements();
   const std::vector<int8_t> x = operands.Codes(copies * c.shape.in.Elements());
   const std::vector<uint8_t> mask = operands.Mask(copies, n);
-  std::vector<int32_t> acc;
-  for (int64_t i = 0; i < copies * n; ++i)
-    acc.push_back(static_cast<int32_t>(operands.Below(800)) - 300);
+  Accumulators acc(operands, copies * n, -304, 496);
   std::vector<LaneNorm> norms;
   std::vector<int> exponents;
   for (int lane = 0; lane < c.lanes; ++lane) {
@@ -206,20 +241,21 @@ void CheckDeferredNorm(const WindowCase& c, bool batch_norm) {
   std::vector<float> want_grad = operands.Floats(copies * n);
   const std::vector<float> grad = want_grad;
   std::vector<float> want_x(x.size()), want_w(static_cast<size_t>(w.n));
-  ref->NormBackward(dims, c.shape.out, acc.data(), norms.data(), nullptr, mask.data(),
+  ref->NormBackward(dims, c.shape.out, acc.Of(RawType::kInt32), norms.data(), nullptr, mask.data(),
                     want_grad.data(), nullptr, nullptr, nullptr, nullptr);
   ref->WindowBackward(dims, c.shape, x.data(), exponents.data(), &w, want_grad.data(), nullptr,
                       want_x.data(), false, c.shape.pool ? nullptr : want_w.data(), nullptr);
   const std::unique_ptr<Backend> cpu_bf16 = MakeCpuBackend(2);
-  const std::unique_ptr<Backend> cpu_f32 = MakeCpuBackend(2, /*float32_gradients=*/true);
-  for (Backend* cpu : {cpu_bf16.get(), cpu_f32.get()}) {
+  const std::unique_ptr<Backend> cpu_f32 = MakeCpuBackend(2, /*full_precision=*/true);
+  for (const int variant : {0, 1, 2, 3}) {
+    Backend* cpu = variant % 2 == 0 ? cpu_bf16.get() : cpu_f32.get();
     const double tolerance = cpu == cpu_bf16.get() ? kBf16Tolerance : 10 * kGradientTolerance;
     WeightCodes w2 = w;
     w2.packed.reset();
     std::vector<float> got_grad = grad, got_x(x.size()), got_w(want_w.size());
     NormGradient norm;
-    cpu->NormBackward(dims, c.shape.out, acc.data(), norms.data(), nullptr, mask.data(),
-                      got_grad.data(), nullptr, nullptr, &norm, nullptr);
+    cpu->NormBackward(dims, c.shape.out, acc.Of(kRawTypes[variant / 2]), norms.data(), nullptr,
+                      mask.data(), got_grad.data(), nullptr, nullptr, &norm, nullptr);
     cpu->WindowBackward(dims, c.shape, x.data(), exponents.data(), &w2, got_grad.data(), &norm,
                         got_x.data(), false, c.shape.pool ? nullptr : got_w.data(), nullptr);
     EXPECT_LT(RelativeError(want_x, got_x), tolerance) << cpu->Name() << " " << batch_norm;
@@ -243,20 +279,19 @@ TEST_F(ParityTest, QuantizeWithMaskOverChannelCounts) {
     const Shape s{5, 3, channels};
     const std::vector<uint32_t> ids = Ids(3);
     const BatchDims dims{2, 3, ids.data()};
-    std::vector<int32_t> acc;
-    for (int64_t i = 0; i < 6 * s.Elements(); ++i)
-      acc.push_back(static_cast<int32_t>(operands.Below(60000)) - 30000);
+    Accumulators acc(operands, 6 * s.Elements(), -30000, 30000);
     const std::vector<LaneNorm> norms = {MakeNorm(operands, channels, 0.006f, false),
                                          MakeNorm(operands, channels, 0.004f, false)};
-    std::vector<int8_t> want(acc.size()), got(acc.size());
+    std::vector<int8_t> want(acc.Size()), got(acc.Size());
     std::vector<uint8_t> want_mask(static_cast<size_t>(6 * MaskBytes(s.Elements()))),
         got_mask(want_mask.size());
-    for (const int bits : {4, 8}) {
+    for (const int variant : {0, 1, 2, 3}) {
+      const int bits = variant % 2 == 0 ? 4 : 8;
       for (const bool relu_mask : {false, true}) {
-        ref_->Quantize(dims, s, bits, acc.data(), norms.data(), nullptr, want.data(),
+        ref_->Quantize(dims, s, bits, acc.Of(RawType::kInt32), norms.data(), nullptr, want.data(),
                        want_mask.data(), relu_mask);
-        cpu_->Quantize(dims, s, bits, acc.data(), norms.data(), nullptr, got.data(),
-                       got_mask.data(), relu_mask);
+        cpu_->Quantize(dims, s, bits, acc.Of(kRawTypes[variant / 2]), norms.data(), nullptr,
+                       got.data(), got_mask.data(), relu_mask);
         EXPECT_EQ(want, got) << channels;
         EXPECT_EQ(want_mask, got_mask) << channels;
         for (int64_t i = 0; relu_mask && i < s.Elements(); ++i) {
@@ -351,23 +386,25 @@ TEST_F(ParityTest, NormBackward) {
       const Shape s{5, 7, channels};
       const std::vector<uint32_t> ids = Ids(9);
       const BatchDims dims{2, 9, ids.data()};
-      std::vector<int32_t> acc;
-      for (int64_t i = 0; i < 18 * s.Elements(); ++i)
-        acc.push_back(static_cast<int32_t>(operands.Below(800)) - 300);
+      Accumulators acc(operands, 18 * s.Elements(), -304, 496);
       const std::vector<LaneNorm> norms = {MakeNorm(operands, channels, 0.1f, batch_norm),
                                            MakeNorm(operands, channels, 0.1f, batch_norm)};
       const std::vector<float> gamma = operands.Floats(channels);
       const std::vector<uint8_t> mask = operands.Mask(18, s.Elements());
-      std::vector<float> want = operands.Floats(18 * s.Elements()), got = want;
-      std::vector<float> want_g(static_cast<size_t>(channels)), want_b(want_g), got_g(want_g),
-          got_b(want_g);
-      ref_->NormBackward(dims, s, acc.data(), norms.data(), gamma.data(), mask.data(), want.data(),
-                         batch_norm ? want_g.data() : nullptr, want_b.data(), nullptr, nullptr);
-      cpu_->NormBackward(dims, s, acc.data(), norms.data(), gamma.data(), mask.data(), got.data(),
-                         batch_norm ? got_g.data() : nullptr, got_b.data(), nullptr, nullptr);
-      EXPECT_LT(RelativeError(want, got), kGradientTolerance) << channels;
-      EXPECT_LT(RelativeError(want_g, got_g), kGradientTolerance) << channels;
-      EXPECT_LT(RelativeError(want_b, got_b), kGradientTolerance) << channels;
+      const std::vector<float> grad = operands.Floats(18 * s.Elements());
+      std::vector<float> want = grad, want_g(static_cast<size_t>(channels)), want_b(want_g);
+      ref_->NormBackward(dims, s, acc.Of(RawType::kInt32), norms.data(), gamma.data(), mask.data(),
+                         want.data(), batch_norm ? want_g.data() : nullptr, want_b.data(), nullptr,
+                         nullptr);
+      for (const RawType type : kRawTypes) {
+        std::vector<float> got = grad, got_g(want_g.size()), got_b(want_g.size());
+        cpu_->NormBackward(dims, s, acc.Of(type), norms.data(), gamma.data(), mask.data(),
+                           got.data(), batch_norm ? got_g.data() : nullptr, got_b.data(), nullptr,
+                           nullptr);
+        EXPECT_LT(RelativeError(want, got), kGradientTolerance) << channels;
+        EXPECT_LT(RelativeError(want_g, got_g), kGradientTolerance) << channels;
+        EXPECT_LT(RelativeError(want_b, got_b), kGradientTolerance) << channels;
+      }
     }
   }
 }

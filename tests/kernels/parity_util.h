@@ -8,6 +8,7 @@
 #include <numeric>
 #include <vector>
 
+#include "core/half.h"
 #include "core/philox.h"
 #include "kernels/backend.h"
 #include "kernels/quantize_math.h"
@@ -37,6 +38,31 @@ class Operands {
  private:
   PhiloxSequence draws_;
 };
+
+// The same accumulators as int32 and, without an error, in half precision.
+class Accumulators {
+ public:
+  Accumulators(Operands& operands, int64_t n, int low, int high) {
+    for (int64_t i = 0; i < n; ++i) {
+      const auto steps = static_cast<uint32_t>((high - low) >> kShift);
+      const int v = low + (static_cast<int>(operands.Below(steps)) << kShift);
+      ints_.push_back(v);
+      halves_.push_back(FloatToHalf(static_cast<float>(v) / (1 << kShift)));
+    }
+  }
+  RawMap Of(RawType type) {
+    if (type == RawType::kInt32) return {ints_.data()};
+    return {halves_.data(), type, kShift};
+  }
+  size_t Size() const { return ints_.size(); }
+
+ private:
+  static constexpr int kShift = 4;
+  std::vector<int32_t> ints_;
+  std::vector<uint16_t> halves_;
+};
+
+inline constexpr RawType kRawTypes[] = {RawType::kInt32, RawType::kHalf};
 
 inline double RelativeError(const std::vector<float>& want, const std::vector<float>& got) {
   double difference = 0, norm = 0;
