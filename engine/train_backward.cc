@@ -5,7 +5,7 @@
 
 namespace ftt {
 
-float* HostTrain::GradTarget(int value, bool* accumulate) {
+GradMap HostTrain::GradTarget(int value, bool* accumulate) {
   if (value == 0) return nullptr;
   char& written = has_grad[static_cast<size_t>(value)];
   *accumulate = written == 2;
@@ -46,11 +46,11 @@ void HostTrain::BackwardSum(const Op& op) {
       CutMaskBySum(op.output, op.inputs[k].value);
       continue;
     }
-    float* target = GradTarget(op.inputs[k].value, &accumulate);
+    float* target = GradTarget(op.inputs[k].value, &accumulate).Floats();
     if (target != nullptr) {
       inputs[k].relu = inputs[k].relu && !ReluOnly(op.inputs[k].value);
       backend.SumBackward(dims, ShapeOf(op.output), inputs[k], concat ? offset : 0, Mask(op.output),
-                          Grad(op.output), target, accumulate);
+                          Grad(op.output).Floats(), target, accumulate);
     }
     offset += inputs[k].channels;
   }
@@ -68,7 +68,7 @@ void HostTrain::BackwardOp(size_t i) {
                            ParamGradient(op.batch_norm ? op.beta : op.bias), &norm,
                            &norm_sums[static_cast<size_t>(op.output)]);
       const int input = op.inputs[0].value;
-      float* target = GradTarget(input, &accumulate);
+      const GradMap target = GradTarget(input, &accumulate);
       WindowShape window = WindowOf(*program, op);
       window.relu_masked = ReluOnly(input);
       backend.WindowBackward(dims, window, Codes(input), Exponent(input),
@@ -82,10 +82,10 @@ void HostTrain::BackwardOp(size_t i) {
       break;
     case OpKind::kGlobalPool: {
       const OpInput& in = op.inputs[0];
-      float* target = GradTarget(in.value, &accumulate);
+      float* target = GradTarget(in.value, &accumulate).Floats();
       if (target == nullptr) break;
       backend.GlobalSumBackward(dims, ShapeOf(in.value), in.relu && !ReluOnly(in.value),
-                                Codes(in.value), Mask(op.output), Grad(op.output), target,
+                                Codes(in.value), Mask(op.output), Grad(op.output).Floats(), target,
                                 accumulate);
       break;
     }
@@ -95,7 +95,7 @@ void HostTrain::BackwardOp(size_t i) {
       std::vector<float> x_unit;
       for (int lane = 0; lane < dims.lanes; ++lane)
         x_unit.push_back(PowerOfTwo(Exponent(input)[lane]));
-      float* target = GradTarget(input, &accumulate);
+      float* target = GradTarget(input, &accumulate).Floats();
       const float keep_scale = keep.empty() ? 1.0f : 1.0f / (1.0f - program->dropout);
       backend.LinearBackward(dims, features, program->classes, Codes(input), x_unit.data(),
                              weights[i], keep.empty() ? nullptr : keep.data(), keep_scale,

@@ -36,6 +36,11 @@ void HostTrain::PlanBuffers() {
     shared_grad.resize(values);
     std::iota(shared_grad.begin(), shared_grad.end(), 0);
   }
+  if (Training() && backend.NarrowsGradients() && raw_type == RawType::kHalf) {
+    narrow_grad = NarrowGradients(*program);
+  } else {
+    narrow_grad.assign(values, 0);
+  }
   for (size_t v = 0; v < values; ++v) {
     if (!SharesGradient(static_cast<int>(v))) continue;
     BufferSpan& owner = buffers[static_cast<size_t>(shared_grad[v])].grad;
@@ -52,7 +57,7 @@ void HostTrain::PlanBuffers() {
     const bool written = v > 0;  // op i writes value i + 1
     request(1, b.acc, n * (written ? RawBytes(StoredAs(OpAt(v - 1), raw_type)) : 4));
     request(2, b.mask, MaskBytes(n));
-    request(3, b.grad, n * 4);
+    request(3, b.grad, n * (narrow_grad[v] != 0 ? 2 : 4));
     has_grad[v] = b.wants_grad ? 1 : 0;
   }
   plan = PlanMemory(all);
@@ -114,6 +119,19 @@ std::vector<int> SharedGradients(const Program& program) {
     }
   }
   return shared;
+}
+
+std::vector<char> NarrowGradients(const Program& program) {
+  std::vector<int> readings(program.values.size());
+  std::vector<char> narrow(program.values.size(), 0), normed(narrow);
+  for (const Op& op : program.ops) {
+    normed[static_cast<size_t>(op.output)] = op.batch_norm;
+    for (const OpInput& in : op.inputs) {
+      const auto v = static_cast<size_t>(in.value);
+      narrow[v] = ++readings[v] == 1 && op.kind == OpKind::kConv && normed[v];
+    }
+  }
+  return narrow;
 }
 
 std::vector<int> LastGradientWriters(const Program& program,

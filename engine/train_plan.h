@@ -31,6 +31,10 @@ std::vector<char> ReadThroughRelu(const Program& program);
 // sum).
 std::vector<int> SharedGradients(const Program& program);
 
+// By value: 1 where its gradient is written at once, by the one convolution that reads it, and read
+// by its maker's batch norm alone, so that it can be kept in bfloat16.
+std::vector<char> NarrowGradients(const Program& program);
+
 // By value: the first op that reads it and passes a gradient to it, and so the last one to do so;
 // -1 where none.
 std::vector<int> LastGradientWriters(const Program& program,

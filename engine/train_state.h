@@ -34,6 +34,7 @@ struct HostTrain {
   std::vector<ChannelStats> stats;
   std::vector<char> has_grad;       // by value
   std::vector<int> shared_grad;     // by value: whose gradient it shares, or itself
+  std::vector<char> narrow_grad;    // by value: kept in bfloat16
   std::vector<int> last_writer;     // by value: the op that completes its gradient, -1 where none
   std::vector<NormSums> norm_sums;  // by value
   std::vector<char> relu_only;      // by value: read through a ReLU by all, its mask says so too
@@ -78,7 +79,9 @@ struct HostTrain {
             RawShift(*program, op, options.bits, raw_type)};
   }
   uint8_t* Mask(int value) { return At<uint8_t>(mask_at, value); }
-  float* Grad(int value) { return At<float>(grad_at, value); }
+  GradMap Grad(int value) {
+    return {At<std::byte>(grad_at, value), narrow_grad[static_cast<size_t>(value)] != 0};
+  }
   bool ReluOnly(int value) const { return relu_only[static_cast<size_t>(value)] != 0; }
   bool SharesGradient(int value) const { return shared_grad[static_cast<size_t>(value)] != value; }
   std::vector<SumInput> SumInputs(const Op& op);
@@ -105,7 +108,7 @@ struct HostTrain {
   NormSums* SumsToCollect(size_t writer, int value);
   // Where to write the gradient of an input, and whether it already holds something; null for the
   // image.
-  float* GradTarget(int value, bool* accumulate);
+  GradMap GradTarget(int value, bool* accumulate);
 };
 
 }  // namespace ftt

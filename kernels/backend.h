@@ -174,17 +174,20 @@ class Backend {
   // not collected: computes them.
   virtual void NormBackward(const BatchDims&, const Shape&, const RawMap& acc,
                             const LaneNorm* norms, const float* gamma, const uint8_t* mask,
-                            float* grad, float* grad_gamma, float* grad_beta,
+                            const GradMap& grad, float* grad_gamma, float* grad_beta,
                             NormGradient* deferred, const NormSums* sums) = 0;
   // Whether NormBackward with `deferred` leaves the gradient of a pool, or of a convolution with
   // batch norm, as it is, so that several maps may share it.
   virtual bool LeavesGradients() const { return false; }
+  // Whether a convolution's WindowBackward that collects sums can write grad_x, and NormBackward
+  // with `deferred` and those sums leave it, in bfloat16 (masked already).
+  virtual bool NarrowsGradients() const { return false; }
   // grad_y: before `norm` (nullable), which is applied first. grad_x: written, or added to when
   // `accumulate`; null when not wanted. grad_w: added to, [n]; null for pools. x_exponent: [lanes].
   // sums: of the input, where grad_x is complete after this call; may be collected. Nullable.
   virtual void WindowBackward(const BatchDims&, const WindowShape&, const int8_t* x,
-                              const int* x_exponent, WeightCodes* weights, const float* grad_y,
-                              const NormGradient* norm, float* grad_x, bool accumulate,
+                              const int* x_exponent, WeightCodes* weights, const GradMap& grad_y,
+                              const NormGradient* norm, const GradMap& grad_x, bool accumulate,
                               float* grad_w, NormSums* sums) = 0;
   // grad_x (+)= mask * relu'(x) * grad_y for one input of an Add; for Concat: the input's channel
   // slice.

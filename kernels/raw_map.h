@@ -1,6 +1,8 @@
-// Raw outputs of convolutions and pools, between their computation and their uses.
+// Raw outputs of convolutions and pools, between their computation and their uses, and gradients of
+// maps.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace ftt {
@@ -26,6 +28,22 @@ struct RawMap {
   void* data = nullptr;
   RawType type = RawType::kInt32;
   int shift = 0;  // kHalf: the accumulator is value * 2^shift
+};
+
+// The gradient of one map: float32, or bfloat16 where `narrow`. Does not own it.
+struct GradMap {
+  GradMap() = default;
+  GradMap(std::nullptr_t) {}  // NOLINT
+  // Only who is asked for a gradient writes to it.
+  GradMap(const float* values) : data(const_cast<float*>(values)) {}  // NOLINT
+  GradMap(void* values, bool as_bfloat16) : data(values), narrow(as_bfloat16) {}
+
+  explicit operator bool() const { return data != nullptr; }
+  float* Floats() const { return narrow ? nullptr : static_cast<float*>(data); }
+  uint16_t* Narrow() const { return narrow ? static_cast<uint16_t*>(data) : nullptr; }
+
+  void* data = nullptr;
+  bool narrow = false;
 };
 
 }  // namespace ftt

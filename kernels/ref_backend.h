@@ -31,6 +31,12 @@ inline int32_t* Ints(const RawMap& raw) {
   return raw.As<int32_t>();
 }
 
+// And float32 gradients only; null stays null.
+inline float* Floats(const GradMap& grad) {
+  FTT_CHECK(!grad.narrow, "ref backend: gradients in bfloat16");
+  return grad.Floats();
+}
+
 class RefBackend : public Backend {
  public:
   std::string_view Name() const override { return "ref"; }
@@ -52,11 +58,12 @@ class RefBackend : public Backend {
   void Linear(const BatchDims&, int in, int out, const int8_t* x, const WeightCodes& weights,
               const float* unit, const float* bias, const uint8_t* keep, float* logits) override;
   void NormBackward(const BatchDims&, const Shape&, const RawMap& acc, const LaneNorm* norms,
-                    const float* gamma, const uint8_t* mask, float* grad, float* grad_gamma,
+                    const float* gamma, const uint8_t* mask, const GradMap& grad, float* grad_gamma,
                     float* grad_beta, NormGradient* deferred, const NormSums* sums) override;
   void WindowBackward(const BatchDims&, const WindowShape&, const int8_t* x, const int* x_exponent,
-                      WeightCodes* weights, const float* grad_y, const NormGradient* norm,
-                      float* grad_x, bool accumulate, float* grad_w, NormSums* sums) override;
+                      WeightCodes* weights, const GradMap& grad_y, const NormGradient* norm,
+                      const GradMap& grad_x, bool accumulate, float* grad_w,
+                      NormSums* sums) override;
   void SumBackward(const BatchDims&, const Shape&, const SumInput&, int channel_offset,
                    const uint8_t* mask, const float* grad_y, float* grad_x,
                    bool accumulate) override;

@@ -95,8 +95,9 @@ void PoolBackwardAt(const WindowShape& s, const int8_t* x, int oy, int ox, int c
 
 void RefBackend::NormBackward(const BatchDims& b, const Shape& s, const RawMap& raw,
                               const LaneNorm* norms, const float* gamma, const uint8_t* mask,
-                              float* grad, float* grad_gamma, float* grad_beta,
+                              const GradMap& gradient, float* grad_gamma, float* grad_beta,
                               NormGradient* deferred, const NormSums*) {
+  float* grad = Floats(gradient);
   const int32_t* acc = Ints(raw);
   if (deferred != nullptr) *deferred = {};
   const int64_t n = s.Elements();
@@ -125,9 +126,11 @@ void RefBackend::NormBackward(const BatchDims& b, const Shape& s, const RawMap& 
 }
 
 void RefBackend::WindowBackward(const BatchDims& b, const WindowShape& s, const int8_t* x,
-                                const int* x_exponent, WeightCodes* weights, const float* grad_y,
-                                const NormGradient* norm, float* grad_x, bool accumulate,
+                                const int* x_exponent, WeightCodes* weights, const GradMap& from,
+                                const NormGradient* norm, const GradMap& to, bool accumulate,
                                 float* grad_w, NormSums*) {
+  const float* grad_y = Floats(from);
+  float* grad_x = Floats(to);
   FTT_CHECK(norm == nullptr || norm->Empty(), "ref backend: gradient map of another backend");
   const int64_t in = s.in.Elements(), out = s.out.Elements();
   if (grad_x != nullptr && !accumulate) {

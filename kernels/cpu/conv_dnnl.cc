@@ -132,11 +132,15 @@ void PackF32Groups(ConvEngine::State& engine, const ConvShape& shape,
   }
 }
 
-// Codes after a ReLU fit int8 too.
-void RunF32Groups(ConvEngine::State& engine, const ConvShape& shape, const int8_t* x,
-                  const PackedWeights::State& packed, int32_t* raw, ConvWorker::State& worker) {
+// Codes after a ReLU fit int8 too. Returns the sums where one group has them all.
+const float* RunF32Groups(ConvEngine::State& engine, const ConvShape& shape, const int8_t* x,
+                          const PackedWeights::State& packed, int32_t* raw,
+                          ConvWorker::State& worker) {
   std::call_once(packed.groups_once, [&] { PackF32Groups(engine, shape, packed, worker); });
-  if (packed.groups.empty()) return ConvLoops(shape, x, packed.codes.data(), raw);
+  if (packed.groups.empty()) {
+    ConvLoops(shape, x, packed.codes.data(), raw);
+    return nullptr;
+  }
   const size_t pixels = shape.InElements() / static_cast<size_t>(shape.in_c);
   const size_t outputs = shape.OutElements();
   const size_t slice = pixels * static_cast<size_t>(packed.groups[0].shape.in_c);
@@ -149,8 +153,10 @@ void RunF32Groups(ConvEngine::State& engine, const ConvShape& shape, const int8_
     s.images = shape.images;
     SliceChannels(x, static_cast<int64_t>(pixels), shape.in_c, group.first_channel, s.in_c, in);
     worker.Run(engine.Get(F32Spec(s)), {in, nullptr, sums}, &group.weights);
+    if (packed.groups.size() == 1) return sums;
     GetElementwise().add_floats(sums, static_cast<int64_t>(outputs), group.first_channel != 0, raw);
   }
+  return nullptr;
 }
 
 std::shared_ptr<PackedWeights::State> NewPacked(const ConvShape& shape, bool forward) {
@@ -198,20 +204,29 @@ PackedWeights ConvEngine::PackInt8(const ConvShape& shape, const int8_t* weights
 
 void ConvEngine::ConvInt8(const ConvShape& shape, const void* x, bool x_unsigned,
                           const PackedWeights& weights, int32_t* raw, ConvWorker& worker) {
+  const float* sums = ConvInt8OrFloats(shape, x, x_unsigned, weights, raw, worker);
+  if (sums == nullptr) return;
+  GetElementwise().add_floats(sums, static_cast<int64_t>(shape.OutElements()), false, raw);
+}
+
+const float* ConvEngine::ConvInt8OrFloats(const ConvShape& shape, const void* x, bool x_unsigned,
+                                          const PackedWeights& weights, int32_t* raw,
+                                          ConvWorker& worker) {
   const PackedWeights::State* packed = weights.state_.get();
   FTT_CHECK(packed != nullptr && packed->forward && packed->shape == WithoutImages(shape) &&
                 packed->x_unsigned == x_unsigned,
             "{}: the packed weights are of another convolution; pack them for this shape",
             Describe(shape));
-  Guard(shape, [&] {
+  return Guard(shape, [&]() -> const float* {
     if (packed->weights) {
       const Primitive& primitive = state_->Get(Int8Spec(shape, x_unsigned));
       if (state_->IsExact(primitive, shape, *worker.state_)) {
         worker.state_->Run(primitive, {const_cast<void*>(x), nullptr, raw}, &packed->weights);
-        return;
+        return nullptr;
       }
     }
-    RunF32Groups(*state_, shape, static_cast<const int8_t*>(x), *packed, raw, *worker.state_);
+    return RunF32Groups(*state_, shape, static_cast<const int8_t*>(x), *packed, raw,
+                        *worker.state_);
   });
 }
 

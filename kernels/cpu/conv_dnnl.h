@@ -92,6 +92,10 @@ class ConvEngine {
   // raw[n][oy][ox][oc] = sum of code products, exact in int32 for any codes.
   void ConvInt8(const ConvShape& shape, const void* x, bool x_unsigned,
                 const PackedWeights& weights, int32_t* raw, ConvWorker& worker);
+  // The same; but where the exact sums are there as floats, returns those, which live until the
+  // worker's next call, and leaves raw alone. Else null.
+  const float* ConvInt8OrFloats(const ConvShape& shape, const void* x, bool x_unsigned,
+                                const PackedWeights& weights, int32_t* raw, ConvWorker& worker);
   // Name of the kernel that ConvInt8 runs, for reports: oneDNN's, or "f32 groups" without 8-bit dot
   // products.
   const char* Int8KernelName(const ConvShape& shape, bool x_unsigned, ConvWorker& worker);

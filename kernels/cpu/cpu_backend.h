@@ -49,12 +49,14 @@ class CpuBackend : public Backend {
   void Linear(const BatchDims&, int in, int out, const int8_t* x, const WeightCodes& weights,
               const float* unit, const float* bias, const uint8_t* keep, float* logits) override;
   void NormBackward(const BatchDims&, const Shape&, const RawMap& acc, const LaneNorm* norms,
-                    const float* gamma, const uint8_t* mask, float* grad, float* grad_gamma,
+                    const float* gamma, const uint8_t* mask, const GradMap& grad, float* grad_gamma,
                     float* grad_beta, NormGradient* deferred, const NormSums* sums) override;
   bool LeavesGradients() const override { return true; }
+  bool NarrowsGradients() const override { return TrainingRaw() == RawType::kHalf; }
   void WindowBackward(const BatchDims&, const WindowShape&, const int8_t* x, const int* x_exponent,
-                      WeightCodes* weights, const float* grad_y, const NormGradient* norm,
-                      float* grad_x, bool accumulate, float* grad_w, NormSums* sums) override;
+                      WeightCodes* weights, const GradMap& grad_y, const NormGradient* norm,
+                      const GradMap& grad_x, bool accumulate, float* grad_w,
+                      NormSums* sums) override;
   void SumBackward(const BatchDims&, const Shape&, const SumInput&, int channel_offset,
                    const uint8_t* mask, const float* grad_y, float* grad_x,
                    bool accumulate) override;
@@ -76,7 +78,7 @@ class CpuBackend : public Backend {
     explicit Worker(const ConvEngine& engine) : conv(engine) {}
     ConvWorker conv;
     DirectConv::Scratch direct;
-    AlignedBytes x, acc, grad_y, grad_x;
+    AlignedBytes x, acc, grad_y, grad_x, wide;
     double convolution_seconds = 0;
   };
   // Per-channel arrays of one lane, expanded to the channel period.
@@ -117,37 +119,38 @@ class CpuBackend : public Backend {
 
   // The convolution's input for a task: codes after ReLU, gathered for strided 1x1 convolutions.
   const void* PrepareInput(const WindowShape& s, const int8_t* x, int images, Worker& w) const;
-  void ConvTask(const WindowShape& s, const int8_t* x, const WeightCodes& weights, int lane,
-                int images, int32_t* acc, Worker& w);
-  void DirectTask(const WindowShape& s, int bits, const int8_t* x, const DirectConv& conv,
-                  const PeriodNorm& norm, int images, int8_t* codes, Worker& w) const;
+  // Writes the accumulators; or returns them as floats, which live until the worker's next task.
+  const float* ConvTask(const WindowShape& s, const int8_t* x, const WeightCodes& weights, int lane,
+                        int images, int32_t* acc, Worker& w);
   void InjectTask(const BatchDims& b, const Task& t, const Shape& s, const LaneFaults* faults,
                   int8_t* codes, FaultCounts* counts) const;
   void PackForward(const WindowShape& s, WeightCodes& weights, Worker& w);
   void PackBackward(const WindowShape& s, WeightCodes& weights, Worker& w);
-  static int ImagesPerCall(const WindowShape& s, const Task& t);
+  template <typename Take>
+  void ForSums(const WindowShape& s, const int8_t* x, const WeightCodes& weights, int lane,
+               int images, Worker& w, const Take& take);
   void AccumulateTask(const WindowShape& s, const Task& t, const int8_t* x,
                       const WeightCodes& weights, const RawMap& acc, const PeriodStats& stats,
                       Worker& w);
   template <typename Raw>
-  void QuantizeTask(const RawPasses<Raw>& passes, const BatchDims& b, const Task& t, const Shape& s,
+  void QuantizeTask(QuantizePass<Raw> quantize, const BatchDims& b, const Task& t, const Shape& s,
                     int bits, const Raw* acc, const PeriodNorm& norm, const LaneFaults* faults,
                     int8_t* codes, uint8_t* mask, bool relu_mask, FaultCounts* counts) const;
   AlignedPart Align(const SumInput* in, int lane, int aligned, int64_t at, int64_t n,
                     AlignedBytes& scratch) const;
   void ConvBackwardTask(const WindowShape& s, const Task& t, const int8_t* x,
-                        const WeightCodes& weights, const float* grad_y, const NormGradient* norm,
+                        const WeightCodes& weights, const GradMap& grad_y, const NormGradient* norm,
                         float* grad_x, bool accumulate, float* partial_w, Worker& w);
   void PoolBackwardTasks(const WindowShape& s, const std::vector<Task>& tasks, const int8_t* x,
-                         const float* grad_y, const NormGradient* norm, float* grad_x,
+                         const GradMap& grad_y, const NormGradient* norm, float* grad_x,
                          bool accumulate, std::optional<NormSummer>& summer);
   void ConvBackwardTasks(const BatchDims& b, const WindowShape& s, const std::vector<Task>& tasks,
                          const int8_t* x, const int* x_exponent, WeightCodes& weights,
-                         const float* grad_y, const NormGradient* norm, float* grad_x,
+                         const GradMap& grad_y, const NormGradient* norm, const GradMap& grad_x,
                          bool accumulate, float* grad_w, std::optional<NormSummer>& summer);
-  const float* RawGradient(const Task& t, const Shape& s, const float* grad,
+  const float* RawGradient(const Task& t, const Shape& s, const GradMap& grad,
                            const NormGradient* norm, Worker& w) const;
-  const uint16_t* RawGradientBf16(const Task& t, const Shape& s, const float* grad,
+  const uint16_t* RawGradientBf16(const Task& t, const Shape& s, const GradMap& grad,
                                   const NormGradient* norm, Worker& w) const;
   static float* InputGradient(const WindowShape& s, const Task& t, bool accumulate, Worker& w,
                               float* grad_x);

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <optional>
 
+#include "core/error.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/norm_sums.h"
 #include "kernels/cpu/packed_lanes.h"
@@ -29,12 +30,12 @@ void CpuBackend::PackBackward(const WindowShape& s, WeightCodes& weights, Worker
   }
 }
 
-// Where a convolution's backward pass writes the gradient of the task's (gathered) input: where it
-// belongs, if nothing is left to do to it, else the worker's scratch.
+// Where a convolution's backward pass writes the gradient of the task's (gathered) input: to
+// grad_x, the gradient of the task's input, if nothing is left to do to it, else the worker's
+// scratch.
 float* CpuBackend::InputGradient(const WindowShape& s, const Task& t, bool accumulate, Worker& w,
                                  float* grad_x) {
-  if (!Gathers(s) && !accumulate && (!s.relu || s.relu_masked))
-    return grad_x + t.at * s.in.Elements();
+  if (!Gathers(s) && !accumulate && (!s.relu || s.relu_masked)) return grad_x;
   w.grad_x.Resize(static_cast<int64_t>(ToConv(s, t.images).InElements()) * 4);
   return w.grad_x.As<float>();
 }
@@ -45,14 +46,13 @@ void CpuBackend::PassInputGradient(const WindowShape& s, const Task& t, const in
   const int64_t n = s.in.Elements();
   const bool relu = s.relu && !s.relu_masked;
   if (!Gathers(s)) {
-    if (dense == grad_x + t.at * n) return;
-    ops_.pass_grad(dense, 1.0f, x + t.at * n, relu, nullptr, t.images * n, accumulate,
-                   grad_x + t.at * n);
+    if (dense == grad_x) return;
+    ops_.pass_grad(dense, 1.0f, x + t.at * n, relu, nullptr, t.images * n, accumulate, grad_x);
     return;
   }
   const int64_t dense_n = int64_t{s.out.h} * s.out.w * s.in.c;
   for (int i = 0; i < t.images; ++i) {
-    float* gx = grad_x + (t.at + i) * n;
+    float* gx = grad_x + i * n;
     const int8_t* codes = x + (t.at + i) * n;
     if (!accumulate) std::memset(gx, 0, static_cast<size_t>(n) * sizeof(float));
     ForGatheredPixels(s, [&](int64_t from, int64_t to) {
@@ -64,7 +64,7 @@ void CpuBackend::PassInputGradient(const WindowShape& s, const Task& t, const in
 }
 
 void CpuBackend::ConvBackwardTask(const WindowShape& s, const Task& t, const int8_t* x,
-                                  const WeightCodes& weights, const float* grad_y,
+                                  const WeightCodes& weights, const GradMap& grad_y,
                                   const NormGradient* norm, float* grad_x, bool accumulate,
                                   float* partial_w, Worker& w) {
   const ConvShape shape = ToConv(s, t.images);
@@ -142,7 +142,7 @@ void CpuBackend::ReduceWeightGradient(const WindowShape& s, const std::vector<Ta
 }
 
 void CpuBackend::PoolBackwardTasks(const WindowShape& s, const std::vector<Task>& tasks,
-                                   const int8_t* x, const float* grad_y, const NormGradient* norm,
+                                   const int8_t* x, const GradMap& grad_y, const NormGradient* norm,
                                    float* grad_x, bool accumulate,
                                    std::optional<NormSummer>& summer) {
   ForTasks(tasks, nullptr, [&](size_t at, const Task& t, Worker& w, FaultCounts*) {
@@ -153,27 +153,38 @@ void CpuBackend::PoolBackwardTasks(const WindowShape& s, const std::vector<Task>
       if (!accumulate) std::memset(gx, 0, static_cast<size_t>(s.in.Elements()) * sizeof(float));
       PoolBackward(ops_, s, x + first, gy + i * s.out.Elements(), gx, w.x);
     }
-    if (summer) summer->Add(at, t.lane, t.at, t.images, grad_x);
+    if (summer) {
+      summer->Add(at, t.lane, t.at, t.images, grad_x + t.at * s.in.Elements(), nullptr);
+    }
   });
 }
 
 void CpuBackend::ConvBackwardTasks(const BatchDims& b, const WindowShape& s,
                                    const std::vector<Task>& tasks, const int8_t* x,
-                                   const int* x_exponent, WeightCodes& weights, const float* grad_y,
-                                   const NormGradient* norm, float* grad_x, bool accumulate,
-                                   float* grad_w, std::optional<NormSummer>& summer) {
+                                   const int* x_exponent, WeightCodes& weights,
+                                   const GradMap& grad_y, const NormGradient* norm,
+                                   const GradMap& grad_x, bool accumulate, float* grad_w,
+                                   std::optional<NormSummer>& summer) {
   PackedLanes::Of(weights);
-  if (grad_x != nullptr) PackBackward(s, weights, workers_[0]);
+  if (grad_x) PackBackward(s, weights, workers_[0]);
   const ConvShape dense = ToConv(s, 1);
   const auto stride = static_cast<int64_t>(
       IsDepthwise(s) ? dense.WeightElements() : engine_.DiffWeightElements(dense, precision_));
   const int64_t padded = (stride + 15) / 16 * 16;
   if (grad_w != nullptr) partial_.Resize(padded * static_cast<int64_t>(tasks.size()) * 4);
   auto* partial = partial_.As<float>();
+  const int64_t n = s.in.Elements();
   ForTasks(tasks, nullptr, [&](size_t i, const Task& t, Worker& w, FaultCounts*) {
-    ConvBackwardTask(s, t, x, weights, grad_y, norm, grad_x, accumulate,
+    if (grad_x.narrow) w.wide.Resize(t.images * n * 4);
+    float* task_grad = !grad_x         ? nullptr
+                       : grad_x.narrow ? w.wide.As<float>()
+                                       : grad_x.Floats() + t.at * n;
+    ConvBackwardTask(s, t, x, weights, grad_y, norm, task_grad, accumulate,
                      grad_w == nullptr ? nullptr : partial + static_cast<int64_t>(i) * padded, w);
-    if (summer) summer->Add(i, t.lane, t.at, t.images, grad_x);
+    if (summer) {
+      summer->Add(i, t.lane, t.at, t.images, task_grad,
+                  grad_x.narrow ? grad_x.Narrow() + t.at * n : nullptr);
+    }
   });
   for (int lane = 0; grad_w != nullptr && lane < b.lanes; ++lane) {
     ReduceWeightGradient(s, tasks, lane, PowerOfTwo(x_exponent[lane]), weights.Keep(lane), partial,
@@ -182,15 +193,18 @@ void CpuBackend::ConvBackwardTasks(const BatchDims& b, const WindowShape& s,
 }
 
 void CpuBackend::WindowBackward(const BatchDims& b, const WindowShape& s, const int8_t* x,
-                                const int* x_exponent, WeightCodes* weights, const float* grad_y,
-                                const NormGradient* norm, float* grad_x, bool accumulate,
+                                const int* x_exponent, WeightCodes* weights, const GradMap& grad_y,
+                                const NormGradient* norm, const GradMap& grad_x, bool accumulate,
                                 float* grad_w, NormSums* sums) {
+  FTT_CHECK(!grad_x.narrow || (sums != nullptr && !s.pool && !accumulate),
+            "cpu backend: a gradient in bfloat16 is written at once, with the sums, or not at all");
   const std::vector<Task> tasks = Cut(b, std::max(s.in.Elements(), s.out.Elements()));
   std::optional<NormSummer> summer;
-  if (sums != nullptr && grad_x != nullptr)
-    summer.emplace(ops_, b.lanes, s.in, *sums, tasks.size(), sums_);
+  if (sums != nullptr && grad_x) summer.emplace(ops_, b.lanes, s.in, *sums, tasks.size(), sums_);
   if (s.pool) {
-    if (grad_x != nullptr) PoolBackwardTasks(s, tasks, x, grad_y, norm, grad_x, accumulate, summer);
+    if (grad_x) {
+      PoolBackwardTasks(s, tasks, x, grad_y, norm, grad_x.Floats(), accumulate, summer);
+    }
   } else {
     ConvBackwardTasks(b, s, tasks, x, x_exponent, *weights, grad_y, norm, grad_x, accumulate,
                       grad_w, summer);

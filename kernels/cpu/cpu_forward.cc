@@ -19,10 +19,11 @@ std::vector<float> Expand(const std::vector<float>& per_channel, int period, flo
   return out;
 }
 
-// Images of a task that are done at a time so that their accumulators do not leave a core's cache.
-int FewImages(const WindowShape& s) {
-  return static_cast<int>(std::clamp<int64_t>((int64_t{1} << 14) / s.out.Elements(), 1, 16));
-}
+// The pass over accumulators of one type or the other.
+auto StatsPass(const Elementwise& ops, const int32_t*) { return ops.stats; }
+auto StatsPass(const Elementwise& ops, const float*) { return ops.stats_floats; }
+auto QuantizePassOf(const Elementwise& ops, const int32_t*) { return ops.ints.quantize; }
+auto QuantizePassOf(const Elementwise& ops, const float*) { return ops.quantize_floats; }
 
 }  // namespace
 
@@ -168,18 +169,18 @@ void CpuBackend::PackForward(const WindowShape& s, WeightCodes& weights, Worker&
   }
 }
 
-void CpuBackend::ConvTask(const WindowShape& s, const int8_t* x, const WeightCodes& weights,
-                          int lane, int images, int32_t* acc, Worker& w) {
+const float* CpuBackend::ConvTask(const WindowShape& s, const int8_t* x, const WeightCodes& weights,
+                                  int lane, int images, int32_t* acc, Worker& w) {
   if (s.pool) {
     PoolForward(ops_, s, images, x, acc, w.x);
-    return;
+    return nullptr;
   }
   const auto& packed = *static_cast<const PackedLanes*>(weights.packed.get());
   if (IsDepthwise(s)) {
     const KernelTimer timer(w);
     depthwise_.Forward(ToDepthwise(s, images), x, s.relu,
                        PackedLanes::OfLane(packed.depthwise_forward, lane), acc, w.conv.Scratch());
-    return;
+    return nullptr;
   }
   if (!packed.direct_forward.empty()) {
     const DirectConv& conv = PackedLanes::OfLane(packed.direct_forward, lane);
@@ -190,18 +191,59 @@ void CpuBackend::ConvTask(const WindowShape& s, const int8_t* x, const WeightCod
                int32_t* to = acc + image * s.out.Elements() + first * row;
                for (int r = 0; r < rows; ++r) std::copy_n(sums + r * step, row, to + r * row);
              });
-    return;
+    return nullptr;
   }
   const void* input = PrepareInput(s, x, images, w);
   const KernelTimer timer(w);
-  engine_.ConvInt8(ToConv(s, images), input, s.relu, PackedLanes::OfLane(packed.forward, lane), acc,
-                   w.conv);
+  return engine_.ConvInt8OrFloats(ToConv(s, images), input, s.relu,
+                                  PackedLanes::OfLane(packed.forward, lane), acc, w.conv);
 }
 
-// The project's own kernels lose nothing when they run over a few images at a time; oneDNN's calls
-// cost more.
-int CpuBackend::ImagesPerCall(const WindowShape& s, const Task& t) {
-  return s.pool || IsDepthwise(s) ? FewImages(s) : t.images;
+// Calls take(sums, first, count) for pieces of the accumulators of some images, int32_t or float
+// (exact integers), elements counted from the first image on. Pieces of the project's own kernels
+// are small enough not to leave a core's cache; oneDNN's calls cost more.
+template <typename Take>
+void CpuBackend::ForSums(const WindowShape& s, const int8_t* x, const WeightCodes& weights,
+                         int lane, int images, Worker& w, const Take& take) {
+  const int64_t n = s.out.Elements(), row = int64_t{s.out.w} * s.out.c;
+  constexpr int64_t kPiece = 1 << 14;
+  if (!s.pool) {
+    const auto& packed = *static_cast<const PackedLanes*>(weights.packed.get());
+    if (IsDepthwise(s)) {
+      const auto rows = static_cast<int>(std::clamp<int64_t>(kPiece / row, 1, s.out.h * images));
+      w.acc.Resize(rows * row * 4);
+      const auto* sums = w.acc.As<const int32_t>();
+      const KernelTimer timer(w);
+      depthwise_.ForwardRows(
+          ToDepthwise(s, images), x, s.relu, PackedLanes::OfLane(packed.depthwise_forward, lane),
+          w.acc.As<int32_t>(), rows,
+          [&](int first, int count) { take(sums, first * row, count * row); }, w.conv.Scratch());
+      return;
+    }
+    if (!packed.direct_forward.empty()) {
+      const KernelTimer timer(w);
+      PackedLanes::OfLane(packed.direct_forward, lane)
+          .Run(x, images, s.relu, w.direct,
+               [&](const int32_t* sums, int image, int first, int rows, int64_t step) {
+                 const int64_t at = image * n + first * row;
+                 if (step == row) return take(sums, at, rows * row);
+                 for (int r = 0; r < rows; ++r) take(sums + r * step, at + r * row, row);
+               });
+      return;
+    }
+  }
+  const int step = s.pool ? static_cast<int>(std::clamp<int64_t>(kPiece / n, 1, images)) : images;
+  w.acc.Resize(step * n * 4);
+  for (int i = 0; i < images; i += step) {
+    const int count = std::min(step, images - i);
+    const float* floats =
+        ConvTask(s, x + i * s.in.Elements(), weights, lane, count, w.acc.As<int32_t>(), w);
+    if (floats != nullptr) {
+      take(floats, i * n, count * n);
+    } else {
+      take(w.acc.As<const int32_t>(), i * n, count * n);
+    }
+  }
 }
 
 void CpuBackend::AccumulateTask(const WindowShape& s, const Task& t, const int8_t* x,
@@ -209,20 +251,22 @@ void CpuBackend::AccumulateTask(const WindowShape& s, const Task& t, const int8_
                                 const PeriodStats& stats, Worker& w) {
   const int64_t n = s.out.Elements();
   const int period = ChannelPeriod(s.out.c);
-  const auto run = [&](int first, int images, int32_t* out, uint16_t* halves) {
-    ConvTask(s, x + (t.at + first) * s.in.Elements(), weights, t.lane, images, out, w);
-    ops_.stats(out, images * n, period, stats.sum, stats.sum_squares, stats.min, stats.max,
-               PowerOfTwo(-acc.shift), halves);
-  };
+  x += t.at * s.in.Elements();
   if (acc.type == RawType::kInt32) {
-    run(0, t.images, acc.As<int32_t>() + t.at * n, nullptr);
+    int32_t* out = acc.As<int32_t>() + t.at * n;
+    const float* floats = ConvTask(s, x, weights, t.lane, t.images, out, w);
+    if (floats != nullptr) ops_.add_floats(floats, t.images * n, false, out);
+    ops_.stats(out, t.images * n, period, stats.sum, stats.sum_squares, stats.min, stats.max, 1,
+               nullptr);
     return;
   }
-  const int step = ImagesPerCall(s, t);
-  w.acc.Resize(step * n * 4);
-  for (int i = 0; i < t.images; i += step) {
-    run(i, std::min(step, t.images - i), w.acc.As<int32_t>(), acc.As<uint16_t>() + (t.at + i) * n);
-  }
+  uint16_t* halves = acc.As<uint16_t>() + t.at * n;
+  const float down = PowerOfTwo(-acc.shift);
+  ForSums(s, x, weights, t.lane, t.images, w, [&](const auto* sums, int64_t first, int64_t count) {
+    const auto pass = StatsPass(ops_, sums);
+    pass(sums, count, period, stats.sum, stats.sum_squares, stats.min, stats.max, down,
+         halves + first);
+  });
 }
 
 void CpuBackend::Accumulate(const BatchDims& b, const WindowShape& s, const int8_t* x,
@@ -246,7 +290,7 @@ void CpuBackend::Accumulate(const BatchDims& b, const WindowShape& s, const int8
 
 // acc: from the task's first image on; codes, mask: of the whole batch.
 template <typename Raw>
-void CpuBackend::QuantizeTask(const RawPasses<Raw>& passes, const BatchDims& b, const Task& t,
+void CpuBackend::QuantizeTask(QuantizePass<Raw> quantize, const BatchDims& b, const Task& t,
                               const Shape& s, int bits, const Raw* acc, const PeriodNorm& norm,
                               const LaneFaults* faults, int8_t* codes, uint8_t* mask,
                               bool relu_mask, FaultCounts* counts) const {
@@ -254,8 +298,8 @@ void CpuBackend::QuantizeTask(const RawPasses<Raw>& passes, const BatchDims& b, 
   for (int i = 0; i < t.images; ++i) {
     int8_t* image_codes = codes + (t.at + i) * n;
     uint8_t* image_mask = mask == nullptr ? nullptr : mask + (t.at + i) * MaskBytes(n);
-    passes.quantize(acc + i * n, n, static_cast<int>(norm.scale.size()), norm.scale.data(),
-                    norm.shift.data(), CodeMin(bits), CodeMax(bits), image_codes, image_mask);
+    quantize(acc + i * n, n, static_cast<int>(norm.scale.size()), norm.scale.data(),
+             norm.shift.data(), CodeMin(bits), CodeMax(bits), image_codes, image_mask);
     InjectImage(faults, t.lane, b.image_ids[t.first + i], s, image_codes, image_mask, counts);
     if (relu_mask && mask != nullptr) ops_.mask_relu(image_codes, n, image_mask);
   }
@@ -272,8 +316,8 @@ void CpuBackend::Quantize(const BatchDims& b, const Shape& s, int bits, const Ra
   }
   ForTasks(Cut(b, s.Elements()), faults, [&](size_t, const Task& t, Worker&, FaultCounts* counts) {
     WithRaw(ops_, raw, t.at * s.Elements(), [&](const auto& passes, const auto* acc) {
-      QuantizeTask(passes, b, t, s, bits, acc, expanded[static_cast<size_t>(t.lane)], faults, codes,
-                   mask, relu_mask, counts);
+      QuantizeTask(passes.quantize, b, t, s, bits, acc, expanded[static_cast<size_t>(t.lane)],
+                   faults, codes, mask, relu_mask, counts);
     });
   });
 }
@@ -283,24 +327,6 @@ void CpuBackend::Inject(const BatchDims& b, const Shape& s, const LaneFaults* fa
   ForTasks(Cut(b, s.Elements()), faults, [&](size_t, const Task& t, Worker&, FaultCounts* counts) {
     InjectTask(b, t, s, faults, codes, counts);
   });
-}
-
-// Convolves and quantizes a few rows at a time, so that no accumulator leaves the first-level
-// cache.
-void CpuBackend::DirectTask(const WindowShape& s, int bits, const int8_t* x, const DirectConv& conv,
-                            const PeriodNorm& norm, int images, int8_t* codes, Worker& w) const {
-  const int64_t row = int64_t{s.out.w} * s.out.c;
-  const auto quantize = [&](const int32_t* sums, int64_t n, int8_t* to) {
-    ops_.ints.quantize(sums, n, static_cast<int>(norm.scale.size()), norm.scale.data(),
-                       norm.shift.data(), CodeMin(bits), CodeMax(bits), to, nullptr);
-  };
-  const KernelTimer timer(w);
-  conv.Run(x, images, s.relu, w.direct,
-           [&](const int32_t* sums, int image, int first, int rows, int64_t step) {
-             int8_t* to = codes + image * s.out.Elements() + first * row;
-             if (step == row) return quantize(sums, rows * row, to);
-             for (int r = 0; r < rows; ++r) quantize(sums + r * step, row, to + r * row);
-           });
 }
 
 void CpuBackend::InjectTask(const BatchDims& b, const Task& t, const Shape& s,
@@ -316,30 +342,19 @@ void CpuBackend::AccumulateQuantize(const BatchDims& b, const WindowShape& s, in
                                     const LaneFaults* faults, int8_t* codes) {
   static WeightCodes none;
   if (!s.pool) PackForward(s, *weights, workers_[0]);
-  const bool direct = IsDirect(s);
   const int period = ChannelPeriod(s.out.c);
   const PeriodNorm expanded{Expand(norm.scale, period), Expand(norm.shift, period)};
   const int64_t n = s.out.Elements();
   ForTasks(Cut(b, std::max(s.in.Elements(), n)), faults,
            [&](size_t, const Task& t, Worker& w, FaultCounts* counts) {
-             if (direct) {
-               const auto& packed = *static_cast<const PackedLanes*>(weights->packed.get());
-               DirectTask(s, bits, x + t.at * s.in.Elements(),
-                          PackedLanes::OfLane(packed.direct_forward, t.lane), expanded, t.images,
-                          codes + t.at * n, w);
-               InjectTask(b, t, s.out, faults, codes, counts);
-               return;
-             }
-             const int step = ImagesPerCall(s, t);
-             w.acc.Resize(step * n * 4);
-             auto* acc = w.acc.As<int32_t>();
-             for (int i = 0; i < t.images; i += step) {
-               const Task part{t.lane, t.first + i, std::min(step, t.images - i), t.at + i};
-               ConvTask(s, x + part.at * s.in.Elements(), s.pool ? none : *weights, t.lane,
-                        part.images, acc, w);
-               QuantizeTask(ops_.ints, b, part, s.out, bits, acc, expanded, faults, codes, nullptr,
-                            false, counts);
-             }
+             int8_t* to = codes + t.at * n;
+             ForSums(s, x + t.at * s.in.Elements(), s.pool ? none : *weights, t.lane, t.images, w,
+                     [&](const auto* sums, int64_t first, int64_t count) {
+                       const auto quantize = QuantizePassOf(ops_, sums);
+                       quantize(sums, count, period, expanded.scale.data(), expanded.shift.data(),
+                                CodeMin(bits), CodeMax(bits), to + first, nullptr);
+                     });
+             InjectTask(b, t, s.out, faults, codes, counts);
            });
 }
 

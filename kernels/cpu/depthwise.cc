@@ -61,9 +61,16 @@ void Depthwise::PackForward(const DepthwiseShape& shape, const int8_t* weights,
 
 void Depthwise::Forward(const DepthwiseShape& shape, const int8_t* x, bool relu,
                         const DepthwiseWeights& packed, int32_t* raw, ConvScratch& scratch) const {
+  Forward(shape, x, relu, packed, raw, nullptr, scratch);
+}
+
+void Depthwise::Forward(const DepthwiseShape& shape, const int8_t* x, bool relu,
+                        const DepthwiseWeights& packed, int32_t* raw, const DepthwiseTaker* taker,
+                        ConvScratch& scratch) const {
   Check(shape);
   packed.CheckFits(shape, *table_, /*forward=*/true);
-  table_->forward(shape, x, relu, packed.data_, raw,
+  FTT_CHECK(taker == nullptr || taker->rows > 0, "depthwise convolution: no rows at a time");
+  table_->forward(shape, x, relu, packed.data_, raw, taker,
                   scratch.Get(table_->forward_scratch_bytes(shape)));
 }
 

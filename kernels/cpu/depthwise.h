@@ -13,10 +13,9 @@
 
 #include "kernels/cpu/conv_scratch.h"
 #include "kernels/cpu/depthwise_shape.h"
+#include "kernels/cpu/depthwise_table.h"
 
 namespace ftt::cpu {
-
-struct DepthwiseTable;
 
 // Packed weights of one layer and direction. Packing reuses the memory of an earlier call.
 class DepthwiseWeights {
@@ -50,6 +49,20 @@ class Depthwise {
   // raw[n][oy][ox][c] = exact int32 sum of code products; x is read as max(x, 0) with relu.
   void Forward(const DepthwiseShape& shape, const int8_t* x, bool relu,
                const DepthwiseWeights& packed, int32_t* raw, ConvScratch& scratch) const;
+  // The same a few rows of out_w * channels values at a time: `raw` has room for `rows` of them,
+  // and take(first, count) is called when it holds rows [first, first + count), counted over all
+  // images.
+  template <typename Take>
+  void ForwardRows(const DepthwiseShape& shape, const int8_t* x, bool relu,
+                   const DepthwiseWeights& packed, int32_t* raw, int rows, const Take& take,
+                   ConvScratch& scratch) const {
+    const DepthwiseTaker taker{rows,
+                               [](const void* context, int first, int count) {
+                                 (*static_cast<const Take*>(context))(first, count);
+                               },
+                               &take};
+    Forward(shape, x, relu, packed, raw, &taker, scratch);
+  }
 
   // unit: power of two that one step of a weight code stands for.
   void PackBackwardData(const DepthwiseShape& shape, const int8_t* weights, float unit,
@@ -64,6 +77,10 @@ class Depthwise {
                        float* diff_w, ConvScratch& scratch) const;
 
  private:
+  void Forward(const DepthwiseShape& shape, const int8_t* x, bool relu,
+               const DepthwiseWeights& packed, int32_t* raw, const DepthwiseTaker* taker,
+               ConvScratch& scratch) const;
+
   const DepthwiseTable* table_;
 };
 

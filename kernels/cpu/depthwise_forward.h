@@ -6,6 +6,7 @@
 #pragma once
 
 #include "kernels/cpu/depthwise_lines.h"
+#include "kernels/cpu/depthwise_table.h"
 
 namespace ftt::cpu {
 namespace {
@@ -242,12 +243,14 @@ inline void RunForwardRow(const DepthwiseShape& s, const int32_t* const* data,
 size_t ForwardScratchBytes(const DepthwiseShape& s) { return ForwardRun(s, false, nullptr).bytes; }
 
 void Forward(const DepthwiseShape& s, const int8_t* x, bool relu, const void* packed, int32_t* raw,
-             void* scratch) {
+             const DepthwiseTaker* taker, void* scratch) {
   ForwardRun run(s, relu, scratch);
   const auto* weights = static_cast<const int32_t*>(packed);
   const int32_t* data[kMaxDots];
   int64_t offsets[kMaxKernel];
   for (int k = 0; k < s.kernel; ++k) offsets[k] = run.lines.Offset(k * s.dilation);
+  const int all = s.images * s.out_h, at_a_time = taker == nullptr ? all : taker->rows;
+  int taken = 0, done = 0;  // rows
   for (int n = 0; n < s.images; ++n) {
     run.StartImage(x + static_cast<int64_t>(n) * s.in_h * s.in_w * s.channels);
     for (int oy = 0; oy < s.out_h; ++oy) {
@@ -256,8 +259,12 @@ void Forward(const DepthwiseShape& s, const int8_t* x, bool relu, const void* pa
             run.PackedRow(oy * s.stride - s.pad + GroupRow(s.kernel, group) * s.dilation);
         for (int k = 0; k < s.kernel; ++k) data[group * s.kernel + k] = row + offsets[k];
       }
-      RunForwardRow(s, data, weights, !relu && kSignedOffset != 0, raw);
-      raw += static_cast<int64_t>(s.out_w) * s.channels;
+      RunForwardRow(s, data, weights, !relu && kSignedOffset != 0,
+                    raw + static_cast<int64_t>(done - taken) * s.out_w * s.channels);
+      ++done;
+      if (taker == nullptr || (done - taken < at_a_time && done < all)) continue;
+      taker->take(taker->context, taken, done - taken);
+      taken = done;
     }
   }
 }

@@ -12,6 +12,15 @@ namespace ftt::cpu {
 
 struct DepthwiseShape;
 
+// Who takes the output a few rows at a time: `raw` then has room for `rows` rows of out_w *
+// channels values, and take(context, first, count) is told when it holds rows [first, first +
+// count), counted over all images.
+struct DepthwiseTaker {
+  int rows;
+  void (*take)(const void* context, int first, int count);
+  const void* context;
+};
+
 struct DepthwiseTable {
   const char* name;
   // Bytes of packed weights, and of 64-byte-aligned scratch memory, that the functions below need.
@@ -22,8 +31,9 @@ struct DepthwiseTable {
   size_t (*backward_weights_scratch_bytes)(const DepthwiseShape&);
 
   void (*pack_forward)(const DepthwiseShape&, const int8_t* weights, void* packed);
+  // taker: null where raw has room for everything.
   void (*forward)(const DepthwiseShape&, const int8_t* x, bool relu, const void* packed,
-                  int32_t* raw, void* scratch);
+                  int32_t* raw, const DepthwiseTaker* taker, void* scratch);
   void (*pack_backward_data)(const DepthwiseShape&, const int8_t* weights, float unit,
                              void* packed);
   void (*backward_data)(const DepthwiseShape&, const float* diff_y, const void* packed,

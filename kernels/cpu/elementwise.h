@@ -28,21 +28,29 @@ inline constexpr uint8_t kNoTap = 255;  // of a maximum pool's output that has s
 // Passes over the accumulators of a map, int32_t or uint16_t (half precision; what they stand for
 // is scaled by the caller's arrays).
 template <typename Raw>
+using QuantizePass = void (*)(const Raw* acc, int64_t n, int period, const float* scale,
+                              const float* shift, int low, int high, int8_t* codes, uint8_t* mask);
+
+template <typename Raw>
 struct RawPasses {
   // codes = saturate(rint(fma(acc, scale, shift))); mask (nullable): one bit per element, 1 inside
   // the range.
-  void (*quantize)(const Raw* acc, int64_t n, int period, const float* scale, const float* shift,
-                   int low, int high, int8_t* codes, uint8_t* mask);
+  QuantizePass<Raw> quantize;
   // Sums of g and of g * fma(acc, xscale, xshift) are added to [P]; g is grad, or 0 where the mask
-  // (nullable) has a 0.
+  // (nullable) has a 0. narrow (nullable): g as bfloat16, ties away from zero.
   void (*norm_backward_sums)(const Raw* acc, int64_t n, int period, const float* xscale,
                              const float* xshift, const uint8_t* mask, const float* grad,
-                             double* sum_g, double* sum_gx);
-  // out = fma(acc, q, fma(g, p, r)) with the same g; out may be grad. Then the same as bfloat16.
+                             double* sum_g, double* sum_gx, uint16_t* narrow);
+  // out = fma(acc, q, fma(g, p, r)) with the same g; out may be grad. Then the same as bfloat16,
+  // and both of a gradient in bfloat16.
   void (*norm_backward_apply)(const Raw* acc, int64_t n, int period, const NormCoefficients&,
                               const uint8_t* mask, const float* grad, float* out);
   void (*norm_backward_bf16)(const Raw* acc, int64_t n, int period, const NormCoefficients&,
                              const uint8_t* mask, const float* grad, uint16_t* out);
+  void (*narrow_apply)(const Raw* acc, int64_t n, int period, const NormCoefficients&,
+                       const uint8_t* mask, const uint16_t* grad, float* out);
+  void (*narrow_bf16)(const Raw* acc, int64_t n, int period, const NormCoefficients&,
+                      const uint8_t* mask, const uint16_t* grad, uint16_t* out);
 };
 
 struct Elementwise {
@@ -65,6 +73,10 @@ struct Elementwise {
                 int32_t* min, int32_t* max, float down, uint16_t* halves);
   RawPasses<int32_t> ints;
   RawPasses<uint16_t> halves;
+  // The same of integers that are there as floats.
+  void (*stats_floats)(const float* v, int64_t n, int period, double* sum, double* sum_squares,
+                       int32_t* min, int32_t* max, float down, uint16_t* halves);
+  QuantizePass<float> quantize_floats;
   // Clears the bits of codes that are not above 0.
   void (*mask_relu)(const int8_t* codes, int64_t n, uint8_t* mask);
   // max |sum_k part_k << shift_k| over n elements, and the sum's codes rounded from `shift`; parts

@@ -13,8 +13,27 @@ inline __m256i LoadInts(const int32_t* p) {
 
 // Eight accumulators.
 inline __m256 LoadRaw(const int32_t* p) { return _mm256_cvtepi32_ps(LoadInts(p)); }
+inline __m256 LoadRaw(const float* p) { return _mm256_loadu_ps(p); }
 inline __m256 LoadRaw(const uint16_t* p) {
   return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+
+// Eight gradients.
+inline __m256 LoadGrad(const float* p) { return _mm256_loadu_ps(p); }
+inline __m256 LoadGrad(const uint16_t* p) {
+  const __m128i upper = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(upper), 16));
+}
+
+// Sixteen floats as bfloat16, ties away from zero.
+inline void StoreNarrow(uint16_t* p, const __m256 (&v)[2]) {
+  __m256i upper[2];
+  for (int h = 0; h < 2; ++h) {
+    const __m256i rounded = _mm256_add_epi32(_mm256_castps_si256(v[h]), _mm256_set1_epi32(0x8000));
+    upper[h] = _mm256_srli_epi32(rounded, 16);
+  }
+  const __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(upper[0], upper[1]), 0xD8);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), packed);
 }
 
 inline void StoreInts(int32_t* p, __m256i v) {

@@ -27,6 +27,7 @@ namespace {
 
 // One accumulator.
 inline float RawFloat(int32_t acc) { return static_cast<float>(acc); }
+inline float RawFloat(float acc) { return acc; }
 inline float RawFloat(uint16_t half) {
 #if FTT_AVX512 || FTT_AVX2
   return _cvtsh_ss(half);
@@ -179,8 +180,12 @@ const Elementwise kTable = {
     .to_bf16 = ToBf16,
     .floats_to_bf16 = ToBf16FromFloats,
     .stats = Stats,
-    .ints = {Quantize, NormBackwardSums, NormBackwardApply, NormBackwardBf16},
-    .halves = {Quantize, NormBackwardSums, NormBackwardApply, NormBackwardBf16},
+    .ints = {Quantize, NormBackwardSums, NormBackwardApply, NormBackwardBf16, NormBackwardApply,
+             NormBackwardBf16},
+    .halves = {Quantize, NormBackwardSums, NormBackwardApply, NormBackwardBf16, NormBackwardApply,
+               NormBackwardBf16},
+    .stats_floats = Stats,
+    .quantize_floats = Quantize,
     .mask_relu = MaskRelu,
     .sum_max = SumMax,
     .sum_codes = SumCodes,

@@ -26,6 +26,7 @@ struct CodeLimits {
 __m512 LoadRawSome(const int32_t* p, __mmask16 lanes) {
   return _mm512_cvtepi32_ps(_mm512_maskz_loadu_epi32(lanes, p));
 }
+__m512 LoadRawSome(const float* p, __mmask16 lanes) { return _mm512_maskz_loadu_ps(lanes, p); }
 __m512 LoadRawSome(const uint16_t* p, __mmask16 lanes) {
   return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(lanes, p));
 }

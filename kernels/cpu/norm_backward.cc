@@ -1,6 +1,7 @@
 // What a batch norm does to gradients on the CPU backend.
 #include <algorithm>
 
+#include "core/error.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/norm_sums.h"
 #include "kernels/quantize_math.h"
@@ -34,15 +35,17 @@ NormSummer::NormSummer(const Elementwise& ops, int lanes, const Shape& shape, co
   partial_ = memory.As<double>();
 }
 
-void NormSummer::Add(size_t task, int lane, int64_t first_image, int images, const float* grad) {
+void NormSummer::Add(size_t task, int lane, int64_t first_image, int images, const float* grad,
+                     uint16_t* narrow) {
   const size_t at = static_cast<size_t>(lane) * period_;
   double* g = partial_ + task * 2 * period_;
   std::fill_n(g, 2 * period_, 0.0);
-  for (int64_t image = first_image; image < first_image + images; ++image) {
+  for (int i = 0; i < images; ++i) {
+    const int64_t image = first_image + i;
     WithRaw(ops_, of_.acc, image * n_, [&](const auto& passes, const auto* acc) {
       passes.norm_backward_sums(acc, n_, static_cast<int>(period_), xscale_.data() + at,
-                                xshift_.data() + at, MaskRow(of_.mask, image, n_),
-                                grad + image * n_, g, g + period_);
+                                xshift_.data() + at, MaskRow(of_.mask, image, n_), grad + i * n_, g,
+                                g + period_, narrow == nullptr ? nullptr : narrow + i * n_);
     });
   }
 }
@@ -70,9 +73,12 @@ std::vector<int> CpuBackend::LanesOf(const std::vector<Task>& tasks) {
 
 void CpuBackend::NormBackward(const BatchDims& b, const Shape& s, const RawMap& acc,
                               const LaneNorm* norms, const float* gamma, const uint8_t* mask,
-                              float* grad, float* grad_gamma, float* grad_beta,
+                              const GradMap& gradient, float* grad_gamma, float* grad_beta,
                               NormGradient* deferred, const NormSums* sums) {
   if (deferred != nullptr) *deferred = {};
+  FTT_CHECK(!gradient.narrow || (deferred != nullptr && sums != nullptr && !sums->grad.empty()),
+            "cpu backend: a gradient in bfloat16 is left as it is, and its sums are there");
+  float* grad = gradient.Floats();
   const bool batch_norm = !norms[0].mean.empty();
   if (!batch_norm && grad_beta == nullptr && deferred != nullptr) {
     deferred->mask = mask;
@@ -87,14 +93,16 @@ void CpuBackend::NormBackward(const BatchDims& b, const Shape& s, const RawMap& 
   if (sums == nullptr || sums->grad.empty()) {
     NormSummer summer(ops_, b.lanes, s, own, tasks.size(), sums_);
     ForTasks(tasks, nullptr, [&](size_t at, const Task& t, Worker&, FaultCounts*) {
-      summer.Add(at, t.lane, t.at, t.images, grad);
+      summer.Add(at, t.lane, t.at, t.images, grad + t.at * s.Elements(), nullptr);
     });
     summer.Finish(LanesOf(tasks), own);
     sums = &own;
   }
   const auto channels = static_cast<size_t>(s.c), wide = static_cast<size_t>(ChannelPeriod(s.c));
   const double count = static_cast<double>(b.images) * s.h * s.w;
-  NormGradient map{acc, mask, std::vector<NormGradient::Lane>(static_cast<size_t>(b.lanes))};
+  // A narrow gradient is masked already.
+  NormGradient map{acc, gradient.narrow ? nullptr : mask,
+                   std::vector<NormGradient::Lane>(static_cast<size_t>(b.lanes))};
   for (size_t lane = 0; lane < map.lanes.size(); ++lane) {
     const LaneNorm& norm = norms[lane];
     const double* sum_g = sums->grad.data() + lane * channels;
@@ -136,9 +144,10 @@ void CpuBackend::NormBackward(const BatchDims& b, const Shape& s, const RawMap& 
 }
 
 // Gradient of a task's raw outputs: in place, or through the map into the worker's scratch.
-const float* CpuBackend::RawGradient(const Task& t, const Shape& s, const float* grad,
+const float* CpuBackend::RawGradient(const Task& t, const Shape& s, const GradMap& gradient,
                                      const NormGradient* norm, Worker& w) const {
   const int64_t n = s.Elements();
+  const float* grad = gradient.Floats();
   if (norm == nullptr || norm->Empty()) return grad + t.at * n;
   w.grad_y.Resize(t.images * n * 4);
   auto* out = w.grad_y.As<float>();
@@ -151,17 +160,23 @@ const float* CpuBackend::RawGradient(const Task& t, const Shape& s, const float*
     }
     const NormGradient::Lane& lane = norm->lanes[static_cast<size_t>(t.lane)];
     WithRaw(ops_, norm->acc, at, [&](const auto& passes, const auto* acc) {
-      passes.norm_backward_apply(acc, n, static_cast<int>(lane.p.size()), Pointers(lane), mask,
-                                 grad + at, out + i * n);
+      const auto period = static_cast<int>(lane.p.size());
+      if (gradient.narrow) {
+        passes.narrow_apply(acc, n, period, Pointers(lane), mask, gradient.Narrow() + at,
+                            out + i * n);
+      } else {
+        passes.norm_backward_apply(acc, n, period, Pointers(lane), mask, grad + at, out + i * n);
+      }
     });
   }
   return out;
 }
 
 // The same as bfloat16.
-const uint16_t* CpuBackend::RawGradientBf16(const Task& t, const Shape& s, const float* grad,
+const uint16_t* CpuBackend::RawGradientBf16(const Task& t, const Shape& s, const GradMap& gradient,
                                             const NormGradient* norm, Worker& w) const {
   const int64_t n = s.Elements();
+  const float* grad = gradient.Floats();
   w.grad_y.Resize(t.images * n * 2);
   auto* out = w.grad_y.As<uint16_t>();
   const bool map = norm != nullptr && norm->acc.data != nullptr;
@@ -174,8 +189,13 @@ const uint16_t* CpuBackend::RawGradientBf16(const Task& t, const Shape& s, const
     }
     const NormGradient::Lane& lane = norm->lanes[static_cast<size_t>(t.lane)];
     WithRaw(ops_, norm->acc, at, [&](const auto& passes, const auto* acc) {
-      passes.norm_backward_bf16(acc, n, static_cast<int>(lane.p.size()), Pointers(lane), mask,
-                                grad + at, out + i * n);
+      const auto period = static_cast<int>(lane.p.size());
+      if (gradient.narrow) {
+        passes.narrow_bf16(acc, n, period, Pointers(lane), mask, gradient.Narrow() + at,
+                           out + i * n);
+      } else {
+        passes.norm_backward_bf16(acc, n, period, Pointers(lane), mask, grad + at, out + i * n);
+      }
     });
   }
   return out;

@@ -21,8 +21,10 @@ class NormSummer {
   NormSummer(const Elementwise& ops, int lanes, const Shape& shape, const NormSums& of,
              size_t tasks, AlignedBytes& memory);
 
-  // grad: of the whole batch; images are counted over all lanes.
-  void Add(size_t task, int lane, int64_t first_image, int images, const float* grad);
+  // grad: of these images; they are counted over all lanes. narrow (nullable): gets the masked
+  // gradient as bfloat16.
+  void Add(size_t task, int lane, int64_t first_image, int images, const float* grad,
+           uint16_t* narrow);
   void Finish(const std::vector<int>& task_lanes, NormSums& to) const;
 
  private:

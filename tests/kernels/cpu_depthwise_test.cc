@@ -59,6 +59,22 @@ class Depthwises : public testing::TestWithParam<const DepthwiseTable*> {
     for (size_t i = 0; i < kGuard; ++i) ASSERT_EQ(raw[want.size() + i], kCanary) << Name(s);
     raw.resize(want.size());
     ASSERT_EQ(raw, want) << Name(s) << (relu ? " with ReLU" : "");
+    const int all = s.images * s.out_h;
+    for (const int rows : {1, 3, all}) {
+      const size_t row = static_cast<size_t>(s.out_w) * s.out_c;
+      std::vector<int32_t> piece(row * static_cast<size_t>(rows) + kGuard, kCanary), taken;
+      kernels_.ForwardRows(
+          Depth(s), x.data(), relu, packed, piece.data(), rows,
+          [&](int first, int count) {
+            EXPECT_EQ(taken.size(), static_cast<size_t>(first) * row) << Name(s);
+            EXPECT_LE(count, rows);
+            taken.insert(taken.end(), piece.begin(),
+                         piece.begin() + count * static_cast<int64_t>(row));
+          },
+          scratch_);
+      for (size_t i = 0; i < kGuard; ++i) ASSERT_EQ(piece[piece.size() - 1 - i], kCanary);
+      ASSERT_EQ(taken, want) << Name(s) << " by " << rows << " rows";
+    }
   }
 
   // Writing behind the end of a shard would hit the next thread's images.

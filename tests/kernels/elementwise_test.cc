@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cstring>
 #include <limits>
 
@@ -239,9 +240,9 @@ TEST_P(ElementwiseTest, StatsAndNormGradients) {
       for (const uint8_t* mask : {static_cast<const uint8_t*>(nullptr), odd_mask}) {
         std::vector<double> want_g(wide, 1), want_gx(wide, 2), got_g(want_g), got_gx(want_gx);
         plain_.ints.norm_backward_sums(acc, n, period, q.data(), r.data(), mask, grad,
-                                       want_g.data(), want_gx.data());
+                                       want_g.data(), want_gx.data(), nullptr);
         tested_->ints.norm_backward_sums(acc, n, period, q.data(), r.data(), mask, grad,
-                                         got_g.data(), got_gx.data());
+                                         got_g.data(), got_gx.data(), nullptr);
         for (size_t j = 0; j < wide; ++j) {
           EXPECT_NEAR(want_g[j], got_g[j], 1e-6 * static_cast<double>(n) + 1e-9);
           EXPECT_NEAR(want_gx[j], got_gx[j], 1e-6 * 3000 * static_cast<double>(n));
@@ -313,11 +314,96 @@ TEST_P(ElementwiseTest, HalvesAsTheIntegersTheyStandFor) {
       EXPECT_EQ(want_bf16.memory, got_bf16.memory) << n << " " << channels;
       std::vector<double> want_g(s.size()), want_gx(want_g), got_g(want_g), got_gx(want_g);
       tested_->ints.norm_backward_sums(acc, n, period, scale.data(), r.data(), mask, grad,
-                                       want_g.data(), want_gx.data());
+                                       want_g.data(), want_gx.data(), nullptr);
       tested_->halves.norm_backward_sums(h, n, period, scale_up.data(), r.data(), mask, grad,
-                                         got_g.data(), got_gx.data());
+                                         got_g.data(), got_gx.data(), nullptr);
       EXPECT_EQ(want_g, got_g) << n << " " << channels;
       EXPECT_EQ(want_gx, got_gx) << n << " " << channels;
+    }
+  }
+}
+
+TEST_P(ElementwiseTest, NarrowGradients) {
+  for (const int channels : {1, 16, 17, 20, 544}) {
+    const int period = cpu::ChannelPeriod(channels);
+    const std::vector<float> p = operands_.Floats(period), q = operands_.Floats(period),
+                             r = operands_.Floats(period);
+    const cpu::NormCoefficients k{p.data(), q.data(), r.data()};
+    for (const int64_t pixels : {int64_t{1}, int64_t{37}, int64_t{150}}) {
+      const int64_t n = pixels * channels;
+      std::vector<int32_t> sums = Sums(n, 3000);
+      std::vector<float> grads = operands_.Floats(n);
+      grads.front() = 0x1.018p-3f;  // a tie: away from zero
+      std::vector<uint8_t> masks = operands_.Mask(1, n);
+      masks.front() |= 1;
+      const int32_t* acc = Odd(sums);
+      const float* grad = Odd(grads);
+      const uint8_t* odd_mask = Odd(masks);
+      for (const uint8_t* mask : {static_cast<const uint8_t*>(nullptr), odd_mask}) {
+        std::vector<double> s(static_cast<size_t>(period)), sx(s), narrow_s(s), narrow_sx(s);
+        tested_->ints.norm_backward_sums(acc, n, period, q.data(), r.data(), mask, grad, s.data(),
+                                         sx.data(), nullptr);
+        Output<uint16_t> want(n, 9), got(n, 9);
+        plain_.ints.norm_backward_sums(acc, n, period, q.data(), r.data(), mask, grad,
+                                       narrow_s.data(), narrow_sx.data(), want.Data());
+        std::fill(narrow_s.begin(), narrow_s.end(), 0);
+        std::fill(narrow_sx.begin(), narrow_sx.end(), 0);
+        tested_->ints.norm_backward_sums(acc, n, period, q.data(), r.data(), mask, grad,
+                                         narrow_s.data(), narrow_sx.data(), got.Data());
+        EXPECT_EQ(want.memory, got.memory) << n << " " << channels;
+        EXPECT_EQ(got.Data()[0], 0x3e01);
+        EXPECT_EQ(s, narrow_s);
+        EXPECT_EQ(sx, narrow_sx);
+        // The rounded gradient as float32.
+        std::vector<float> rounded;
+        for (int64_t i = 0; i < n; ++i)
+          rounded.push_back(std::bit_cast<float>(uint32_t{got.Data()[i]} << 16));
+        Output<float> want_out(n, 9), got_out(n, 9);
+        tested_->ints.norm_backward_apply(acc, n, period, k, mask, rounded.data(), want_out.Data());
+        tested_->ints.narrow_apply(acc, n, period, k, mask, got.Data(), got_out.Data());
+        EXPECT_EQ(Bits(want_out.memory), Bits(got_out.memory)) << n << " " << channels;
+        Output<uint16_t> want_bf16(n, 9), got_bf16(n, 9);
+        tested_->ints.norm_backward_bf16(acc, n, period, k, mask, rounded.data(), want_bf16.Data());
+        tested_->ints.narrow_bf16(acc, n, period, k, mask, got.Data(), got_bf16.Data());
+        EXPECT_EQ(want_bf16.memory, got_bf16.memory) << n << " " << channels;
+      }
+    }
+  }
+}
+
+// Integers that are there as floats give the same.
+TEST_P(ElementwiseTest, FloatsAsTheIntegersTheyAre) {
+  for (const int channels : {1, 17, 20, 544}) {
+    const int period = cpu::ChannelPeriod(channels);
+    const std::vector<float> scale(static_cast<size_t>(period), 0.003f),
+        shift = operands_.Floats(period);
+    for (const int64_t pixels : {int64_t{1}, int64_t{150}}) {
+      const int64_t n = pixels * channels;
+      std::vector<int32_t> sums = Sums(n, 1 << 20);
+      std::vector<float> floats(sums.begin(), sums.end());
+      const int32_t* acc = Odd(sums);
+      const float* same = Odd(floats);
+      std::vector<double> s(static_cast<size_t>(period)), q(s), float_s(s), float_q(s);
+      std::vector<int32_t> low(s.size(), INT32_MAX), high(s.size(), INT32_MIN), float_low(low),
+          float_high(high);
+      Output<uint16_t> want(n, 9), got(n, 9);
+      tested_->stats(acc, n, period, s.data(), q.data(), low.data(), high.data(), 1 / 64.0f,
+                     want.Data());
+      tested_->stats_floats(same, n, period, float_s.data(), float_q.data(), float_low.data(),
+                            float_high.data(), 1 / 64.0f, got.Data());
+      EXPECT_EQ(want.memory, got.memory);
+      EXPECT_EQ(s, float_s);
+      EXPECT_EQ(q, float_q);
+      EXPECT_EQ(low, float_low);
+      EXPECT_EQ(high, float_high);
+      Output<int8_t> want_codes(n, 9), codes(n, 9);
+      Output<uint8_t> want_mask(MaskBytes(n), 9), mask(MaskBytes(n), 9);
+      tested_->ints.quantize(acc, n, period, scale.data(), shift.data(), -128, 127,
+                             want_codes.Data(), want_mask.Data());
+      tested_->quantize_floats(same, n, period, scale.data(), shift.data(), -128, 127, codes.Data(),
+                               mask.Data());
+      EXPECT_EQ(want_codes.memory, codes.memory);
+      EXPECT_EQ(want_mask.memory, mask.memory);
     }
   }
 }

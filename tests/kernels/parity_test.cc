@@ -2,6 +2,7 @@
 // (1e-2 where the CPU computes gradients from bfloat16).
 #include <gtest/gtest.h>
 
+#include "core/error.h"
 #include "core/half.h"
 #include "faults/plan.h"
 #include "faults/spec.h"
@@ -215,6 +216,74 @@ TEST_P(WindowParityTest, BackwardCollectsTheSumsOfTheInput) {
                        nullptr);
     EXPECT_LT(RelativeError(want, got), kGradientTolerance) << variant;
   }
+}
+
+// A gradient that goes through bfloat16 on its way from one convolution to the batch norm and the
+// convolution before it, against the same in float32.
+TEST_P(WindowParityTest, NarrowGradients) {
+  const WindowCase& c = GetParam();
+  if (c.shape.pool) GTEST_SKIP() << "pools write float32";
+  Operands operands(6);
+  const std::vector<uint32_t> ids = Ids(c.images);
+  const BatchDims dims{c.lanes, c.images, ids.data()};
+  const int64_t copies = c.lanes * c.images, n = c.shape.in.Elements();
+  const std::vector<int8_t> x = operands.Codes(copies * n);
+  const std::vector<uint8_t> mask = operands.Mask(copies, n);
+  Accumulators acc(operands, copies * n, -304, 496);
+  std::vector<LaneNorm> norms;
+  for (int lane = 0; lane < c.lanes; ++lane)
+    norms.push_back(MakeNorm(operands, c.shape.in.c, 0.1f, true));
+  const std::vector<int> exponents(static_cast<size_t>(c.lanes), -4);
+  WeightCodes w = MakeWeights(operands,
+                              c.shape.out.c * c.shape.conv.kernel * c.shape.conv.kernel *
+                                  c.shape.in.c / c.shape.conv.groups,
+                              c.lanes, true);
+  const std::vector<float> grad_y = operands.Floats(copies * c.shape.out.Elements());
+  // The convolution before: 1x1 over the same map.
+  WindowShape before;
+  before.in = before.out = c.shape.in;
+  before.conv.kernel = 1;
+  WeightCodes v = MakeWeights(operands, int64_t{before.in.c} * before.in.c, 1, false);
+  std::vector<float> results[2];
+  for (const bool narrow : {false, true}) {
+    std::vector<float> floats(x.size());
+    std::vector<uint16_t> halves(x.size(), 0xffff);
+    const GradMap grad = narrow ? GradMap(halves.data(), true) : GradMap(floats.data());
+    NormSums sums{acc.Of(RawType::kHalf), norms.data(), mask.data(), {}, {}};
+    cpu_->WindowBackward(dims, c.shape, x.data(), exponents.data(), &w, grad_y.data(), nullptr,
+                         grad, false, nullptr, &sums);
+    std::vector<float>& result = results[narrow ? 1 : 0];
+    std::vector<float> grad_norm(static_cast<size_t>(c.shape.in.c) * 2), to(x.size());
+    NormGradient deferred;
+    cpu_->NormBackward(dims, c.shape.in, acc.Of(RawType::kHalf), norms.data(), nullptr, mask.data(),
+                       grad, grad_norm.data(), grad_norm.data() + c.shape.in.c, &deferred, &sums);
+    cpu_->WindowBackward(dims, before, x.data(), exponents.data(), &v, grad, &deferred, to.data(),
+                         false, nullptr, nullptr);
+    result = to;
+    result.insert(result.end(), grad_norm.begin(), grad_norm.end());
+  }
+  EXPECT_LT(RelativeError(results[0], results[1]), 5e-3);
+}
+
+TEST_F(ParityTest, NarrowGradientsWithoutSumsAreRefused) {
+  const Shape s{2, 2, 3};
+  const std::vector<uint32_t> ids = Ids(1);
+  const BatchDims dims{1, 1, ids.data()};
+  WindowShape window;
+  window.in = window.out = s;
+  window.conv.kernel = 1;
+  Operands operands(2);
+  WeightCodes w = MakeWeights(operands, 9, 1, false);
+  const std::vector<int8_t> x = operands.Codes(12);
+  const std::vector<float> grad_y = operands.Floats(12);
+  std::vector<uint16_t> narrow(12);
+  const int exponent = 0;
+  EXPECT_THROW(cpu_->WindowBackward(dims, window, x.data(), &exponent, &w, grad_y.data(), nullptr,
+                                    {narrow.data(), true}, false, nullptr, nullptr),
+               Error);
+  EXPECT_THROW(ref_->WindowBackward(dims, window, x.data(), &exponent, &w, grad_y.data(), nullptr,
+                                    {narrow.data(), true}, false, nullptr, nullptr),
+               Error);
 }
 
 // The gradient map that the CPU backend leaves to the window's backward pass against ref's two
