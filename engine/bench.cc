@@ -35,16 +35,19 @@ InputCoding PlainCoding(const Shape& shape) {
 }
 
 struct Pairs {
-  std::vector<double> clean, faulty, ratio, kernel_ratio;
+  std::vector<double> clean, faulty, ratio, kernel_ratio, primitive_ratio;
 };
 
-// Alternates two bodies; kernel time is taken over the clean ones.
-template <typename Clean, typename Faulty>
-Pairs TimePairs(Device& device, int repeats, const Clean& clean, const Faulty& faulty) {
+// Alternates two bodies; kernel time is taken over the clean ones, and what primitives() says
+// before each pair where there are kernel times.
+template <typename Clean, typename Faulty, typename Primitives>
+Pairs TimePairs(Device& device, int repeats, const Clean& clean, const Faulty& faulty,
+                const Primitives& primitives) {
   Pairs pairs;
   clean();
   faulty();
   for (int i = 0; i < repeats; ++i) {
+    const double alone = device.ConvolutionSeconds() > 0 ? primitives() : 0.0;
     const double kernels = device.ConvolutionSeconds(), start = MonotonicSeconds();
     clean();
     const double middle = MonotonicSeconds(), spent = device.ConvolutionSeconds() - kernels;
@@ -54,13 +57,15 @@ Pairs TimePairs(Device& device, int repeats, const Clean& clean, const Faulty& f
     pairs.faulty.push_back(end - middle);
     pairs.ratio.push_back((end - middle) / (middle - start));
     pairs.kernel_ratio.push_back(spent > 0 ? (middle - start) * device.Threads() / spent : 0.0);
+    pairs.primitive_ratio.push_back(alone > 0 ? (middle - start) * device.Threads() / alone : 0.0);
   }
   return pairs;
 }
 
 // Seconds of one thread inside oneDNN's primitives for the program's convolutions.
-double PrimitiveSeconds(const Program& program, int images, bool training) {
-  cpu::PrimitiveTimer timer;
+double PrimitiveSeconds(cpu::PrimitiveTimer& timer, const Program& program, int images,
+                        bool training) {
+  timer.StartRound();
   double seconds = 0;
   for (const Op& op : program.ops) {
     if (op.kind != OpKind::kConv) continue;
@@ -81,6 +86,7 @@ BenchRow MakeRow(const Program& program, const char* what, const Pairs& pairs, d
   row.faulty_ms = 1e3 * Median(pairs.faulty);
   row.fault_ratio = Median(pairs.ratio);
   row.kernel_ratio = Median(pairs.kernel_ratio);
+  row.primitive_ratio = Median(pairs.primitive_ratio);
   row.images_per_second = images / Median(pairs.clean);
   return row;
 }
@@ -145,15 +151,13 @@ BenchRow BenchDeploy(Device& device, const Program& program, const FaultSpec& fa
   lane.seed = o.seed;
   faulty->SetLanes({lane});
   const auto run_clean = [&] { clean->Run(net.images.pixels.data(), ids.data(), o.batch); };
-  const Pairs pairs = TimePairs(device, o.repeats, run_clean, [&] {
-    faulty->Run(net.images.pixels.data(), ids.data(), o.batch);
-  });
+  cpu::PrimitiveTimer timer;
+  const Pairs pairs = TimePairs(
+      device, o.repeats, run_clean,
+      [&] { faulty->Run(net.images.pixels.data(), ids.data(), o.batch); },
+      [&] { return PrimitiveSeconds(timer, program, o.batch, false); });
   BenchRow row = MakeRow(program, "deploy forward", pairs, o.batch);
   row.parity_values = net.compared;
-  if (row.kernel_ratio > 0) {
-    row.primitive_ratio =
-        1e-3 * row.clean_ms * device.Threads() / PrimitiveSeconds(program, o.batch, false);
-  }
   Trace(o, run_clean, Median(pairs.clean), row);
   return row;
 }
@@ -182,16 +186,14 @@ BenchRow BenchTrainStep(Device& device, const Program& program, const FaultSpec&
     while (executor->NextResult(true)) {
     }
   };
+  cpu::PrimitiveTimer timer;
   const Pairs pairs = TimePairs(
-      device, o.repeats, [&] { run(clean_lanes); }, [&] { run(faulty_lanes); });
+      device, o.repeats, [&] { run(clean_lanes); }, [&] { run(faulty_lanes); },
+      [&] { return o.steps * o.lanes * PrimitiveSeconds(timer, program, o.batch, true); });
   BenchRow row =
       MakeRow(program, "training step", pairs, static_cast<double>(o.batch) * o.lanes * o.steps);
   row.clean_ms /= o.steps;
   row.faulty_ms /= o.steps;
-  if (row.kernel_ratio > 0) {
-    row.primitive_ratio = 1e-3 * row.clean_ms * device.Threads() /
-                          (o.lanes * PrimitiveSeconds(program, o.batch, true));
-  }
   Trace(
       o, [&] { run(clean_lanes); }, Median(pairs.clean), row);
   row.kernels /= o.steps;

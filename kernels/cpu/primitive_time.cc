@@ -13,7 +13,7 @@
 namespace ftt::cpu {
 namespace {
 
-constexpr int kCalls = 5;
+constexpr int kCalls = 2;  // timed, after one more
 
 // Small integers: valid in every type, and no denormal slows a kernel down.
 void Fill(const dnnl::memory::desc& desc, dnnl::memory::data_type type, AlignedBytes& bytes) {
@@ -35,7 +35,7 @@ struct PrimitiveTimer::State {
   ConvEngine precision;  // only asked for the backend's choice
   ConvEngine::State engine;
   ConvWorker::State worker{engine.engine};
-  std::unordered_map<PrimitiveSpec, double, SpecHash> seconds;
+  std::unordered_map<PrimitiveSpec, double, SpecHash> seconds;  // of this round
   std::array<AlignedBytes, 3> operands;
 
   GradPrecision Gradients() const {
@@ -57,14 +57,12 @@ struct PrimitiveTimer::State {
         spec.kind == PrimitiveKind::kBackwardWeights || spec.kind == PrimitiveKind::kWeightMatmul;
     Fill(primitive.descs[1], weight_gradient ? spec.in : spec.weight, operands[1]);
     operands[2].Resize(static_cast<int64_t>(primitive.descs[2].get_size()));
-    std::vector<double> times;
+    double start = 0;
     for (int i = 0; i <= kCalls; ++i) {
-      const double start = MonotonicSeconds();
+      if (i == 1) start = MonotonicSeconds();
       worker.Run(primitive, {operands[0].Data(), operands[1].Data(), operands[2].Data()});
-      if (i > 0) times.push_back(MonotonicSeconds() - start);
     }
-    std::nth_element(times.begin(), times.begin() + kCalls / 2, times.end());
-    return seconds[spec] = times[kCalls / 2];
+    return seconds[spec] = (MonotonicSeconds() - start) / kCalls;
   }
 
   template <typename Spec>
@@ -80,6 +78,8 @@ struct PrimitiveTimer::State {
 
 PrimitiveTimer::PrimitiveTimer() : state_(std::make_unique<State>()) {}
 PrimitiveTimer::~PrimitiveTimer() = default;
+
+void PrimitiveTimer::StartRound() { state_->seconds.clear(); }
 
 double PrimitiveTimer::Forward(const WindowShape& s, int images) {
   return state_->Best(s, images,

@@ -19,11 +19,13 @@ class PrimitiveTimer {
   // one (int8 where it is exact on this processor, else float32), and its gradients in the
   // backend's precision. Operands are there already, nothing is packed, converted or quantized.
   // Depthwise convolutions are oneDNN's too, although the backend has kernels of its own for them.
-  // The median of several calls, of the better of two sizes of a call: all images, or as many as
-  // the backend takes at once. Equal shapes are timed once.
+  // The mean of a few calls, of the better of two sizes of a call: all images, or as many as the
+  // backend takes at once. Equal shapes are timed once in a round.
   double Forward(const WindowShape& shape, int images);
   double WeightGradient(const WindowShape& shape, int images);
   double DataGradient(const WindowShape& shape, int images);
+  // Times all anew from now on.
+  void StartRound();
 
  private:
   struct State;
