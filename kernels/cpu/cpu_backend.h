@@ -119,9 +119,6 @@ class CpuBackend : public Backend {
 
   // The convolution's input for a task: codes after ReLU, gathered for strided 1x1 convolutions.
   const void* PrepareInput(const WindowShape& s, const int8_t* x, int images, Worker& w) const;
-  // Writes the accumulators; or returns them as floats, which live until the worker's next task.
-  const float* ConvTask(const WindowShape& s, const int8_t* x, const WeightCodes& weights, int lane,
-                        int images, int32_t* acc, Worker& w);
   void InjectTask(const BatchDims& b, const Task& t, const Shape& s, const LaneFaults* faults,
                   int8_t* codes, FaultCounts* counts) const;
   void PackForward(const WindowShape& s, WeightCodes& weights, Worker& w);

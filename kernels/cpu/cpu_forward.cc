@@ -25,6 +25,13 @@ auto StatsPass(const Elementwise& ops, const float*) { return ops.stats_floats; 
 auto QuantizePassOf(const Elementwise& ops, const int32_t*) { return ops.ints.quantize; }
 auto QuantizePassOf(const Elementwise& ops, const float*) { return ops.quantize_floats; }
 
+void CopySums(const Elementwise&, const int32_t* sums, int64_t n, int32_t* to) {
+  std::copy_n(sums, n, to);
+}
+void CopySums(const Elementwise& ops, const float* sums, int64_t n, int32_t* to) {
+  ops.add_floats(sums, n, false, to);
+}
+
 }  // namespace
 
 // Statistics of one task over the channel period, in memory that the tasks share.
@@ -169,36 +176,6 @@ void CpuBackend::PackForward(const WindowShape& s, WeightCodes& weights, Worker&
   }
 }
 
-const float* CpuBackend::ConvTask(const WindowShape& s, const int8_t* x, const WeightCodes& weights,
-                                  int lane, int images, int32_t* acc, Worker& w) {
-  if (s.pool) {
-    PoolForward(ops_, s, images, x, acc, w.x);
-    return nullptr;
-  }
-  const auto& packed = *static_cast<const PackedLanes*>(weights.packed.get());
-  if (IsDepthwise(s)) {
-    const KernelTimer timer(w);
-    depthwise_.Forward(ToDepthwise(s, images), x, s.relu,
-                       PackedLanes::OfLane(packed.depthwise_forward, lane), acc, w.conv.Scratch());
-    return nullptr;
-  }
-  if (!packed.direct_forward.empty()) {
-    const DirectConv& conv = PackedLanes::OfLane(packed.direct_forward, lane);
-    const int64_t row = int64_t{s.out.w} * s.out.c;
-    const KernelTimer timer(w);
-    conv.Run(x, images, s.relu, w.direct,
-             [&](const int32_t* sums, int image, int first, int rows, int64_t step) {
-               int32_t* to = acc + image * s.out.Elements() + first * row;
-               for (int r = 0; r < rows; ++r) std::copy_n(sums + r * step, row, to + r * row);
-             });
-    return nullptr;
-  }
-  const void* input = PrepareInput(s, x, images, w);
-  const KernelTimer timer(w);
-  return engine_.ConvInt8OrFloats(ToConv(s, images), input, s.relu,
-                                  PackedLanes::OfLane(packed.forward, lane), acc, w.conv);
-}
-
 // Calls take(sums, first, count) for pieces of the accumulators of some images, int32_t or float
 // (exact integers), elements counted from the first image on. Pieces of the project's own kernels
 // are small enough not to leave a core's cache; oneDNN's calls cost more.
@@ -234,14 +211,26 @@ void CpuBackend::ForSums(const WindowShape& s, const int8_t* x, const WeightCode
   }
   const int step = s.pool ? static_cast<int>(std::clamp<int64_t>(kPiece / n, 1, images)) : images;
   w.acc.Resize(step * n * 4);
+  auto* sums = w.acc.As<int32_t>();
   for (int i = 0; i < images; i += step) {
     const int count = std::min(step, images - i);
-    const float* floats =
-        ConvTask(s, x + i * s.in.Elements(), weights, lane, count, w.acc.As<int32_t>(), w);
+    if (s.pool) {
+      PoolForward(ops_, s, count, x + i * s.in.Elements(), sums, w.x);
+      take(static_cast<const int32_t*>(sums), i * n, count * n);
+      continue;
+    }
+    const void* input = PrepareInput(s, x + i * s.in.Elements(), count, w);
+    const auto& packed = *static_cast<const PackedLanes*>(weights.packed.get());
+    const float* floats = nullptr;
+    {
+      const KernelTimer timer(w);
+      floats = engine_.ConvInt8OrFloats(ToConv(s, count), input, s.relu,
+                                        PackedLanes::OfLane(packed.forward, lane), sums, w.conv);
+    }
     if (floats != nullptr) {
       take(floats, i * n, count * n);
     } else {
-      take(w.acc.As<const int32_t>(), i * n, count * n);
+      take(static_cast<const int32_t*>(sums), i * n, count * n);
     }
   }
 }
@@ -251,22 +240,17 @@ void CpuBackend::AccumulateTask(const WindowShape& s, const Task& t, const int8_
                                 const PeriodStats& stats, Worker& w) {
   const int64_t n = s.out.Elements();
   const int period = ChannelPeriod(s.out.c);
-  x += t.at * s.in.Elements();
-  if (acc.type == RawType::kInt32) {
-    int32_t* out = acc.As<int32_t>() + t.at * n;
-    const float* floats = ConvTask(s, x, weights, t.lane, t.images, out, w);
-    if (floats != nullptr) ops_.add_floats(floats, t.images * n, false, out);
-    ops_.stats(out, t.images * n, period, stats.sum, stats.sum_squares, stats.min, stats.max, 1,
-               nullptr);
-    return;
-  }
-  uint16_t* halves = acc.As<uint16_t>() + t.at * n;
+  const bool half = acc.type == RawType::kHalf;
+  int32_t* ints = half ? nullptr : acc.As<int32_t>() + t.at * n;
+  uint16_t* halves = half ? acc.As<uint16_t>() + t.at * n : nullptr;
   const float down = PowerOfTwo(-acc.shift);
-  ForSums(s, x, weights, t.lane, t.images, w, [&](const auto* sums, int64_t first, int64_t count) {
-    const auto pass = StatsPass(ops_, sums);
-    pass(sums, count, period, stats.sum, stats.sum_squares, stats.min, stats.max, down,
-         halves + first);
-  });
+  ForSums(s, x + t.at * s.in.Elements(), weights, t.lane, t.images, w,
+          [&](const auto* sums, int64_t first, int64_t count) {
+            if (!half) CopySums(ops_, sums, count, ints + first);
+            const auto pass = StatsPass(ops_, sums);
+            pass(sums, count, period, stats.sum, stats.sum_squares, stats.min, stats.max, down,
+                 half ? halves + first : nullptr);
+          });
 }
 
 void CpuBackend::Accumulate(const BatchDims& b, const WindowShape& s, const int8_t* x,
