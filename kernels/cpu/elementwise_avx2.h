@@ -88,22 +88,26 @@ template <bool kMask, bool kRelu, bool kAccumulate>
 int64_t PassGradVectors(const float* g, float scale, const int8_t* x, const uint8_t* mask,
                         int64_t n, float* gx) {
   const __m256 factor = _mm256_set1_ps(scale);
+  const auto pass = [&](int64_t at, int h, const LaneMasks& inside) {
+    __m256 v = _mm256_loadu_ps(g + at);
+    if (kMask) v = inside.Keep(h, v);
+    if (kRelu) {
+      const __m256i codes = _mm256_cvtepi8_epi32(LoadCodes8(x + at));
+      v = _mm256_and_ps(v, _mm256_castsi256_ps(_mm256_cmpgt_epi32(codes, _mm256_setzero_si256())));
+    }
+    v = _mm256_mul_ps(v, factor);
+    if (kAccumulate) v = _mm256_add_ps(v, _mm256_loadu_ps(gx + at));
+    _mm256_storeu_ps(gx + at, v);
+  };
   int64_t i = 0;
   for (; i + 16 <= n; i += 16) {
     const LaneMasks inside(kMask ? MaskBits16(mask, i) : 0xFFFFu);
-    for (int h = 0; h < 2; ++h) {
-      const int64_t at = i + 8 * h;
-      __m256 v = _mm256_loadu_ps(g + at);
-      if (kMask) v = inside.Keep(h, v);
-      if (kRelu) {
-        const __m256i codes = _mm256_cvtepi8_epi32(LoadCodes8(x + at));
-        v = _mm256_and_ps(v,
-                          _mm256_castsi256_ps(_mm256_cmpgt_epi32(codes, _mm256_setzero_si256())));
-      }
-      v = _mm256_mul_ps(v, factor);
-      if (kAccumulate) v = _mm256_add_ps(v, _mm256_loadu_ps(gx + at));
-      _mm256_storeu_ps(gx + at, v);
-    }
+    pass(i, 0, inside);
+    pass(i + 8, 1, inside);
+  }
+  if (i + 8 <= n) {  // pools pass single pixels
+    pass(i, 0, LaneMasks(kMask ? mask[i / 8] : 0xFFu));
+    i += 8;
   }
   return i;
 }

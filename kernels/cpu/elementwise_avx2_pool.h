@@ -108,6 +108,15 @@ int64_t FirstMaxVectors(const int8_t* x, int64_t n, uint8_t tap, int8_t* best, u
     StorePiece<32>(arg + i, _mm256_blendv_epi8(taps, this_tap, better));
     StorePiece<32>(best + i, _mm256_blendv_epi8(most, codes, better));
   }
+  for (; i + 8 <= n; i += 8) {
+    const __m128i codes = LoadCodes8(x + i), most = LoadCodes8(best + i);
+    const __m128i taps = LoadCodes8(arg + i);
+    const __m128i better = _mm_or_si128(_mm_cmpgt_epi8(codes, most),
+                                        _mm_cmpeq_epi8(taps, _mm256_castsi256_si128(none)));
+    const __m128i tap8 = _mm256_castsi256_si128(this_tap);
+    StorePiece<8>(arg + i, _mm256_castsi128_si256(_mm_blendv_epi8(taps, tap8, better)));
+    StorePiece<8>(best + i, _mm256_castsi128_si256(_mm_blendv_epi8(most, codes, better)));
+  }
   return i;
 }
 
