@@ -56,14 +56,8 @@ SearchSpace PresetSpace(const std::string& preset) {
       space.primitives.insert(space.primitives.end(),
                               {"relu_conv_bn_3x3", "relu_conv_bn_5x5", "conv_1x1"});
     }
-  } else if (preset == "small") {
-    space.primitives = {"none",         "max_pool_3x3", "avg_pool_3x3",     "skip_connect",
-                        "sep_conv_3x3", "dil_conv_3x3", "relu_conv_bn_3x3", "conv_1x1"};
-  } else if (preset == "quick") {
-    space.primitives = {"max_pool_3x3", "skip_connect", "sep_conv_3x3", "relu_conv_bn_3x3",
-                        "conv_1x1"};
   } else {
-    Fail("unknown preset '{}'; known: quick, small, mibb, adsaf", preset);
+    Fail("unknown preset '{}'; known: mibb, adsaf", preset);
   }
   return space;
 }

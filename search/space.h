@@ -19,8 +19,8 @@ struct SearchSpace {
   int inputs_per_node = 2;              // a node sums two edges; no other value is supported
 };
 
-// The space of a preset: mibb, adsaf (the reference's), small, quick (fewer primitives, for short
-// searches). Throws ftt::Error on another name.
+// The reference's space for faults of features, "mibb", or of weights, "adsaf". Throws ftt::Error
+// on another name.
 SearchSpace PresetSpace(const std::string& preset);
 
 // Throws ftt::Error that names the field: no or unknown or repeated primitives, a space of nothing

@@ -205,7 +205,7 @@ TEST(CudaMemoryTest, RunsThatDoNotFitDoNotStart) {
   EXPECT_FALSE(PathExists(train.out));
   SearchRunConfig search;
   search.out = folder / "search";
-  search.search.space = PresetSpace("quick");
+  search.search.space = PresetSpace("mibb");
   search.search.batch = 8;
   search.search.network.cells = 2;
   EXPECT_EQ(ErrorOf([&] { RunSearch(*device, data, search, {}); }).find("search needs"), 0u);
