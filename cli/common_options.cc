@@ -51,8 +51,8 @@ void AddConfigOptions(CLI::App& app) {
 void AddBackendOptions(CLI::App& app, BackendOptions& o) {
   app.add_option("--backend", o.backend,
                  "auto (a GPU where there is one and the program is built for it, else cpu), "
-                 "cuda[:DEVICE], cpu, cpu-f32 (gradients in float32 even where bfloat16 is "
-                 "faster), ref (plain loops, slow); eval also "
+                 "cuda[:DEVICE], cpu, cpu-f32 (training keeps nothing in 16 bits, even where that "
+                 "is faster), ref (plain loops, slow); eval also "
                  "takes check:A,B, which compares two bit for bit")
       ->take_last();
   app.add_option("--threads", o.threads, "Worker threads, 0: one per core; never changes a result")
