@@ -179,41 +179,59 @@ TEST_P(WindowParityTest, Backward) {
   }
 }
 
+// A window whose input is the output of a batch norm, and the gradient of its output.
+struct NormedInput {
+  NormedInput(const WindowCase& c, uint32_t seed)
+      : operands(seed),
+        ids(Ids(c.images)),
+        dims{c.lanes, c.images, ids.data()},
+        copies(c.lanes * c.images),
+        n(c.shape.in.Elements()),
+        x(operands.Codes(copies * n)),
+        mask(operands.Mask(copies, n)),
+        acc(operands, copies * n, -304, 496),
+        exponents(static_cast<size_t>(c.lanes), -4) {
+    for (int lane = 0; lane < c.lanes; ++lane)
+      norms.push_back(MakeNorm(operands, c.shape.in.c, 0.1f, true));
+    w = MakeWeights(operands,
+                    c.shape.out.c * c.shape.conv.kernel * c.shape.conv.kernel * c.shape.in.c /
+                        c.shape.conv.groups,
+                    c.lanes, true);
+    grad_y = operands.Floats(copies * c.shape.out.Elements());
+  }
+  Operands operands;
+  std::vector<uint32_t> ids;
+  BatchDims dims;
+  int64_t copies, n;
+  std::vector<int8_t> x;
+  std::vector<uint8_t> mask;
+  Accumulators acc;
+  std::vector<LaneNorm> norms;
+  std::vector<int> exponents;
+  WeightCodes w;
+  std::vector<float> grad_y;
+};
+
 // The sums of the input's batch norm, collected while its gradient is written, against those that
 // its own backward pass takes.
 TEST_P(WindowParityTest, BackwardCollectsTheSumsOfTheInput) {
   const WindowCase& c = GetParam();
-  Operands operands(5);
-  const std::vector<uint32_t> ids = Ids(c.images);
-  const BatchDims dims{c.lanes, c.images, ids.data()};
-  const int64_t copies = c.lanes * c.images, n = c.shape.in.Elements();
-  const std::vector<int8_t> x = operands.Codes(copies * n);
-  const std::vector<uint8_t> mask = operands.Mask(copies, n);
-  Accumulators acc(operands, copies * n, -304, 496);
-  std::vector<LaneNorm> norms;
-  for (int lane = 0; lane < c.lanes; ++lane)
-    norms.push_back(MakeNorm(operands, c.shape.in.c, 0.1f, true));
-  const std::vector<int> exponents(static_cast<size_t>(c.lanes), -4);
-  WeightCodes w = MakeWeights(operands,
-                              c.shape.out.c * c.shape.conv.kernel * c.shape.conv.kernel *
-                                  c.shape.in.c / c.shape.conv.groups,
-                              c.lanes, true);
-  const std::vector<float> grad_y = operands.Floats(copies * c.shape.out.Elements());
+  NormedInput in(c, 5);
   for (const int variant : {0, 1, 2, 3}) {
     const bool accumulate = (variant & 1) != 0;
-    const RawMap raw = acc.Of(kRawTypes[variant / 2]);
-    std::vector<float> grad(x.size(), 0.5f), want(static_cast<size_t>(c.shape.in.c) * 2),
+    const RawMap raw = in.acc.Of(kRawTypes[variant / 2]);
+    std::vector<float> grad(in.x.size(), 0.5f), want(static_cast<size_t>(c.shape.in.c) * 2),
         got(want.size());
-    NormSums sums{raw, norms.data(), mask.data(), {}, {}};
-    cpu_->WindowBackward(dims, c.shape, x.data(), exponents.data(), &w, grad_y.data(), nullptr,
-                         grad.data(), accumulate, nullptr, &sums);
+    NormSums sums{raw, in.norms.data(), in.mask.data(), {}, {}};
+    cpu_->WindowBackward(in.dims, c.shape, in.x.data(), in.exponents.data(), &in.w,
+                         in.grad_y.data(), nullptr, grad.data(), accumulate, nullptr, &sums);
     ASSERT_EQ(sums.grad.size(), static_cast<size_t>(c.lanes * c.shape.in.c));
     NormGradient deferred;
-    cpu_->NormBackward(dims, c.shape.in, raw, norms.data(), nullptr, mask.data(), grad.data(),
-                       got.data(), got.data() + c.shape.in.c, &deferred, &sums);
-    ref_->NormBackward(dims, c.shape.in, acc.Of(RawType::kInt32), norms.data(), nullptr,
-                       mask.data(), grad.data(), want.data(), want.data() + c.shape.in.c, nullptr,
-                       nullptr);
+    cpu_->NormBackward(in.dims, c.shape.in, raw, in.norms.data(), nullptr, in.mask.data(),
+                       grad.data(), got.data(), got.data() + c.shape.in.c, &deferred, &sums);
+    ref_->NormBackward(in.dims, c.shape.in, in.acc.Of(RawType::kInt32), in.norms.data(), nullptr,
+                       in.mask.data(), grad.data(), want.data(), want.data() + c.shape.in.c,
+                       nullptr, nullptr);
     EXPECT_LT(RelativeError(want, got), kGradientTolerance) << variant;
   }
 }
@@ -223,42 +241,28 @@ TEST_P(WindowParityTest, BackwardCollectsTheSumsOfTheInput) {
 TEST_P(WindowParityTest, NarrowGradients) {
   const WindowCase& c = GetParam();
   if (c.shape.pool) GTEST_SKIP() << "pools write float32";
-  Operands operands(6);
-  const std::vector<uint32_t> ids = Ids(c.images);
-  const BatchDims dims{c.lanes, c.images, ids.data()};
-  const int64_t copies = c.lanes * c.images, n = c.shape.in.Elements();
-  const std::vector<int8_t> x = operands.Codes(copies * n);
-  const std::vector<uint8_t> mask = operands.Mask(copies, n);
-  Accumulators acc(operands, copies * n, -304, 496);
-  std::vector<LaneNorm> norms;
-  for (int lane = 0; lane < c.lanes; ++lane)
-    norms.push_back(MakeNorm(operands, c.shape.in.c, 0.1f, true));
-  const std::vector<int> exponents(static_cast<size_t>(c.lanes), -4);
-  WeightCodes w = MakeWeights(operands,
-                              c.shape.out.c * c.shape.conv.kernel * c.shape.conv.kernel *
-                                  c.shape.in.c / c.shape.conv.groups,
-                              c.lanes, true);
-  const std::vector<float> grad_y = operands.Floats(copies * c.shape.out.Elements());
+  NormedInput in(c, 6);
   // The convolution before: 1x1 over the same map.
   WindowShape before;
   before.in = before.out = c.shape.in;
   before.conv.kernel = 1;
-  WeightCodes v = MakeWeights(operands, int64_t{before.in.c} * before.in.c, 1, false);
+  WeightCodes v = MakeWeights(in.operands, int64_t{before.in.c} * before.in.c, 1, false);
   std::vector<float> results[2];
   for (const bool narrow : {false, true}) {
-    std::vector<float> floats(x.size());
-    std::vector<uint16_t> halves(x.size(), 0xffff);
+    std::vector<float> floats(in.x.size());
+    std::vector<uint16_t> halves(in.x.size(), 0xffff);
     const GradMap grad = narrow ? GradMap(halves.data(), true) : GradMap(floats.data());
-    NormSums sums{acc.Of(RawType::kHalf), norms.data(), mask.data(), {}, {}};
-    cpu_->WindowBackward(dims, c.shape, x.data(), exponents.data(), &w, grad_y.data(), nullptr,
-                         grad, false, nullptr, &sums);
+    NormSums sums{in.acc.Of(RawType::kHalf), in.norms.data(), in.mask.data(), {}, {}};
+    cpu_->WindowBackward(in.dims, c.shape, in.x.data(), in.exponents.data(), &in.w,
+                         in.grad_y.data(), nullptr, grad, false, nullptr, &sums);
     std::vector<float>& result = results[narrow ? 1 : 0];
-    std::vector<float> grad_norm(static_cast<size_t>(c.shape.in.c) * 2), to(x.size());
+    std::vector<float> grad_norm(static_cast<size_t>(c.shape.in.c) * 2), to(in.x.size());
     NormGradient deferred;
-    cpu_->NormBackward(dims, c.shape.in, acc.Of(RawType::kHalf), norms.data(), nullptr, mask.data(),
-                       grad, grad_norm.data(), grad_norm.data() + c.shape.in.c, &deferred, &sums);
-    cpu_->WindowBackward(dims, before, x.data(), exponents.data(), &v, grad, &deferred, to.data(),
-                         false, nullptr, nullptr);
+    cpu_->NormBackward(in.dims, c.shape.in, in.acc.Of(RawType::kHalf), in.norms.data(), nullptr,
+                       in.mask.data(), grad, grad_norm.data(), grad_norm.data() + c.shape.in.c,
+                       &deferred, &sums);
+    cpu_->WindowBackward(in.dims, before, in.x.data(), in.exponents.data(), &v, grad, &deferred,
+                         to.data(), false, nullptr, nullptr);
     result = to;
     result.insert(result.end(), grad_norm.begin(), grad_norm.end());
   }
