@@ -25,10 +25,6 @@ int RawShiftFor(int64_t products) {
   return shift;
 }
 
-int Blocks(const WindowGeometry& g, bool depthwise) {
-  return depthwise ? DepthwiseBlocks(g) : ConvBlocks(g);
-}
-
 }  // namespace
 
 ConvBench::ConvBench(BenchBed& bed, const Shape& map, int kernel, int stride, bool depthwise)
@@ -60,8 +56,8 @@ ConvBench::ConvBench(BenchBed& bed, const Shape& map, int kernel, int stride, bo
     PackConvWeights(geometry_, 1, codes.As<int8_t>(), packed_.As<int8_t>(), bed.S());
   }
   const int stride_floats = geometry_.Out().Stride();
-  partials_.Resize(int64_t{Blocks(geometry_, depthwise)} * stride_floats *
-                   static_cast<int64_t>(sizeof(ChannelMoments)));
+  moments_.Resize(MomentBytes(1, stride_floats));
+  ClearMoments(moments_.As<ChannelMoments>(), moments_.Size(), bed.S());
   norm_memory_.Resize(int64_t{4} * (5 * stride_floats + 4));
   exponents_ = Resident(std::vector<int>{kXExponent, kWeightExponent, 0, 0}, bed.S());
   const int64_t blocks = UnfusedBlocks(geometry_.Out());
@@ -126,7 +122,7 @@ WindowOutput ConvBench::RawOutput(int set, bool statistics) const {
   out.raw_type = RawType::kHalf;
   out.raw_shift = raw_shift_;
   out.raw = raw_.At<void>(set);
-  out.partials = statistics ? partials_.As<ChannelMoments>() : nullptr;
+  out.moments = statistics ? moments_.As<ChannelMoments>() : nullptr;
   return out;
 }
 
@@ -178,14 +174,13 @@ void ConvBench::DeployRow(const FaultSpec& spec) {
 }
 
 // Statistics -> map.
-void ConvBench::FinishStatistics(const DeviceMemory& partials, int blocks) {
+void ConvBench::FinishStatistics() {
   const MapShape shape = geometry_.Out();
   const int stride = shape.Stride();
   auto* floats = norm_memory_.As<float>();
   NormArguments n;
   n.channels = shape.channels;
-  n.partials = partials.As<ChannelMoments>();
-  n.blocks = blocks;
+  n.moments = moments_.As<ChannelMoments>();
   n.count = shape.Pixels();
   n.batch_norm = true;
   n.x_exponent = exponents_.As<int>();
@@ -248,7 +243,7 @@ void ConvBench::TrainRow(const FaultSpec& spec) {
   const double chain = ChainSeconds(view);
   const double seconds = bed_.Seconds(sets_, [&](int set) {
     Convolve(set, RawOutput(set, true));
-    FinishStatistics(partials_, Blocks(geometry_, depthwise_));
+    FinishStatistics();
     QuantizeRaw(set, view, codes_.At<int8_t>(set));
   });
   // Raw outputs are written, then read: the statistics of all are needed before the first code.

@@ -34,7 +34,7 @@ class ConvBench {
   void Convolve(int set, const WindowOutput& out) const;
   WindowOutput RawOutput(int set, bool statistics) const;
   WindowOutput DeployOutput(const SiteFaultsView& faults, int8_t* codes) const;
-  void FinishStatistics(const DeviceMemory& partials, int blocks);
+  void FinishStatistics();
   void QuantizeRaw(int set, const SiteFaultsView& faults, int8_t* codes);
 
   void BareRow();
@@ -63,7 +63,7 @@ class ConvBench {
   // Op by op: half-precision operands, wide raw outputs, half-precision maps.
   SetMemory half_x_, wide_, normalized_, struck_, rectified_;
   DeviceMemory plain_weights_, half_weights_, packed_, scale_, shift_;
-  DeviceMemory partials_, norm_memory_, exponents_, sums_, affine_, largest_;
+  DeviceMemory moments_, norm_memory_, exponents_, sums_, affine_, largest_;
   bool has_chain_peer_ = false;
   PeerNumbers chain_peer_ = PeerNumbers::kHalf;
   double clean_deploy_us_ = 0, clean_train_us_ = 0;

@@ -18,10 +18,7 @@ class SeparableBench {
       : bed_(bed),
         first_(bed, map, kernel, stride, true),
         second_(bed, first_.program_.values[1], 1, 1, false),
-        sets_(std::min(first_.sets_, second_.sets_)),
-        blocks_(SeparableBlocks(first_.geometry_, second_.geometry_)),
-        partials_(int64_t{blocks_} * second_.geometry_.Out().Stride() *
-                  static_cast<int64_t>(sizeof(ChannelMoments))) {}
+        sets_(std::min(first_.sets_, second_.sets_)) {}
   void Run();
 
  private:
@@ -49,8 +46,7 @@ class SeparableBench {
 
   BenchBed& bed_;
   ConvBench first_, second_;
-  const int sets_, blocks_;
-  DeviceMemory partials_;
+  const int sets_;
   double clean_deploy_us_ = 0, clean_train_us_ = 0;
 };
 
@@ -113,10 +109,10 @@ void SeparableBench::DeployRow(const FaultSpec& spec) {
 
 void SeparableBench::TrainApart(int set, const Faults& faults) {
   first_.Convolve(set, first_.RawOutput(set, true));
-  first_.FinishStatistics(first_.partials_, DepthwiseBlocks(first_.geometry_));
+  first_.FinishStatistics();
   first_.QuantizeRaw(set, faults.one.Feature(1), Middle(set));
   second_.Convolve(set, second_.RawOutput(set, true));
-  second_.FinishStatistics(second_.partials_, ConvBlocks(second_.geometry_));
+  second_.FinishStatistics();
   second_.QuantizeRaw(set, faults.two.Feature(1), second_.codes_.At<int8_t>(set));
 }
 
@@ -124,7 +120,7 @@ void SeparableBench::TrainTogether(int set, const Faults& faults) {
   WindowOutput statistics = first_.RawOutput(set, true);
   statistics.raw = nullptr;
   first_.Convolve(set, statistics);
-  first_.FinishStatistics(first_.partials_, DepthwiseBlocks(first_.geometry_));
+  first_.FinishStatistics();
   SeparableArguments a = Arguments(set);
   a.depthwise.out.raw_type = RawType::kHalf;
   a.depthwise.out.raw_shift = first_.raw_shift_;
@@ -134,9 +130,8 @@ void SeparableBench::TrainTogether(int set, const Faults& faults) {
   a.depthwise.out.codes = Middle(set);
   a.mask = first_.mask_.At<uint8_t>(set);
   a.pointwise.out = second_.RawOutput(set, true);
-  a.pointwise.out.partials = partials_.As<ChannelMoments>();
   Separable(a, bed_.S());
-  second_.FinishStatistics(partials_, blocks_);
+  second_.FinishStatistics();
   second_.QuantizeRaw(set, faults.two.Feature(1), second_.codes_.At<int8_t>(set));
 }
 

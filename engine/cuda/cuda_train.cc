@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "core/error.h"
+#include "kernels/cuda/norm.h"
 
 namespace ftt::cuda {
 namespace {
@@ -78,6 +79,7 @@ void CudaTrainExecutor::Begin(const Program& program, const TrainBatch& batch,
 void CudaTrainExecutor::Enqueue() {
   FillDevice(outcome_.Data(), 0, OutcomeBytes(lanes_), S());
   FillDevice(exponents_.Data(), 0, layout_.exponents, S());
+  ClearMoments(moments_.As<ChannelMoments>(), layout_.moments, S());
   has_grad_ = layout_.wants_grad;
   if (Training()) FillDevice(gradient_.Data(), 0, 4 * layout_.gradient_floats, S());
   Forward();
@@ -89,8 +91,9 @@ void CudaTrainExecutor::Enqueue() {
 GraphKey CudaTrainExecutor::StepKey() const {
   GraphKey key;
   key.AddAll(program_hash_, program_->dropout, lanes_, images_, batch_->frozen_norm);
-  for (const DeviceMemory* memory : {&arena_, &op_memory_, &scratch_, &exponents_, &gradient_,
-                                     &table_, &outcome_, &logits_memory_, &grad_logits_, &keep_})
+  for (const DeviceMemory* memory :
+       {&arena_, &op_memory_, &scratch_, &moments_, &exponents_, &gradient_, &table_, &outcome_,
+        &logits_memory_, &grad_logits_, &keep_})
     key.Add(memory->Data());
   key.AddAll(staged_step_, staged_labels_, staged_ids_, staged_loss_weights_,
              staged_input_exponents_);

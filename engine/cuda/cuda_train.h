@@ -82,8 +82,7 @@ class CudaTrainExecutor final : public TrainExecutor {
   void ForwardGlobalPool(size_t i);
   void ForwardLinear(size_t i);
   void ForwardSeparable(size_t depthwise, size_t pointwise);
-  void Finish(size_t i, const MapShape& shape, const ChannelMoments* partials, int blocks,
-              float unit_scale);
+  void Finish(size_t i, const MapShape& shape, float unit_scale);
   void QuantizeRaw(size_t i, const MapShape& shape, RawType raw_type, int raw_shift);
   void Loss();
   // cuda_train_backward.cc
@@ -162,7 +161,7 @@ class CudaTrainExecutor final : public TrainExecutor {
 
   // --- device memory ---
   DeviceMemory arena_, op_memory_, scratch_, exponents_, gradient_, table_, outcome_;
-  DeviceMemory logits_memory_, grad_logits_, keep_, partials_;
+  DeviceMemory logits_memory_, grad_logits_, keep_, partials_, moments_;
   std::map<const ImageSet*, DeviceMemory> sets_;  // data sets, resident
 
   // --- results ---

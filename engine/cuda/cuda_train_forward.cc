@@ -32,15 +32,13 @@ void CudaTrainExecutor::QuantizeAllWeights() {
 }
 
 // Statistics -> affine map and exponent.
-void CudaTrainExecutor::Finish(size_t i, const MapShape& shape, const ChannelMoments* partials,
-                               int blocks, float unit_scale) {
+void CudaTrainExecutor::Finish(size_t i, const MapShape& shape, float unit_scale) {
   const Op& op = OpAt(i);
   const OpBuffers& b = layout_.ops[i];
   NormArguments n;
   n.lanes = lanes_;
   n.channels = shape.channels;
-  n.partials = partials;
-  n.blocks = blocks;
+  n.moments = moments_.As<ChannelMoments>();
   n.count = shape.Pixels();
   n.bits = options_.bits;
   n.batch_norm = op.batch_norm;
@@ -99,19 +97,15 @@ void CudaTrainExecutor::ForwardWindow(size_t i) {
   out.raw_type = StoredAs(op);
   out.raw_shift = RawShift(op);
   out.raw = Raw(op.output);  // null in front of a partner
-  out.partials = scratch_.As<ChannelMoments>();
-  int blocks = 0;
+  out.moments = moments_.As<ChannelMoments>();
   if (op.kind == OpKind::kPool) {
     Pool({g, op.pool == PoolKind::kMax ? PoolType::kMax : PoolType::kAverage, x, out}, S());
-    blocks = PoolBlocks(g);
   } else if (IsDepthwise(op)) {
     Depthwise({g, x, OpMemory<uint32_t>(b.packed), b.copies == 1, out}, S());
-    blocks = DepthwiseBlocks(g);
   } else {
     Conv({g, x, OpMemory<int8_t>(b.packed), b.copies == 1, out}, S());
-    blocks = ConvBlocks(g);
   }
-  Finish(i, g.Out(), out.partials, blocks, 1.0f);
+  Finish(i, g.Out(), 1.0f);
   if (partner < 0) QuantizeRaw(i, g.Out(), out.raw_type, out.raw_shift);
 }
 
@@ -143,11 +137,10 @@ void CudaTrainExecutor::ForwardSeparable(size_t depthwise, size_t pointwise) {
   out.raw_type = StoredAs(second);
   out.raw_shift = RawShift(second);
   out.raw = Raw(second.output);
-  out.partials = scratch_.As<ChannelMoments>();
+  out.moments = moments_.As<ChannelMoments>();
   Separable(a, S());
   const MapShape shape = a.pointwise.geometry.Out();
-  Finish(pointwise, shape, out.partials,
-         SeparableBlocks(a.depthwise.geometry, a.pointwise.geometry), 1.0f);
+  Finish(pointwise, shape, 1.0f);
   QuantizeRaw(pointwise, shape, out.raw_type, out.raw_shift);
 }
 
@@ -155,9 +148,10 @@ void CudaTrainExecutor::ForwardGlobalPool(size_t i) {
   const Op& op = OpAt(i);
   const OpInput& in = op.inputs[0];
   const MapShape map = Map(in.value);
-  auto* partials = scratch_.As<ChannelMoments>();
-  GlobalSum({map, in.relu, Codes(in.value), static_cast<int32_t*>(Raw(op.output)), partials}, S());
-  Finish(i, Map(op.output), partials, images_, 1.0f / static_cast<float>(map.MapPixels()));
+  GlobalSum({map, in.relu, Codes(in.value), static_cast<int32_t*>(Raw(op.output)),
+             moments_.As<ChannelMoments>()},
+            S());
+  Finish(i, Map(op.output), 1.0f / static_cast<float>(map.MapPixels()));
   QuantizeRaw(i, Map(op.output), RawType::kInt32, 0);
 }
 

@@ -36,6 +36,7 @@ void CudaTrainExecutor::Allocate() {
   Reserve(arena_, layout_.values.total);
   Reserve(op_memory_, layout_.op_memory);
   Reserve(scratch_, layout_.scratch);
+  Reserve(moments_, layout_.moments);
   Reserve(exponents_, layout_.exponents);
   Reserve(keep_, layout_.keep);
   Reserve(logits_memory_, layout_.logits);

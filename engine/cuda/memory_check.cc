@@ -73,7 +73,8 @@ class TrainingNeeds {
 
   void AppendTo(std::vector<MemoryPart>& parts) const {
     int64_t other = CudaTrainExecutor::OwnBytes() + 2 * Allocated(logits_);
-    for (const int64_t bytes : {op_memory_, scratch_, exponents_, keep_, gradient_, partials_})
+    for (const int64_t bytes :
+         {op_memory_, scratch_, moments_, exponents_, keep_, gradient_, partials_})
       other += Allocated(bytes);
     parts.push_back({"values", Allocated(values_)});
     parts.push_back({"gradients and buffers of ops", other});
@@ -99,6 +100,7 @@ class TrainingNeeds {
     most(values_, layout.values.total);
     most(op_memory_, layout.op_memory);
     most(scratch_, layout.scratch);
+    most(moments_, layout.moments);
     most(exponents_, layout.exponents);
     most(keep_, layout.keep);
     most(logits_, layout.logits);
@@ -111,7 +113,8 @@ class TrainingNeeds {
   }
 
   const TrainingWork& work_;
-  int64_t values_ = 0, op_memory_ = 0, scratch_ = 0, exponents_ = 0, keep_ = 0, logits_ = 0;
+  int64_t values_ = 0, op_memory_ = 0, scratch_ = 0, moments_ = 0, exponents_ = 0, keep_ = 0;
+  int64_t logits_ = 0;
   int64_t gradient_ = 0, partials_ = 0, params_ = 0;
   Staging staging_ = Staging::Counting();
 };

@@ -8,8 +8,7 @@
 #include "kernels/cuda/conv_backward.h"
 #include "kernels/cuda/depthwise.h"
 #include "kernels/cuda/depthwise_backward.h"
-#include "kernels/cuda/pool.h"
-#include "kernels/cuda/separable.h"
+#include "kernels/cuda/norm.h"
 #include "kernels/cuda/sum.h"
 
 namespace ftt::cuda {
@@ -79,17 +78,11 @@ class OpPlanner {
     }
     const bool window = op.kind == OpKind::kConv || op.kind == OpKind::kPool;
     if (window || op.kind == OpKind::kGlobalPool) PlanNorm(op, out, b);
-    if (op.kind == OpKind::kGlobalPool) {
-      Scratch(s_.lanes * int64_t{s_.images} * out.Stride() * kMomentBytes);
-    } else if (op.kind == OpKind::kAdd) {
-      Scratch(int64_t{4} * s_.lanes * SumBlocks(out));
-    }
-    if (window) PlanWindow(op, layout_.partners[i], out, b);
+    if (op.kind == OpKind::kAdd) Scratch(int64_t{4} * s_.lanes * SumBlocks(out));
+    if (window) PlanWindow(op, b);
   }
 
  private:
-  static constexpr auto kMomentBytes = static_cast<int64_t>(sizeof(ChannelMoments));
-
   int64_t Take(int64_t bytes) {
     const int64_t at = layout_.op_memory;
     layout_.op_memory += RoundBytes(bytes);
@@ -113,22 +106,17 @@ class OpPlanner {
     b.inv_std = Take(channels);
     b.variance = Take(channels);
     b.unit = Take(int64_t{4} * s_.lanes);
+    layout_.moments = std::max(layout_.moments, MomentBytes(s_.lanes, out.Stride()));
     if (!s_.training) return;
     if (op.kind == OpKind::kConv) b.grad_map = Take(3 * channels);
     Scratch(s_.lanes * int64_t{NormBackwardBlocks(out) + 1} * out.Stride() *
             static_cast<int64_t>(sizeof(GradSums)));
   }
 
-  void PlanWindow(const Op& op, int partner, const MapShape& out, OpBuffers& b) {
+  void PlanWindow(const Op& op, OpBuffers& b) {
     const WindowGeometry g = GeometryOf(program_, op, s_.lanes, s_.images);
-    const bool depthwise = IsDepthwise(op), pool = op.kind == OpKind::kPool;
-    int blocks = pool ? PoolBlocks(g) : depthwise ? DepthwiseBlocks(g) : ConvBlocks(g);
-    if (partner >= 0 && !depthwise) {
-      const Op& first = program_.ops[static_cast<size_t>(partner)];
-      blocks = SeparableBlocks(GeometryOf(program_, first, s_.lanes, s_.images), g);
-    }
-    Scratch(int64_t{s_.lanes} * blocks * out.Stride() * kMomentBytes);
-    if (pool) return;
+    if (op.kind == OpKind::kPool) return;
+    const bool depthwise = IsDepthwise(op);
     b.packed = Take(PackedBytes(g, depthwise) * b.copies);
     if (!s_.training) return;
     if (depthwise) {
@@ -163,7 +151,8 @@ TrainLayout PlanTraining(const Program& program, const TrainShape& shape) {
 }
 
 int64_t TrainLayout::Bytes() const {
-  return values.total + op_memory + scratch + exponents + keep + 2 * logits + 4 * gradient_floats;
+  return values.total + op_memory + scratch + moments + exponents + keep + 2 * logits +
+         4 * gradient_floats;
 }
 
 }  // namespace ftt::cuda

@@ -36,7 +36,7 @@ struct TrainLayout {
   std::vector<int> partners;                               // SeparablePartners
   std::vector<OpBuffers> ops;
   // Bytes of the other blocks.
-  int64_t op_memory = 0, scratch = 0, exponents = 0, keep = 0, logits = 0;
+  int64_t op_memory = 0, scratch = 0, moments = 0, exponents = 0, keep = 0, logits = 0;
   std::vector<int64_t> gradient_offset;  // by parameter of the program, floats; -1: not trained
   int64_t gradient_floats = 0;
 

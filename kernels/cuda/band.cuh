@@ -101,15 +101,15 @@ class BandOutput {
     }
     if (out_.raw != nullptr) PutRaw(first_ + int64_t{pixel} * shape_.Stride(), acc);
     FTT_UNROLL
-    for (int c = 0; c < 4; ++c) moments_[c].Add(acc[c]);
+    for (int c = 0; c < 4; ++c) AddValue(moments_[c], acc[c]);
   }
 
   // All threads, after the last Put.
   __device__ void Finish() {
     if (out_.codes != nullptr) {
       stage_.Finish();
-    } else if (out_.partials != nullptr) {
-      StorePartials();
+    } else if (out_.moments != nullptr) {
+      AddMoments();
     }
   }
 
@@ -127,20 +127,19 @@ class BandOutput {
     memcpy(&packed, half, sizeof packed);
     *reinterpret_cast<uint2*>(static_cast<Half*>(out_.raw) + at) = packed;
   }
-  // Adds up the slots of each channel, in order.
-  __device__ void StorePartials() {
-    auto* shared = reinterpret_cast<IntegerMoments*>(SharedMemory());
+  __device__ void AddMoments() {
+    auto* shared = reinterpret_cast<ChannelMoments*>(SharedMemory());
     const int thread = static_cast<int>(threadIdx.x), width = 4 * band_.words;
     if (band_.Works()) {
       FTT_UNROLL
       for (int c = 0; c < 4; ++c) shared[4 * thread + c] = moments_[c];
     }
     SyncThreads();
-    const int64_t block = (int64_t{blockIdx.z} * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
+    const unsigned block = blockIdx.y * gridDim.x + blockIdx.x;
     for (int c = thread; c < width; c += static_cast<int>(blockDim.x)) {
-      IntegerMoments m = shared[c];
-      for (int slot = 1; slot < band_.slots; ++slot) m.Merge(shared[slot * width + c]);
-      out_.partials[block * shape_.Stride() + c] = m.Finish();
+      ChannelMoments m = shared[c];
+      for (int slot = 1; slot < band_.slots; ++slot) MergeMoments(m, shared[slot * width + c]);
+      AddToLane(out_.moments, band_.lane, block, shape_.Stride(), c, m);
     }
   }
 
@@ -151,7 +150,7 @@ class BandOutput {
   float factor_;
   int64_t first_;
   WordNorm norm_;
-  IntegerMoments moments_[4];
+  ChannelMoments moments_[4];
 };
 
 // Launch parameters of such a kernel.
@@ -165,8 +164,8 @@ inline BandGrid PlanBand(const MapShape& s, const WindowOutput& out) {
   size_t shared = 0;
   if (out.codes != nullptr && out.faults.lanes != nullptr) {
     shared = static_cast<size_t>(LayoutOfBand(s, out.faults.collects, threads).Bytes());
-  } else if (out.codes == nullptr && out.partials != nullptr) {
-    shared = 4 * static_cast<size_t>(threads) * sizeof(IntegerMoments);
+  } else if (out.codes == nullptr && out.moments != nullptr) {
+    shared = 4 * static_cast<size_t>(threads) * sizeof(ChannelMoments);
   }
   return {{static_cast<unsigned>(DivideUp(s.h, kBandRows)), static_cast<unsigned>(s.images),
            static_cast<unsigned>(s.lanes)},

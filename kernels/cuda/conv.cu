@@ -13,7 +13,7 @@ template <int kWarpN, int kWarpsN>
 void LaunchConv(const ConvArguments& a, DeviceStream stream) {
   using Tile = ConvTile<kWarpN, kWarpsN>;
   const WindowGeometry& g = a.geometry;
-  const GridSize grid{static_cast<unsigned>(ConvBlocks(g)),
+  const GridSize grid{static_cast<unsigned>(DivideUp(g.Out().Pixels(), kConvRows)),
                       static_cast<unsigned>(DivideUp(g.Out().Stride(), Tile::kColumns)),
                       static_cast<unsigned>(g.lanes)};
   const int shared =
@@ -23,8 +23,6 @@ void LaunchConv(const ConvArguments& a, DeviceStream stream) {
 }
 
 }  // namespace
-
-int ConvBlocks(const WindowGeometry& g) { return DivideUp(g.Out().Pixels(), kConvRows); }
 
 void PackConvWeights(const WindowGeometry& g, int copies, const int8_t* codes, int8_t* packed,
                      DeviceStream stream) {

@@ -122,7 +122,7 @@ __global__ void __launch_bounds__(128 * kWarpsN, kConvBlocks<kWarpN, kWarpsN>)
   SyncThreads();
   const int left = s.Pixels() - first;
   const ConvBlock block{lane,    first, left < kConvRows ? left : kConvRows,
-                        channel, width, int64_t{lane} * gridDim.x + blockIdx.x};
+                        channel, width, blockIdx.x};
   StoreOutput<Tile>(a.out, s, block, shared);
 }
 

@@ -33,8 +33,6 @@ struct ConvArguments {
   WindowOutput out;
 };
 
-// Rows of out.partials per lane.
-int ConvBlocks(const WindowGeometry& geometry);
 // Throws ftt::Error on shapes it cannot handle.
 void Conv(const ConvArguments& arguments, DeviceStream stream);
 

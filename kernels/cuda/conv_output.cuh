@@ -16,13 +16,15 @@ struct ConvTile {
   // Accumulators: 8 more columns keep rows on different banks.
   static constexpr int kAccStride = kColumns + 8;
   static constexpr int kAccBytes = kConvRows * kAccStride * 4;
-  static constexpr int kParts = kThreads / kColumns;  // threads that share a column's statistics
-  static constexpr int kMomentBytes = kParts * kColumns * static_cast<int>(sizeof(IntegerMoments));
+  static constexpr int kQuads = kColumns / 4;
+  static constexpr int kParts = kThreads / kQuads;  // threads that share four columns' statistics
+  // Moments take the accumulators' place.
+  static_assert(kParts * kColumns * static_cast<int>(sizeof(ChannelMoments)) <= kAccBytes);
 
   // Accumulators and what the epilogue wants behind them.
   static int OutputBytes(bool deploy, bool collects) {
     const int stage = LayoutOfStage(kConvRows, kColumns, false, collects, kThreads).Bytes();
-    return kAccBytes + (deploy ? stage : kMomentBytes);
+    return kAccBytes + (deploy ? stage : 0);
   }
 };
 
@@ -30,7 +32,7 @@ struct ConvTile {
 struct ConvBlock {
   int lane, first, count;  // rows: pixels of the lane
   int channel, width;      // output channels, padded
-  int64_t partial;         // row of the partial statistics
+  unsigned number;         // of the lane's blocks
 };
 
 // A warp's accumulators (see ConvStep) into the block's [kConvRows][kAccStride].
@@ -54,19 +56,21 @@ __device__ __forceinline__ void StoreAccumulators(const int32_t (&acc)[2][kWarpN
 template <typename Tile>
 __device__ void StoreRaw(const WindowOutput& out, const MapShape& s, const ConvBlock& b,
                          const int32_t* acc) {
-  const int groups = b.width / 8, stride = s.Stride();
+  const int groups = b.width / 8, stride = s.Stride(), rows = Tile::kThreads / groups;
+  const int group = static_cast<int>(threadIdx.x) % groups;
   const float factor = PowerOfTwo(-out.raw_shift);
-  for (int i = static_cast<int>(threadIdx.x); i < b.count * groups; i += Tile::kThreads) {
-    const int row = i / groups, group = i - row * groups;
+  const int64_t first = b.lane * s.LaneElements() + int64_t{b.first} * stride + b.channel;
+  int row = static_cast<int>(threadIdx.x) / groups;
+  for (row = row < rows ? row : b.count; row < b.count; row += rows) {
     const int32_t* from = acc + row * Tile::kAccStride + 8 * group;
-    const int64_t at =
-        b.lane * s.LaneElements() + int64_t{b.first + row} * stride + b.channel + 8 * group;
+    const int64_t at = first + row * stride + 8 * group;
     if (out.raw_type == RawType::kInt32) {
       int4* to = reinterpret_cast<int4*>(static_cast<int32_t*>(out.raw) + at);
       to[0] = *reinterpret_cast<const int4*>(from);
       to[1] = *reinterpret_cast<const int4*>(from + 4);
     } else {
       Half v[8];
+      FTT_UNROLL
       for (int k = 0; k < 8; ++k) v[k] = FloatToHalf(static_cast<float>(from[k]) * factor);
       uint4 packed;
       memcpy(&packed, v, sizeof packed);
@@ -75,24 +79,33 @@ __device__ void StoreRaw(const WindowOutput& out, const MapShape& s, const ConvB
   }
 }
 
-// Column sums; ends with a barrier in between, so all threads call it.
+// Statistics of the columns; moments take the place of the accumulators. All threads.
 template <typename Tile>
-FTT_NOINLINE __device__ void StorePartials(const WindowOutput& out, const MapShape& s,
-                                           const ConvBlock& b, const int32_t* acc,
-                                           IntegerMoments* moments) {
-  const int column = static_cast<int>(threadIdx.x) % Tile::kColumns;
-  const int part = static_cast<int>(threadIdx.x) / Tile::kColumns;
+FTT_NOINLINE __device__ void AddMoments(const WindowOutput& out, const MapShape& s,
+                                        const ConvBlock& b, uint8_t* shared) {
+  const auto* acc = reinterpret_cast<const int32_t*>(shared);
+  auto* moments = reinterpret_cast<ChannelMoments*>(shared);
+  const int thread = static_cast<int>(threadIdx.x);
+  const int quad = thread % Tile::kQuads, part = thread / Tile::kQuads;
+  ChannelMoments m[4];
+  for (int row = part < Tile::kParts ? part : b.count; row < b.count; row += Tile::kParts) {
+    const int4 v = *reinterpret_cast<const int4*>(acc + row * Tile::kAccStride + 4 * quad);
+    AddValue(m[0], v.x);
+    AddValue(m[1], v.y);
+    AddValue(m[2], v.z);
+    AddValue(m[3], v.w);
+  }
+  SyncThreads();  // the accumulators have been read, as raw values too
   if (part < Tile::kParts) {
-    IntegerMoments m;
-    for (int row = part; row < b.count; row += Tile::kParts)
-      m.Add(acc[row * Tile::kAccStride + column]);
-    moments[part * Tile::kColumns + column] = m;
+    FTT_UNROLL
+    for (int c = 0; c < 4; ++c) moments[part * Tile::kColumns + 4 * quad + c] = m[c];
   }
   SyncThreads();
-  if (part != 0 || column >= b.width) return;
-  IntegerMoments m = moments[column];
-  for (int p = 1; p < Tile::kParts; ++p) m.Merge(moments[p * Tile::kColumns + column]);
-  out.partials[b.partial * s.Stride() + b.channel + column] = m.Finish();
+  if (thread >= b.width) return;
+  ChannelMoments total = moments[thread];
+  FTT_UNROLL
+  for (int p = 1; p < Tile::kParts; ++p) MergeMoments(total, moments[p * Tile::kColumns + thread]);
+  AddToLane(out.moments, b.lane, b.number, s.Stride(), b.channel + thread, total);
 }
 
 // A call: its registers stay out of the main loop.
@@ -141,10 +154,7 @@ __device__ __forceinline__ void StoreOutput(const WindowOutput& out, const MapSh
     return;
   }
   StoreRaw<Tile>(out, s, b, acc);
-  if (out.partials != nullptr) {
-    StorePartials<Tile>(out, s, b, acc,
-                        reinterpret_cast<IntegerMoments*>(shared + Tile::kAccBytes));
-  }
+  if (out.moments != nullptr) AddMoments<Tile>(out, s, b, shared);
 }
 
 }  // namespace ftt::cuda

@@ -17,8 +17,6 @@ void LaunchDepthwise(const DepthwiseArguments& a, DeviceStream stream) {
 
 }  // namespace
 
-int DepthwiseBlocks(const WindowGeometry& g) { return DivideUp(g.out_h, kBandRows) * g.images; }
-
 void PackDepthwiseWeights(const WindowGeometry& g, int copies, const int8_t* codes,
                           uint32_t* packed, DeviceStream stream) {
   constexpr int kThreads = 128;
@@ -37,7 +35,7 @@ void Depthwise(const DepthwiseArguments& a, DeviceStream stream) {
                 (g.dilation == 1 || g.dilation == 2),
             "depthwise: kernel {}, stride {}, dilation {}; 3 or 5, 1 or 2, 1 or 2 are possible",
             g.kernel, g.stride, g.dilation);
-  const bool raw = a.out.raw != nullptr || a.out.partials != nullptr;
+  const bool raw = a.out.raw != nullptr || a.out.moments != nullptr;
   FTT_CHECK(raw != (a.out.codes != nullptr),
             "depthwise: give codes, or raw output, statistics or both");
   const bool skips = SequenceStride(g.stride, g.dilation) == 2;

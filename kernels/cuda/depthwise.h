@@ -27,8 +27,6 @@ struct DepthwiseArguments {
   WindowOutput out;
 };
 
-// Rows of out.partials per lane.
-int DepthwiseBlocks(const WindowGeometry& geometry);
 // Kernels 3 and 5, stride 1 and 2, dilation 1 and 2, at most 1024 channels. Throws ftt::Error on
 // anything else.
 void Depthwise(const DepthwiseArguments& arguments, DeviceStream stream);

@@ -91,6 +91,12 @@ __device__ inline uint64_t AtomicAdd(uint64_t* at, uint64_t value) {
   return atomicAdd(reinterpret_cast<unsigned long long*>(at),
                    static_cast<unsigned long long>(value));
 }
+__device__ inline int64_t AtomicAdd(int64_t* at, int64_t value) {
+  return static_cast<int64_t>(
+      atomicAdd(reinterpret_cast<unsigned long long*>(at), static_cast<unsigned long long>(value)));
+}
+__device__ inline int32_t AtomicMin(int32_t* at, int32_t value) { return atomicMin(at, value); }
+__device__ inline int32_t AtomicMax(int32_t* at, int32_t value) { return atomicMax(at, value); }
 __device__ inline uint32_t AtomicOr(uint32_t* at, uint32_t bits) { return atomicOr(at, bits); }
 __device__ inline uint32_t AtomicAnd(uint32_t* at, uint32_t bits) { return atomicAnd(at, bits); }
 

@@ -1,5 +1,5 @@
-// Per-channel sum, sum of squares, minimum and maximum of a block's accumulators. Sums are integers
-// until a block has its own, so they are exact and their order does not matter.
+// Per-channel sum, sum of squares, minimum and maximum of accumulators: whole numbers, so they are
+// exact and their order does not matter.
 #pragma once
 
 #include "kernels/cuda/device.h"
@@ -7,25 +7,29 @@
 
 namespace ftt::cuda {
 
-struct IntegerMoments {
-  int64_t sum = 0, sum_squares = 0;
-  int32_t min = INT32_MAX, max = INT32_MIN;
+__device__ __forceinline__ void AddValue(ChannelMoments& m, int32_t v) {
+  m.sum += v;
+  m.sum_squares += int64_t{v} * v;
+  m.min = v < m.min ? v : m.min;
+  m.max = v > m.max ? v : m.max;
+}
+__device__ __forceinline__ void MergeMoments(ChannelMoments& total, const ChannelMoments& m) {
+  total.sum += m.sum;
+  total.sum_squares += m.sum_squares;
+  total.min = m.min < total.min ? m.min : total.min;
+  total.max = m.max > total.max ? m.max : total.max;
+}
 
-  __device__ __forceinline__ void Add(int32_t v) {
-    sum += v;
-    sum_squares += int64_t{v} * v;
-    min = v < min ? v : min;
-    max = v > max ? v : max;
-  }
-  __device__ __forceinline__ void Merge(const IntegerMoments& other) {
-    sum += other.sum;
-    sum_squares += other.sum_squares;
-    min = other.min < min ? other.min : min;
-    max = other.max > max ? other.max : max;
-  }
-  __device__ ChannelMoments Finish() const {
-    return {static_cast<double>(sum), static_cast<double>(sum_squares), min, max};
-  }
-};
+// Adds a block's moments of one channel to the row of its lane that this block uses; `block`
+// numbers the lane's blocks.
+__device__ __forceinline__ void AddToLane(ChannelMoments* moments, int lane, unsigned block,
+                                          int stride, int channel, const ChannelMoments& m) {
+  ChannelMoments* to =
+      moments + (int64_t{lane} * kMomentRows + block % kMomentRows) * stride + channel;
+  AtomicAdd(&to->sum, m.sum);
+  AtomicAdd(&to->sum_squares, m.sum_squares);
+  AtomicMin(&to->min, m.min);
+  AtomicMax(&to->max, m.max);
+}
 
 }  // namespace ftt::cuda

@@ -5,20 +5,27 @@
 
 namespace ftt::cuda {
 
+void ClearMoments(ChannelMoments* moments, int64_t bytes, DeviceStream stream) {
+  constexpr int kThreads = 256;
+  const auto count = static_cast<int>(bytes / static_cast<int64_t>(sizeof(ChannelMoments)));
+  if (count == 0) return;
+  LaunchKernel("ClearMoments", &ClearMomentsKernel,
+               {static_cast<unsigned>(DivideUp(count, kThreads)), 1, 1}, kThreads, 0, stream,
+               moments, count);
+}
+
 void FinishNorm(const NormArguments& a, DeviceStream stream) {
-  FTT_CHECK(a.channels > 0 && a.channels <= kNormThreads, "norm: {} channels; 1 to {} are possible",
-            a.channels, kNormThreads);
-  FTT_CHECK(a.lanes > 0 && a.blocks > 0, "norm: no statistics");
-  const int stride = PaddedChannels(a.channels), most = kNormThreads / stride;
-  const int parts = a.blocks < most ? a.blocks : most;
-  const auto threads = static_cast<unsigned>(RoundUp(stride * parts, kWarpSize));
-  LaunchKernel("FinishNorm", &FinishNormKernel, {static_cast<unsigned>(a.lanes), 1, 1}, threads, 0,
-               stream, a);
-  if (!a.batch_norm || a.running_mean == nullptr) return;
-  constexpr unsigned kThreads = 128;
-  LaunchKernel("RunningStats", &RunningStatsKernel,
-               {(static_cast<unsigned>(a.channels) + kThreads - 1) / kThreads, 1, 1}, kThreads, 0,
-               stream, a);
+  constexpr int kMost = kNormThreads * kNormChannels;
+  FTT_CHECK(a.channels > 0 && a.channels <= kMost, "norm: {} channels; 1 to {} are possible",
+            a.channels, kMost);
+  FTT_CHECK(a.lanes > 0 && a.moments != nullptr, "norm: no statistics");
+  const int stride = PaddedChannels(a.channels);
+  const int lane_threads = RoundUp(stride < kNormThreads ? stride : kNormThreads, kWarpSize);
+  const int block_lanes = a.batch_norm && a.running_mean != nullptr ? a.lanes : 1;
+  const int most = kNormThreads / lane_threads, groups = block_lanes < most ? block_lanes : most;
+  LaunchKernel(
+      "FinishNorm", &FinishNormKernel, {static_cast<unsigned>(a.lanes / block_lanes), 1, 1},
+      static_cast<unsigned>(groups * lane_threads), 0, stream, a, lane_threads, block_lanes);
 }
 
 }  // namespace ftt::cuda

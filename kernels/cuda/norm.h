@@ -10,9 +10,9 @@
 namespace ftt::cuda {
 
 struct NormArguments {
-  int lanes = 1, channels = 0;               // at most 1024 channels
-  const ChannelMoments* partials = nullptr;  // [lanes][blocks][padded channels]
-  int blocks = 0;
+  int lanes = 1, channels = 0;  // at most 2048 channels
+  // [lanes][kMomentRows][padded channels]; left as ClearMoments leaves them, for the next one.
+  ChannelMoments* moments = nullptr;
   double count = 1;  // values per channel and lane
   int bits = 8;
   bool batch_norm = false;
@@ -38,6 +38,13 @@ struct NormArguments {
   float* running_var = nullptr;
   float momentum = 0.1f;
 };
+
+// Bytes of the moments of one op, and their first clearing.
+constexpr int64_t MomentBytes(int lanes, int padded_channels) {
+  return int64_t{lanes} * kMomentRows * padded_channels *
+         static_cast<int64_t>(sizeof(ChannelMoments));
+}
+void ClearMoments(ChannelMoments* moments, int64_t bytes, DeviceStream stream);
 
 // Throws ftt::Error on more channels than it can handle.
 void FinishNorm(const NormArguments& arguments, DeviceStream stream);

@@ -5,8 +5,6 @@
 
 namespace ftt::cuda {
 
-int PoolBlocks(const WindowGeometry& g) { return DivideUp(g.out_h, kBandRows) * g.images; }
-
 void Pool(const PoolArguments& a, DeviceStream stream) {
   const WindowGeometry& g = a.geometry;
   constexpr int kMaxChannels = 1024;

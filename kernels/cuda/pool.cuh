@@ -81,9 +81,10 @@ __global__ void __launch_bounds__(128) GlobalSumKernel(GlobalSumArguments a) {
   }
   *reinterpret_cast<int4*>(a.sums + map * stride + 4 * word) =
       make_int4(sum[0], sum[1], sum[2], sum[3]);
-  for (int c = 0; a.partials != nullptr && c < 4; ++c) {
-    const double v = sum[c];
-    a.partials[map * stride + 4 * word + c] = {v, v * v, sum[c], sum[c]};
+  for (int c = 0; a.moments != nullptr && c < 4; ++c) {
+    const int64_t v = sum[c];
+    AddToLane(a.moments, static_cast<int>(blockIdx.z), blockIdx.y, stride, 4 * word + c,
+              {v, v * v, sum[c], sum[c]});
   }
 }
 

@@ -18,17 +18,14 @@ struct PoolArguments {
   WindowOutput out;
 };
 
-// Rows of out.partials per lane.
-int PoolBlocks(const WindowGeometry& geometry);
 void Pool(const PoolArguments& arguments, DeviceStream stream);
 
 struct GlobalSumArguments {
   MapShape in;  // at most 4096 channels
   bool relu = false;
   const int8_t* x = nullptr;
-  int32_t* sums = nullptr;  // out: [lanes][images][Stride()]
-  ChannelMoments* partials =
-      nullptr;  // out, nullable: minimum and maximum, [lanes][images][Stride()]
+  int32_t* sums = nullptr;            // out: [lanes][images][Stride()]
+  ChannelMoments* moments = nullptr;  // nullable: added to, [lanes][kMomentRows][Stride()]
 };
 // Sum of each channel over the map.
 void GlobalSum(const GlobalSumArguments& arguments, DeviceStream stream);

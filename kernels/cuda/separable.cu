@@ -55,12 +55,6 @@ bool FusesSeparable(const WindowGeometry& d, const WindowGeometry& p) {
   return p.Out().Stride() <= 2 * SeparableRows(d, p) * d.out_w;
 }
 
-int SeparableBlocks(const WindowGeometry& d, const WindowGeometry& p) {
-  const int rows = SeparableRows(d, p);
-  FTT_CHECK(rows > 0, "separable: two convolutions that do not fit in one kernel have no blocks");
-  return d.images * DivideUp(d.out_h, rows) * DivideUp(rows * d.out_w, kConvRows);
-}
-
 void Separable(const SeparableArguments& a, DeviceStream stream) {
   const WindowGeometry &d = a.depthwise.geometry, &p = a.pointwise.geometry;
   FTT_CHECK(d.lanes > 0 && d.images > 0 && d.out_h > 0 && d.out_w > 0, "separable: empty map");

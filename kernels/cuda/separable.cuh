@@ -128,9 +128,7 @@ __global__ void __launch_bounds__(kSeparableThreads, 3)
   const MapShape middle = a.depthwise.geometry.Out(), s = p.geometry.Out();
   const Band band(middle, kSeparableThreads, band_rows);
   const MiddleLayout layout(middle, band_rows);
-  // A last band that is cut short still has its rows of statistics.
-  const int pixels = band.rows * s.w, most = DivideUp(band_rows * s.w, kConvRows);
-  const int chunks = p.out.partials != nullptr ? most : DivideUp(pixels, kConvRows);
+  const int pixels = band.rows * s.w, chunks = DivideUp(pixels, kConvRows);
   const int depth = PackedConvDepth(p.geometry), steps = depth / kConvDepth;
   const int8_t* weights = p.weights + (p.one_weight ? 0 : band.lane * PackedConvBytes(p.geometry));
   const uint8_t* codes = SharedMemory();
@@ -163,14 +161,10 @@ __global__ void __launch_bounds__(kSeparableThreads, 3)
     });
     StoreAccumulators<Tile, kWarpN>(acc, warp_row, 0, reinterpret_cast<int32_t*>(work));
     SyncThreads();
-    const int left = pixels - first < 0 ? 0 : pixels - first;
-    const int64_t map = int64_t{blockIdx.z} * gridDim.y + blockIdx.y;
-    const ConvBlock block{band.lane,
-                          band.FirstPixel(s) + first,
-                          left < kConvRows ? left : kConvRows,
-                          channel,
-                          width(),
-                          (map * gridDim.x + blockIdx.x) * most + chunk};
+    const int left = pixels - first;
+    const ConvBlock block{
+        band.lane, band.FirstPixel(s) + first,         left < kConvRows ? left : kConvRows, channel,
+        width(),   blockIdx.y * gridDim.x + blockIdx.x};
     StoreOutput<Tile>(p.out, s, block, work);
   }
 }

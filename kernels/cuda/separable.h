@@ -12,7 +12,7 @@ namespace ftt::cuda {
 // FinishNorm made of its statistics, and its raw values are rounded as raw_type and raw_shift say,
 // so that the codes are those of Quantize. Its codes and mask are stored where given.
 struct SeparableArguments {
-  DepthwiseArguments depthwise;  // out.raw and out.partials stay null
+  DepthwiseArguments depthwise;  // out.raw and out.moments stay null
   ConvArguments pointwise;       // x stays null
   uint8_t* mask = nullptr;       // of the depthwise codes, see MapShape; only with them
 };
@@ -24,8 +24,6 @@ int SeparableRows(const WindowGeometry& depthwise, const WindowGeometry& pointwi
 // Whether one kernel is possible and moves fewer bytes than two.
 bool FusesSeparable(const WindowGeometry& depthwise, const WindowGeometry& pointwise);
 
-// Rows of pointwise.out.partials per lane.
-int SeparableBlocks(const WindowGeometry& depthwise, const WindowGeometry& pointwise);
 // Throws ftt::Error where SeparableRows is 0.
 void Separable(const SeparableArguments& arguments, DeviceStream stream);
 

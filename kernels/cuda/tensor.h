@@ -45,11 +45,16 @@ struct WindowGeometry {
   FTT_HD MapShape Out() const { return {lanes, images, out_h, out_w, out_channels}; }
 };
 
-// Statistics of one channel of one lane, in accumulator units; the device's ChannelStats.
+// Statistics of one channel of one lane, in accumulator units; the device's ChannelStats, as
+// integers: blocks add what they have atomically, and the order does not matter. A new one is what
+// nothing has been added to. A lane's sum of squares must stay below 2^63, e.g. 2^20 values whose
+// root mean square is 3 million steps.
 struct ChannelMoments {
-  double sum = 0, sum_squares = 0;
-  int32_t min = 0, max = 0;
+  int64_t sum = 0, sum_squares = 0;
+  int32_t min = INT32_MAX, max = INT32_MIN;
 };
+// Blocks share out this many rows of a lane's moments, so that not all of them add to one place.
+inline constexpr int kMomentRows = 4;
 
 // What was delivered by one term on one lane: hits by cell % 8 (+ 8 where the value is one). Hits
 // of kEvery count as 0 (down) and 8 (up); of kColumns by column_bit.
@@ -73,14 +78,14 @@ struct SiteFaultsView {
   bool collects = false;                  // some step can hit several cells of one code
 };
 
-// Where a convolution or pool writes. Training: `raw` and, if wanted, partial statistics, one row
-// per block: [lanes][blocks][Stride()], to be added up in order by FinishNorm. Deployment (`codes`
-// set): the affine map, quantization and faults are applied at once.
+// Where a convolution or pool writes. Training: `raw` and, if wanted, statistics, which are added
+// to [lanes][kMomentRows][Stride()] and merged by FinishNorm. Deployment (`codes` set): the affine
+// map, quantization and faults are applied at once.
 struct WindowOutput {
   RawType raw_type = RawType::kInt32;
   int raw_shift = 0;
   void* raw = nullptr;
-  ChannelMoments* partials = nullptr;
+  ChannelMoments* moments = nullptr;
   int bits = 8;
   const float* scale = nullptr;  // [lanes][Stride()], or one for all lanes
   const float* shift = nullptr;

@@ -2,6 +2,7 @@
 // device.
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <string>
 #include <vector>
@@ -45,6 +46,25 @@ std::vector<T> Dense(const std::vector<T>& padded, int channels) {
   }
   EXPECT_EQ(dirty, 0u) << "pad channels that do not hold 0";
   return out;
+}
+
+// Statistics of `lanes` lanes to which nothing has been added yet.
+inline DeviceBuffer<ChannelMoments> EmptyMoments(int lanes, int stride) {
+  return DeviceBuffer<ChannelMoments>(
+      std::vector<ChannelMoments>(static_cast<size_t>(lanes * kMomentRows * stride)));
+}
+// Their rows added up: [lanes][stride].
+inline std::vector<ChannelMoments> Merged(const std::vector<ChannelMoments>& rows, int lanes,
+                                          int stride) {
+  std::vector<ChannelMoments> sums(static_cast<size_t>(lanes * stride));
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const auto lane_rows = static_cast<size_t>(kMomentRows * stride);
+    const size_t lane = i / lane_rows, c = i % static_cast<size_t>(stride);
+    ChannelMoments& sum = sums[lane * static_cast<size_t>(stride) + c];
+    sum = {sum.sum + rows[i].sum, sum.sum_squares + rows[i].sum_squares,
+           std::min(sum.min, rows[i].min), std::max(sum.max, rows[i].max)};
+  }
+  return sums;
 }
 
 // Mask bits of the device as rows of kernels/backend.h: [lanes][images] x MaskBytes(elements).

@@ -151,40 +151,22 @@ std::vector<uint64_t> HitsOf(const SiteFaultsView& view, int lanes) {
 
 // What a training step keeps of a pair.
 struct TrainResult {
-  TrainResult(const WindowGeometry& first, const WindowGeometry& second, int blocks)
+  TrainResult(const WindowGeometry& first, const WindowGeometry& second)
       : codes(static_cast<size_t>(first.lanes * first.Out().LaneElements())),
         mask(codes.Size() / 8),
         raw(static_cast<size_t>(4 * second.lanes * second.Out().LaneElements())),
-        partials(static_cast<size_t>(second.lanes * blocks * second.Out().Stride())) {}
+        moments(EmptyMoments(second.lanes, second.Out().Stride())) {}
   WindowOutput Output(RawType type) const {
     WindowOutput out;
     out.raw_type = type;
     out.raw_shift = 8;
     out.raw = raw.Data();
-    out.partials = partials.Data();
+    out.moments = moments.Data();
     return out;
-  }
-  // [lanes][Stride()], added up in order.
-  std::vector<ChannelMoments> Moments(int lanes, int stride) const {
-    const std::vector<ChannelMoments> rows = partials.Get();
-    const size_t blocks = rows.size() / static_cast<size_t>(lanes * stride);
-    std::vector<ChannelMoments> sums;
-    for (size_t lane = 0; lane < static_cast<size_t>(lanes); ++lane) {
-      for (size_t c = 0; c < static_cast<size_t>(stride); ++c) {
-        ChannelMoments sum{0, 0, INT32_MAX, INT32_MIN};
-        for (size_t block = 0; block < blocks; ++block) {
-          const ChannelMoments& m = rows[(lane * blocks + block) * static_cast<size_t>(stride) + c];
-          sum = {sum.sum + m.sum, sum.sum_squares + m.sum_squares, std::min(sum.min, m.min),
-                 std::max(sum.max, m.max)};
-        }
-        sums.push_back(sum);
-      }
-    }
-    return sums;
   }
   DeviceBuffer<int8_t> codes;
   DeviceBuffer<uint8_t> mask, raw;
-  DeviceBuffer<ChannelMoments> partials;
+  DeviceBuffer<ChannelMoments> moments;
 };
 
 void CudaSeparableTest::Train(RawType raw_type) {
@@ -201,7 +183,7 @@ void CudaSeparableTest::Train(RawType raw_type) {
   PackDepthwiseWeights(g1, 1, codes1.Data(), packed1.Data(), {});
   PackConvWeights(g2, 1, codes2.Data(), packed2.Data(), {});
   const DeviceBuffer<float> scale(Padded(norm.scale, c_.in.c)), shift(Padded(norm.shift, c_.in.c));
-  const TrainResult one(g1, g2, SeparableBlocks(g1, g2)), two(g1, g2, ConvBlocks(g2));
+  const TrainResult one(g1, g2), two(g1, g2);
 
   SeparableArguments a;
   a.depthwise = {g1, x.Data(), packed1.Data(), true, {}};
@@ -245,7 +227,8 @@ void CudaSeparableTest::Train(RawType raw_type) {
     EXPECT_LT(*std::min_element(mask.begin(), mask.end()), 0xFF) << "nothing saturates";
   }
   const int stride = g2.Out().Stride();
-  const auto sums = one.Moments(g2.lanes, stride), want = two.Moments(g2.lanes, stride);
+  const auto sums = Merged(one.moments.Get(), g2.lanes, stride);
+  const auto want = Merged(two.moments.Get(), g2.lanes, stride);
   for (size_t i = 0; i < sums.size(); ++i) {
     EXPECT_EQ(sums[i].sum, want[i].sum) << i;
     EXPECT_EQ(sums[i].sum_squares, want[i].sum_squares) << i;

@@ -151,14 +151,24 @@ TEST_P(CudaSumTest, GlobalSumEqualsReference) {
     std::vector<int32_t> want(maps * static_cast<size_t>(case_.map.c));
     RefBackend().GlobalSum(dims_, case_.map, relu, x.data(), want.data());
     const DeviceBuffer<int32_t> sums(maps * static_cast<size_t>(shape_.Stride()));
-    const DeviceBuffer<ChannelMoments> partials(sums.Size());
-    GlobalSum({shape_, relu, device.Data(), sums.Data(), partials.Data()}, {});
+    const DeviceBuffer<ChannelMoments> moments = EmptyMoments(lanes_, shape_.Stride());
+    GlobalSum({shape_, relu, device.Data(), sums.Data(), moments.Data()}, {});
     EXPECT_EQ(want, Dense(sums.Get(), case_.map.c));
     const std::vector<int32_t> raw = sums.Get();
-    const std::vector<ChannelMoments> moments = partials.Get();
+    const std::vector<ChannelMoments> got = Merged(moments.Get(), lanes_, shape_.Stride());
+    const auto stride = static_cast<size_t>(shape_.Stride());
+    std::vector<ChannelMoments> expected(got.size());
     for (size_t i = 0; i < raw.size(); ++i) {
-      EXPECT_EQ(raw[i], moments[i].min);
-      EXPECT_EQ(raw[i], moments[i].max);
+      const int64_t v = raw[i];
+      ChannelMoments& m =
+          expected[i / (stride * static_cast<size_t>(case_.images)) * stride + i % stride];
+      m = {m.sum + v, m.sum_squares + v * v, std::min(m.min, raw[i]), std::max(m.max, raw[i])};
+    }
+    for (size_t i = 0; i < got.size(); ++i) {
+      EXPECT_EQ(got[i].sum, expected[i].sum) << i;
+      EXPECT_EQ(got[i].sum_squares, expected[i].sum_squares) << i;
+      EXPECT_EQ(got[i].min, expected[i].min) << i;
+      EXPECT_EQ(got[i].max, expected[i].max) << i;
     }
   }
 }

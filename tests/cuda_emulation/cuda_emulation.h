@@ -136,6 +136,16 @@ T AtomicAdd(T* at, T value) {
   *at = before + value;
   return before;
 }
+inline int32_t AtomicMin(int32_t* at, int32_t value) {
+  const int32_t before = *at;
+  *at = std::min(before, value);
+  return before;
+}
+inline int32_t AtomicMax(int32_t* at, int32_t value) {
+  const int32_t before = *at;
+  *at = std::max(before, value);
+  return before;
+}
 inline uint32_t AtomicOr(uint32_t* at, uint32_t bits) {
   const uint32_t before = *at;
   *at = before | bits;
