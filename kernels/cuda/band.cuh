@@ -14,12 +14,14 @@ inline constexpr int kBandRows = 8;
 // the words from first_word on, as many as there are threads.
 struct Band {
   int lane, image, first_row, rows;  // output rows
-  int words, slots, word, slot;      // words: of this pass
+  int first_word, words;             // of this pass
+  int slots, word, slot;
 
-  __device__ Band(const MapShape& s, int threads, int band_rows = kBandRows, int first_word = 0)
+  __device__ Band(const MapShape& s, int threads, int band_rows, int first_word)
       : lane(static_cast<int>(blockIdx.z)),
         image(static_cast<int>(blockIdx.y)),
         first_row(static_cast<int>(blockIdx.x) * band_rows),
+        first_word(first_word),
         words(s.Stride() / 4 - first_word) {
     const int left = s.h - first_row;
     rows = left < band_rows ? left : band_rows;
@@ -38,8 +40,8 @@ struct Band {
   }
 };
 
-FTT_HD inline StageLayout LayoutOfBand(const MapShape& s, bool collects, int threads) {
-  return LayoutOfStage(kBandRows * s.w, s.Stride(), false, collects, threads);
+FTT_HD inline StageLayout LayoutOfBand(const MapShape& s, int rows, bool collects, int threads) {
+  return LayoutOfStage(rows * s.w, s.Stride(), false, collects, threads);
 }
 
 // The affine map of a thread's four channels and the codes that it gives.
@@ -72,104 +74,159 @@ struct WordNorm {
   }
 };
 
-// Takes a thread's accumulators: raw values and statistics, or codes.
-class BandOutput {
+// Takes a thread's accumulators in training: raw values and statistics. For each pass Start, Put,
+// End.
+class BandRaw {
  public:
-  __device__ BandOutput(const WindowOutput& out, const MapShape& s, const Band& band)
-      : out_(out),
-        shape_(s),
-        band_(band),
-        stage_(SharedMemory(), LayoutOfBand(s, out.faults.collects, static_cast<int>(blockDim.x)),
-               out.faults, band.lane, band.Tile(s),
-               out.codes == nullptr ? nullptr : out.codes + band.lane * s.LaneElements(), nullptr),
-        factor_(PowerOfTwo(-out.raw_shift)),
-        first_(band.lane * s.LaneElements() + int64_t{band.FirstPixel(s)} * s.Stride() +
-               4 * band.word) {
-    if (out.codes != nullptr && band.Works()) norm_.Load(out, s, band.lane, band.word);
+  __device__ BandRaw(const WindowOutput& out, const MapShape& s, const Band&, int)
+      : out_(out), shape_(s), factor_(PowerOfTwo(-out.raw_shift)) {}
+
+  __device__ __forceinline__ void Start(const Band& band) {
+    FTT_UNROLL
+    for (int c = 0; c < 4; ++c) moments_[c] = Moments{};
+    if (out_.raw == nullptr) return;
+    const int64_t first = band.lane * shape_.LaneElements() +
+                          int64_t{band.FirstPixel(shape_)} * shape_.Stride() + 4 * band.word;
+    raw_ = static_cast<uint8_t*>(out_.raw) + first * (out_.raw_type == RawType::kInt32 ? 4 : 2);
   }
 
   // The four channels of pixel `pixel` of the band.
-  __device__ __forceinline__ void Put(int pixel, const int32_t (&acc)[4]) {
-    if (out_.codes != nullptr) {
-      float v[4];
-      FTT_UNROLL
-      for (int c = 0; c < 4; ++c) v[c] = static_cast<float>(acc[c]);
-      uint32_t saturated;
-      stage_.PutWord(pixel, band_.word,
-                     norm_.Codes(v, band_.word, shape_.channels, out_.bits, &saturated));
-      return;
-    }
-    if (out_.raw != nullptr) PutRaw(first_ + int64_t{pixel} * shape_.Stride(), acc);
+  __device__ __forceinline__ void Put(const Band&, int pixel, const int32_t (&acc)[4]) {
+    if (raw_ != nullptr) PutRaw(pixel * shape_.Stride(), acc);
     FTT_UNROLL
-    for (int c = 0; c < 4; ++c) AddValue(moments_[c], acc[c]);
-  }
-
-  // All threads, after the last Put.
-  __device__ void Finish() {
-    if (out_.codes != nullptr) {
-      stage_.Finish();
-    } else if (out_.moments != nullptr) {
-      AddMoments();
+    for (int c = 0; c < 4; ++c) {
+      Moments& m = moments_[c];
+      m.sum += acc[c];
+      m.sum_squares += int64_t{acc[c]} * acc[c];
+      m.min = acc[c] < m.min ? acc[c] : m.min;
+      m.max = acc[c] > m.max ? acc[c] : m.max;
     }
   }
 
- private:
-  __device__ __forceinline__ void PutRaw(int64_t at, const int32_t (&acc)[4]) const {
-    if (out_.raw_type == RawType::kInt32) {
-      *reinterpret_cast<int4*>(static_cast<int32_t*>(out_.raw) + at) =
-          make_int4(acc[0], acc[1], acc[2], acc[3]);
-      return;
-    }
-    Half half[4];
-    FTT_UNROLL
-    for (int c = 0; c < 4; ++c) half[c] = FloatToHalf(static_cast<float>(acc[c]) * factor_);
-    uint2 packed;
-    memcpy(&packed, half, sizeof packed);
-    *reinterpret_cast<uint2*>(static_cast<Half*>(out_.raw) + at) = packed;
-  }
-  __device__ void AddMoments() {
+  // All threads, after the pass's last Put.
+  __device__ __forceinline__ void End(const Band& band) const {
+    if (out_.moments == nullptr) return;
     auto* shared = reinterpret_cast<ChannelMoments*>(SharedMemory());
-    const int thread = static_cast<int>(threadIdx.x), width = 4 * band_.words;
-    if (band_.Works()) {
+    const int thread = static_cast<int>(threadIdx.x), width = 4 * band.words;
+    if (band.Works()) {
       FTT_UNROLL
-      for (int c = 0; c < 4; ++c) shared[4 * thread + c] = moments_[c];
+      for (int c = 0; c < 4; ++c) {
+        const Moments& m = moments_[c];
+        shared[4 * thread + c] = {m.sum, m.sum_squares, m.min, m.max};
+      }
     }
     SyncThreads();
     const unsigned block = blockIdx.y * gridDim.x + blockIdx.x;
     for (int c = thread; c < width; c += static_cast<int>(blockDim.x)) {
       ChannelMoments m = shared[c];
-      for (int slot = 1; slot < band_.slots; ++slot) MergeMoments(m, shared[slot * width + c]);
-      AddToLane(out_.moments, band_.lane, block, shape_.Stride(), c, m);
+      for (int slot = 1; slot < band.slots; ++slot) MergeMoments(m, shared[slot * width + c]);
+      AddToLane(out_.moments, band.lane, block, shape_.Stride(), 4 * band.first_word + c, m);
     }
+    SyncThreads();
+  }
+  __device__ __forceinline__ void Finish() const {}
+
+ private:
+  // Of a thread; an accumulator of at most 25 products has 20 bits, so a band's sum has 31.
+  struct Moments {
+    int32_t sum = 0;
+    int64_t sum_squares = 0;
+    int32_t min = INT32_MAX, max = INT32_MIN;
+  };
+
+  __device__ __forceinline__ void PutRaw(int offset, const int32_t (&acc)[4]) const {
+    if (out_.raw_type == RawType::kInt32) {
+      reinterpret_cast<int4*>(raw_)[offset / 4] = make_int4(acc[0], acc[1], acc[2], acc[3]);
+      return;
+    }
+    float v[4];
+    FTT_UNROLL
+    for (int c = 0; c < 4; ++c) v[c] = static_cast<float>(acc[c]) * factor_;
+    reinterpret_cast<uint2*>(raw_)[offset / 4] =
+        make_uint2(PackHalf(v[0], v[1]), PackHalf(v[2], v[3]));
   }
 
   const WindowOutput& out_;
   const MapShape& shape_;
-  const Band& band_;
-  Stage stage_;
+  uint8_t* raw_ = nullptr;  // where the thread's word of the band's first pixel lies
   float factor_;
-  int64_t first_;
-  WordNorm norm_;
-  ChannelMoments moments_[4];
+  Moments moments_[4];
 };
 
+// Takes a thread's accumulators in deployment: codes.
+class BandCodes {
+ public:
+  __device__ BandCodes(const WindowOutput& out, const MapShape& s, const Band& band, int band_rows)
+      : out_(out),
+        shape_(s),
+        stage_(SharedMemory(),
+               LayoutOfBand(s, band_rows, out.faults.collects, static_cast<int>(blockDim.x)),
+               out.faults, band.lane, band.Tile(s), out.codes + band.lane * s.LaneElements(),
+               nullptr) {}
+
+  __device__ __forceinline__ void Start(const Band& band) {
+    if (band.Works()) norm_.Load(out_, shape_, band.lane, band.word);
+  }
+  __device__ __forceinline__ void Put(const Band& band, int pixel, const int32_t (&acc)[4]) {
+    float v[4];
+    FTT_UNROLL
+    for (int c = 0; c < 4; ++c) v[c] = static_cast<float>(acc[c]);
+    uint32_t saturated;
+    stage_.PutWord(pixel, band.word,
+                   norm_.Codes(v, band.word, shape_.channels, out_.bits, &saturated));
+  }
+  __device__ __forceinline__ void End(const Band&) const {}
+  // All threads, after the last pass.
+  __device__ __forceinline__ void Finish() { stage_.Finish(); }
+
+ private:
+  const WindowOutput& out_;
+  const MapShape& shape_;
+  Stage stage_;
+  WordNorm norm_;
+};
+
+// Passes over all words of a band. All threads; body(band, put) is called by those that work, put
+// is Output::Put.
+template <typename Output, typename Body>
+__device__ __forceinline__ void ForBand(const WindowOutput& out, const MapShape& s, int band_rows,
+                                        const Body& body) {
+  const int threads = static_cast<int>(blockDim.x);
+  Output output(out, s, Band(s, threads, band_rows, 0), band_rows);
+  for (int first = 0; first < s.Stride() / 4; first += threads) {
+    const Band band(s, threads, band_rows, first);
+    output.Start(band);
+    if (band.Works())
+      body(band, [&](int pixel, const int32_t(&acc)[4]) { output.Put(band, pixel, acc); });
+    output.End(band);
+  }
+  output.Finish();
+}
+
 // Launch parameters of such a kernel.
+inline constexpr int kBandThreads = 128;
 struct BandGrid {
   GridSize grid;
-  int threads;
+  int rows;  // of a band
   size_t shared_bytes;
 };
 inline BandGrid PlanBand(const MapShape& s, const WindowOutput& out) {
-  const int threads = s.Stride() <= 512 ? 128 : 256;
+  // Without faults, whose samplers want long runs of codes, small maps are cut into as many blocks
+  // as fill a device.
+  constexpr int kEnoughBlocks = 1056;
+  int rows = kBandRows;
+  const bool deploy = out.codes != nullptr;
+  const auto blocks = [&] { return int64_t{DivideUp(s.h, rows)} * s.images * s.lanes; };
+  while (!deploy && rows > 2 && blocks() < kEnoughBlocks) rows /= 2;
   size_t shared = 0;
-  if (out.codes != nullptr && out.faults.lanes != nullptr) {
-    shared = static_cast<size_t>(LayoutOfBand(s, out.faults.collects, threads).Bytes());
-  } else if (out.codes == nullptr && out.moments != nullptr) {
-    shared = 4 * static_cast<size_t>(threads) * sizeof(ChannelMoments);
+  if (deploy && out.faults.lanes != nullptr) {
+    shared = static_cast<size_t>(LayoutOfBand(s, rows, out.faults.collects, kBandThreads).Bytes());
+  } else if (!deploy && out.moments != nullptr) {
+    shared = 4 * kBandThreads * sizeof(ChannelMoments);
   }
-  return {{static_cast<unsigned>(DivideUp(s.h, kBandRows)), static_cast<unsigned>(s.images),
+  return {{static_cast<unsigned>(DivideUp(s.h, rows)), static_cast<unsigned>(s.images),
            static_cast<unsigned>(s.lanes)},
-          threads,
+          rows,
           shared};
 }
 

@@ -69,12 +69,11 @@ __device__ void StoreRaw(const WindowOutput& out, const MapShape& s, const ConvB
       to[0] = *reinterpret_cast<const int4*>(from);
       to[1] = *reinterpret_cast<const int4*>(from + 4);
     } else {
-      Half v[8];
+      float v[8];
       FTT_UNROLL
-      for (int k = 0; k < 8; ++k) v[k] = FloatToHalf(static_cast<float>(from[k]) * factor);
-      uint4 packed;
-      memcpy(&packed, v, sizeof packed);
-      *reinterpret_cast<uint4*>(static_cast<Half*>(out.raw) + at) = packed;
+      for (int k = 0; k < 8; ++k) v[k] = static_cast<float>(from[k]) * factor;
+      *reinterpret_cast<uint4*>(static_cast<Half*>(out.raw) + at) = make_uint4(
+          PackHalf(v[0], v[1]), PackHalf(v[2], v[3]), PackHalf(v[4], v[5]), PackHalf(v[6], v[7]));
     }
   }
 }

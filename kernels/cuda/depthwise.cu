@@ -6,13 +6,15 @@
 namespace ftt::cuda {
 namespace {
 
-constexpr int kMaxChannels = 1024;
+constexpr int kMaxChannels = 4096;
 
 template <int kKernel, int kAdvance>
 void LaunchDepthwise(const DepthwiseArguments& a, DeviceStream stream) {
   const BandGrid plan = PlanBand(a.geometry.Out(), a.out);
-  LaunchKernel("Depthwise", &DepthwiseKernel<kKernel, kAdvance>, plan.grid,
-               static_cast<unsigned>(plan.threads), plan.shared_bytes, stream, a);
+  const auto kernel = a.out.codes == nullptr ? &DepthwiseKernel<kKernel, kAdvance, BandRaw>
+                                             : &DepthwiseKernel<kKernel, kAdvance, BandCodes>;
+  LaunchKernel("Depthwise", kernel, plan.grid, kBandThreads, plan.shared_bytes, stream, a,
+               plan.rows);
 }
 
 }  // namespace

@@ -6,16 +6,15 @@
 
 namespace ftt::cuda {
 
-template <int kKernel, int kAdvance>
-__global__ void __launch_bounds__(256, 1) DepthwiseKernel(FTT_IN_PLACE DepthwiseArguments a) {
+// Output: BandRaw or BandCodes. What large windows need does not fit the registers of a fourth
+// block.
+template <int kKernel, int kAdvance, typename Output>
+__global__ void __launch_bounds__(kBandThreads, kKernel == 3 && kAdvance == 1 ? 4 : 3)
+    DepthwiseKernel(FTT_IN_PLACE DepthwiseArguments a, int band_rows) {
   const MapShape s = a.geometry.Out();
-  const Band band(s, static_cast<int>(blockDim.x));
-  BandOutput out(a.out, s, band);
-  if (band.Works()) {
-    ComputeBand<kKernel, kAdvance>(a, band,
-                                   [&](int pixel, const int32_t(&acc)[4]) { out.Put(pixel, acc); });
-  }
-  out.Finish();
+  ForBand<Output>(a.out, s, band_rows, [&](const Band& band, const auto& put) {
+    ComputeBand<kKernel, kAdvance>(a, band, put);
+  });
 }
 
 // One thread packs one word.

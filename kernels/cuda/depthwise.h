@@ -27,7 +27,7 @@ struct DepthwiseArguments {
   WindowOutput out;
 };
 
-// Kernels 3 and 5, stride 1 and 2, dilation 1 and 2, at most 1024 channels. Throws ftt::Error on
+// Kernels 3 and 5, stride 1 and 2, dilation 1 and 2, at most 4096 channels. Throws ftt::Error on
 // anything else.
 void Depthwise(const DepthwiseArguments& arguments, DeviceStream stream);
 

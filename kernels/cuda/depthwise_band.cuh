@@ -1,6 +1,6 @@
 // Depthwise convolution of a band of output rows of one image (band.cuh).
 //
-// A thread computes 4 channels of 4 x RowSpan outputs. Along a row it turns the
+// A thread computes 4 channels of 4 x kRowSpan outputs. Along a row it turns the
 // bytes of four pixels (a word each: 4 channels) into a word per channel of four taps, which dp4a
 // multiplies at once; a window that starts within such words is put together by one byte
 // permutation and serves all output rows that read it. Dilation is a step between the pixels of a
@@ -13,8 +13,8 @@
 namespace ftt::cuda {
 
 inline constexpr int kSpan = 4;  // outputs of a thread along a row
-// Rows of outputs of a thread: more reuse of what was loaded, more registers.
-FTT_HD constexpr int RowSpan(int kernel) { return kernel == 5 ? 2 : 4; }
+// Rows of outputs of a thread: more would be more reuse of what was loaded, and more registers.
+inline constexpr int kRowSpan = 2;
 
 // How outputs of one dimension are dealt out: strip s covers outputs First(s) + i * out_step,
 // i < span.
@@ -52,7 +52,7 @@ __device__ __forceinline__ void TransposeBytes(const uint32_t* pixels, uint32_t 
 template <int kKernel, int kAdvance>
 class DepthwiseThread {
  public:
-  static constexpr int kRows = RowSpan(kKernel);
+  static constexpr int kRows = kRowSpan;
   static constexpr int kLength = (kSpan - 1) * kAdvance + kKernel;  // of the input sequence
   static constexpr int kHeight = (kRows - 1) * kAdvance + kKernel;
   static constexpr int kQuads = DivideUp(kLength, 4);
@@ -61,14 +61,13 @@ class DepthwiseThread {
   // word: of 4 channels.
   __device__ DepthwiseThread(const WindowGeometry& g, const int8_t* image, const uint32_t* weights,
                              int word)
-      : g_(g), x_(image + 4 * word), stride_(PaddedChannels(g.in_channels)) {
-    FTT_UNROLL
-    for (int i = 0; i < kKernel * kWords; ++i) {
-      const uint4 v = *reinterpret_cast<const uint4*>(weights + i * stride_ + 4 * word);
-      weights_[i][0] = v.x;
-      weights_[i][1] = v.y;
-      weights_[i][2] = v.z;
-      weights_[i][3] = v.w;
+      : g_(g),
+        x_(image + 4 * word),
+        weights_at_(weights + 4 * word),
+        stride_(PaddedChannels(g.in_channels)) {
+    if constexpr (kKeepsWeights) {
+      FTT_UNROLL
+      for (int ky = 0; ky < kKernel; ++ky) LoadWeights(ky, weights_[ky]);
     }
   }
 
@@ -83,38 +82,72 @@ class DepthwiseThread {
         for (int c = 0; c < 4; ++c) acc[r][i][c] = 0;
       }
     }
-    const uint32_t relu = g_.relu ? 0xFFFFFFFFu : 0u;
     const int iy0 = oy * g_.stride + g_.origin, ix0 = ox * g_.stride + g_.origin;
     FTT_UNROLL
-    for (int j = 0; j < kHeight; ++j) {
-      const int iy = iy0 + j * g_.dilation;
-      if (static_cast<unsigned>(iy) >= static_cast<unsigned>(g_.in_h)) continue;
-      uint32_t quad[kQuads][4];
-      LoadRow(iy, ix0, relu, quad);
-      AddRow(j, quad, acc);
+    for (int first = 0; first < kHeight; first += kBatch) {
+      uint32_t pixels[kBatch][4 * kQuads];
+      FTT_UNROLL
+      for (int j = 0; j < kBatch; ++j) {
+        if (first + j < kHeight) LoadRow(iy0 + (first + j) * g_.dilation, ix0, pixels[j]);
+      }
+      FTT_UNROLL
+      for (int j = 0; j < kBatch; ++j) {
+        if (first + j < kHeight) AddRow(first + j, pixels[j], acc);
+      }
     }
   }
 
  private:
-  __device__ __forceinline__ void LoadRow(int iy, int ix0, uint32_t relu,
-                                          uint32_t (&quad)[kQuads][4]) const {
-    const int8_t* row = x_ + int64_t{iy} * g_.in_w * stride_;
-    uint32_t pixels[4 * kQuads];
+  // The weights of larger windows would leave no room for what else a thread needs.
+  static constexpr bool kKeepsWeights = kKernel == 3 && kAdvance == 1;
+  // Input rows that are under way together.
+  static constexpr int kBatch = kKeepsWeights ? 4 : 16 / kLength;
+
+  // The taps of kernel row ky: [word][channel].
+  __device__ __forceinline__ void LoadWeights(int ky, uint32_t (&taps)[kWords][4]) const {
+    FTT_UNROLL
+    for (int w = 0; w < kWords; ++w) {
+      const auto* from = reinterpret_cast<const uint4*>(weights_at_ + (ky * kWords + w) * stride_);
+      const uint4 v = kKeepsWeights ? *from : LoadInPlace(from);
+      taps[w][0] = v.x;
+      taps[w][1] = v.y;
+      taps[w][2] = v.z;
+      taps[w][3] = v.w;
+    }
+  }
+
+  __device__ __forceinline__ void LoadRow(int iy, int ix0, uint32_t (&pixels)[4 * kQuads]) const {
+    const bool inside = static_cast<unsigned>(iy) < static_cast<unsigned>(g_.in_h);
+    const int8_t* row = x_ + iy * g_.in_w * stride_;
     FTT_UNROLL
     for (int i = 0; i < 4 * kQuads; ++i) {
       const int ix = ix0 + i * g_.dilation;
       pixels[i] = 0;
-      if (i < kLength && static_cast<unsigned>(ix) < static_cast<unsigned>(g_.in_w))
+      if (i < kLength && inside && static_cast<unsigned>(ix) < static_cast<unsigned>(g_.in_w))
         pixels[i] = *reinterpret_cast<const uint32_t*>(row + ix * stride_);
-      pixels[i] &= ~(BytePermute(pixels[i], 0, 0xBA98) & relu);
     }
-    FTT_UNROLL
-    for (int q = 0; q < kQuads; ++q) TransposeBytes(pixels + 4 * q, quad[q]);
   }
 
   // Row j of the sequence is tap row j - r * kAdvance of output row r.
-  __device__ __forceinline__ void AddRow(int j, const uint32_t (&quad)[kQuads][4],
+  __device__ __forceinline__ void AddRow(int j, uint32_t (&pixels)[4 * kQuads],
                                          int32_t (&acc)[kRows][kSpan][4]) const {
+    uint32_t taps[kRows][kWords][4] = {};
+    FTT_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      const int ky = j - r * kAdvance;
+      if (ky < 0 || ky >= kKernel) continue;
+      if constexpr (kKeepsWeights) {
+        memcpy(taps[r], weights_[ky], sizeof taps[r]);
+      } else {
+        LoadWeights(ky, taps[r]);
+      }
+    }
+    const uint32_t relu = g_.relu ? 0xFFFFFFFFu : 0u;
+    FTT_UNROLL
+    for (int i = 0; i < kLength; ++i) pixels[i] &= ~(BytePermute(pixels[i], 0, 0xBA98) & relu);
+    uint32_t quad[kQuads][4];
+    FTT_UNROLL
+    for (int q = 0; q < kQuads; ++q) TransposeBytes(pixels + 4 * q, quad[q]);
     FTT_UNROLL
     for (int i = 0; i < kSpan; ++i) {
       const int q = i * kAdvance / 4, shift = i * kAdvance % 4;
@@ -127,9 +160,9 @@ class DepthwiseThread {
         for (int r = 0; r < kRows; ++r) {
           const int ky = j - r * kAdvance;
           if (ky < 0 || ky >= kKernel) continue;
-          acc[r][i][c] = Dp4a(window, weights_[ky * kWords][c], acc[r][i][c]);
+          acc[r][i][c] = Dp4a(window, taps[r][0][c], acc[r][i][c]);
           if constexpr (kKernel == 5)
-            acc[r][i][c] = Dp4a(next >> 8 * shift, weights_[ky * kWords + 1][c], acc[r][i][c]);
+            acc[r][i][c] = Dp4a(next >> 8 * shift, taps[r][1][c], acc[r][i][c]);
         }
       }
     }
@@ -137,8 +170,9 @@ class DepthwiseThread {
 
   const WindowGeometry& g_;
   const int8_t* x_;
+  const uint32_t* weights_at_;
   int stride_;
-  uint32_t weights_[kKernel * kWords][4];
+  uint32_t weights_[kKeepsWeights ? kKernel : 1][kWords][4];
 };
 
 // Calls put(pixel of the band, accumulators of the thread's word) for the thread's outputs.
@@ -150,7 +184,7 @@ __device__ __forceinline__ void ComputeBand(const DepthwiseArguments& a, const B
   const DepthwiseThread<kKernel, kAdvance> thread(
       g, a.x + in_image * PaddedChannels(g.in_channels),
       a.weights + (a.one_weight ? 0 : int64_t{band.lane} * PackedDepthwiseWords(g)), band.word);
-  constexpr int kRows = RowSpan(kKernel);
+  constexpr int kRows = kRowSpan;
   const StripPlan across(g.stride, g.dilation, kSpan), down(g.stride, g.dilation, kRows);
   const int columns = across.Strips(g.out_w), items = columns * down.Strips(band.rows);
   for (int item = band.slot; item < items; item += band.slots) {

@@ -100,6 +100,15 @@ __device__ inline int32_t AtomicMax(int32_t* at, int32_t value) { return atomicM
 __device__ inline uint32_t AtomicOr(uint32_t* at, uint32_t bits) { return atomicOr(at, bits); }
 __device__ inline uint32_t AtomicAnd(uint32_t* at, uint32_t bits) { return atomicAnd(at, bits); }
 
+// A load that stays where it is written, in a loop for example, so that its result needs no
+// registers for longer.
+__device__ inline uint4 LoadInPlace(const uint4* from) {
+  uint4 v;
+  asm volatile("ld.global.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+               : "l"(from));
+  return v;
+}
 // Copies `bytes` (0..16) from global to 16 bytes of shared memory and fills the rest with zeros;
 // both addresses are multiples of 16. Visible to this thread after AsyncWait, to others after a
 // barrier behind that.
@@ -148,6 +157,12 @@ __device__ inline void MultiplyAccumulateBf16(float (&d)[4], const uint32_t (&a)
       "{%8, %9}, {%0, %1, %2, %3};"
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+// Two floats in half precision, rounded to nearest even; `low` in the lower half.
+__device__ inline uint32_t PackHalf(float low, float high) {
+  uint32_t result;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(result) : "f"(high), "f"(low));
+  return result;
 }
 // Two floats as bfloat16, rounded to nearest even; `low` in the lower half.
 __device__ inline uint32_t PackBf16(float low, float high) {

@@ -23,47 +23,49 @@ __device__ __forceinline__ int32_t DivideRound(int32_t n, int32_t d) {
   return twice > d || (twice == d && quotient % 2 != 0) ? quotient + away : quotient;
 }
 
-template <PoolType kType>
-__global__ void __launch_bounds__(256) PoolKernel(PoolArguments a) {
+// Output: BandRaw or BandCodes.
+template <PoolType kType, typename Output>
+__global__ void __launch_bounds__(kBandThreads)
+    PoolKernel(FTT_IN_PLACE PoolArguments a, int band_rows) {
   const WindowGeometry& g = a.geometry;
   const MapShape s = g.Out();
-  const Band band(s, static_cast<int>(blockDim.x));
-  BandOutput out(a.out, s, band);
-  const int stride = s.Stride(), pixels = band.rows * g.out_w;
-  const int8_t* image =
-      a.x + (int64_t{band.lane} * g.images + band.image) * g.in_h * g.in_w * stride + 4 * band.word;
-  for (int pixel = band.slot; band.Works() && pixel < pixels; pixel += band.slots) {
-    const int iy0 = (band.first_row + pixel / g.out_w) * g.stride + g.origin;
-    const int ix0 = pixel % g.out_w * g.stride + g.origin;
-    int32_t acc[4] = {}, taps = 0;
-    for (int ky = 0; ky < g.kernel; ++ky) {
-      const int iy = iy0 + ky * g.dilation;
-      if (static_cast<unsigned>(iy) >= static_cast<unsigned>(g.in_h)) continue;
-      for (int kx = 0; kx < g.kernel; ++kx) {
-        const int ix = ix0 + kx * g.dilation;
-        if (static_cast<unsigned>(ix) >= static_cast<unsigned>(g.in_w)) continue;
-        int32_t codes[4];
-        UnpackCodes(
-            *reinterpret_cast<const uint32_t*>(image + (int64_t{iy} * g.in_w + ix) * stride),
-            g.relu, codes);
-        FTT_UNROLL
-        for (int c = 0; c < 4; ++c) {
-          if constexpr (kType == PoolType::kMax) {
-            acc[c] = taps == 0 || codes[c] > acc[c] ? codes[c] : acc[c];
-          } else {
-            acc[c] += codes[c];
+  ForBand<Output>(a.out, s, band_rows, [&](const Band& band, const auto& put) {
+    const int stride = s.Stride(), pixels = band.rows * g.out_w;
+    const int8_t* image = a.x +
+                          (int64_t{band.lane} * g.images + band.image) * g.in_h * g.in_w * stride +
+                          4 * band.word;
+    for (int pixel = band.slot; pixel < pixels; pixel += band.slots) {
+      const int iy0 = (band.first_row + pixel / g.out_w) * g.stride + g.origin;
+      const int ix0 = pixel % g.out_w * g.stride + g.origin;
+      int32_t acc[4] = {}, taps = 0;
+      for (int ky = 0; ky < g.kernel; ++ky) {
+        const int iy = iy0 + ky * g.dilation;
+        if (static_cast<unsigned>(iy) >= static_cast<unsigned>(g.in_h)) continue;
+        for (int kx = 0; kx < g.kernel; ++kx) {
+          const int ix = ix0 + kx * g.dilation;
+          if (static_cast<unsigned>(ix) >= static_cast<unsigned>(g.in_w)) continue;
+          int32_t codes[4];
+          UnpackCodes(
+              *reinterpret_cast<const uint32_t*>(image + (int64_t{iy} * g.in_w + ix) * stride),
+              g.relu, codes);
+          FTT_UNROLL
+          for (int c = 0; c < 4; ++c) {
+            if constexpr (kType == PoolType::kMax) {
+              acc[c] = taps == 0 || codes[c] > acc[c] ? codes[c] : acc[c];
+            } else {
+              acc[c] += codes[c];
+            }
           }
+          ++taps;
         }
-        ++taps;
       }
+      if constexpr (kType == PoolType::kAverage) {
+        FTT_UNROLL
+        for (int c = 0; c < 4; ++c) acc[c] = DivideRound(acc[c], taps);
+      }
+      put(pixel, acc);
     }
-    if constexpr (kType == PoolType::kAverage) {
-      FTT_UNROLL
-      for (int c = 0; c < 4; ++c) acc[c] = DivideRound(acc[c], taps);
-    }
-    out.Put(pixel, acc);
-  }
-  out.Finish();
+  });
 }
 
 // A thread adds up four channels of one image.

@@ -12,7 +12,7 @@ namespace ftt::cuda {
 enum class PoolType : uint8_t { kMax, kAverage };
 
 struct PoolArguments {
-  WindowGeometry geometry;  // out_channels = in_channels, at most 1024
+  WindowGeometry geometry;  // out_channels = in_channels, at most 4096
   PoolType type = PoolType::kMax;
   const int8_t* x = nullptr;
   WindowOutput out;

@@ -27,7 +27,7 @@ __device__ __forceinline__ void LoadRaw8(const Raw* from, float unit, float (&ac
 
 template <typename Raw>
 __global__ void __launch_bounds__(kQuantizeThreads, 4)
-    QuantizeKernel(QuantizeArguments a, int tile_pixels) {
+    QuantizeKernel(FTT_IN_PLACE QuantizeArguments a, int tile_pixels) {
   const MapShape& s = a.shape;
   const int lane = static_cast<int>(blockIdx.y), stride = s.Stride();
   const int first = static_cast<int>(blockIdx.x) * tile_pixels;
@@ -65,7 +65,7 @@ __global__ void __launch_bounds__(kQuantizeThreads, 4)
 }
 
 __global__ void __launch_bounds__(kQuantizeThreads, 4)
-    InjectKernel(InjectArguments a, int tile_pixels) {
+    InjectKernel(FTT_IN_PLACE InjectArguments a, int tile_pixels) {
   const MapShape& s = a.shape;
   const int lane = static_cast<int>(blockIdx.y), stride = s.Stride();
   if (a.faults.lanes[lane].count == 0) return;

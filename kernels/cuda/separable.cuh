@@ -126,7 +126,7 @@ __global__ void __launch_bounds__(kSeparableThreads, 3)
   constexpr int kStageBytes = kWarpN * kConvDepth;
   const ConvArguments& p = a.pointwise;
   const MapShape middle = a.depthwise.geometry.Out(), s = p.geometry.Out();
-  const Band band(middle, kSeparableThreads, band_rows);
+  const Band band(middle, kSeparableThreads, band_rows, 0);
   const MiddleLayout layout(middle, band_rows);
   const int pixels = band.rows * s.w, chunks = DivideUp(pixels, kConvRows);
   const int depth = PackedConvDepth(p.geometry), steps = depth / kConvDepth;

@@ -71,7 +71,10 @@ class Stage {
   __device__ void Finish() {
     if (!struck_) return;
     SyncThreads();
-    InjectTile(*lane_, faults_.image_ids, tile_, scratch_, faults_.collects);
+    // A copy: an object whose address a call is given lies in memory as a whole, and everything
+    // that it is part of.
+    const CodeTile tile = tile_;
+    InjectTile(*lane_, faults_.image_ids, tile, scratch_, faults_.collects);
     const int vectors = tile_.stride / 16, n = tile_.count * vectors;
     for (int i = static_cast<int>(threadIdx.x); i < n; i += static_cast<int>(blockDim.x)) {
       const int pixel = i / vectors, vector = i - pixel * vectors;

@@ -67,9 +67,12 @@ TEST_P(CudaNormTest, EqualsEngine) {
   a.running_mean = running_mean.Data();
   a.running_var = running_var.Data();
   FinishNorm(a, {});
-  for (const ChannelMoments& m : Merged(d_moments.Get(), c.lanes, c.channels)) {
-    EXPECT_EQ(m.sum_squares, 0) << "moments are not left empty";
-    EXPECT_EQ(m.min, INT32_MAX);
+  const std::vector<ChannelMoments> left =
+      Merged(d_moments.Get(), c.lanes, static_cast<int>(stride));
+  for (size_t i = 0; i < left.size(); ++i) {
+    if (i % stride >= channels) continue;
+    EXPECT_EQ(left[i].sum_squares, 0) << "moments are not left empty";
+    EXPECT_EQ(left[i].min, INT32_MAX);
   }
 
   std::vector<float> want_scale, want_shift, want_mean, want_inv_std;

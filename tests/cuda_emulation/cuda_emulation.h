@@ -157,6 +157,7 @@ inline uint32_t AtomicAnd(uint32_t* at, uint32_t bits) {
   return before;
 }
 
+inline uint4 LoadInPlace(const uint4* from) { return *from; }
 inline void AsyncCopy16(void* shared, const void* global, int bytes) {
   emulation::IssueAsyncCopy(shared, global, bytes);
 }
@@ -182,6 +183,12 @@ inline void MultiplyAccumulateBf16(float (&d)[4], const uint32_t (&a)[4], const 
   const emulation::MatrixOperands operands{a, b};
   emulation::WarpCollective(&emulation::MultiplyAccumulateBf16, kFullMask, &operands, d, 0,
                             sizeof d);
+}
+inline uint32_t PackHalf(float low, float high) {
+  const Half pair[2] = {FloatToHalf(low), FloatToHalf(high)};
+  uint32_t result;
+  std::memcpy(&result, pair, sizeof result);
+  return result;
 }
 inline uint32_t PackBf16(float low, float high) {
   return emulation::Bf16Bits(low) | uint32_t{emulation::Bf16Bits(high)} << 16;
