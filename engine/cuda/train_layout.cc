@@ -114,8 +114,8 @@ class OpPlanner {
     b.variance = Take(channels);
     b.unit = Take(int64_t{4} * s_.lanes);
     if (!s_.training) return;
-    if (op.kind == OpKind::kConv) b.grad_map = Take(3 * channels);
-    Scratch(s_.lanes * int64_t{NormBackwardBlocks(out) + 1} * out.Stride() *
+    if (op.kind != OpKind::kGlobalPool) b.grad_map = Take(3 * channels);
+    Scratch(s_.lanes * int64_t{NormBackwardBlocks(out)} * out.Stride() *
             static_cast<int64_t>(sizeof(GradSums)));
   }
 
