@@ -1,4 +1,4 @@
-// Kernels of sum.h. Threads take eight codes at a time.
+// Kernels of sum.h. Threads take packs of eight codes, two at a time.
 #pragma once
 
 #include "kernels/cuda/stage.cuh"
@@ -7,67 +7,157 @@
 namespace ftt::cuda {
 
 inline constexpr int kSumThreads = 256;
+inline constexpr int kSumPacks = 2;  // that a thread adds up at once
 
-__device__ __forceinline__ int SumCode(uint2 pack, int i, bool relu) {
-  const int code = static_cast<int8_t>((i < 4 ? pack.x : pack.y) >> i % 4 * 8 & 0xFF);
-  return relu && code < 0 ? 0 : code;
-}
+// RoundShift by one distance, in 32 bits. |v| <= 2^30, and what is shifted left stays below 2^31.
+// Left shifts beyond 20 are cut: codes are never shifted further to be added up, and a sum that is
+// not 0 saturates already.
+struct Rounding {
+  int32_t factor = 1, half = 0, odd = 0;
+  int right = 0;
 
-// The exponent to which one lane's inputs are aligned; 0 for a sum of nothing.
-__device__ inline int AlignedExponentOf(const SumArguments& a, int lane) {
-  if (a.count == 0) return 0;
-  int smallest = a.inputs[0].exponent[lane], largest = smallest;
-  for (int k = 1; k < a.count; ++k) {
-    const int e = a.inputs[k].exponent[lane];
-    smallest = e < smallest ? e : smallest;
-    largest = e > largest ? e : largest;
-  }
-  return AlignedExponent(smallest, largest);
-}
-
-// Eight sums at offset `at` of the lane, in units of 2^aligned.
-__device__ __forceinline__ void SumEight(const SumArguments& a, int lane, int aligned, int64_t at,
-                                         int32_t (&sum)[8]) {
-  FTT_UNROLL
-  for (int i = 0; i < 8; ++i) sum[i] = 0;
-  for (int k = 0; k < a.count; ++k) {
-    const SumOperand& in = a.inputs[k];
-    const uint2 pack = *reinterpret_cast<const uint2*>(in.codes + at);
-    const int shift = aligned - in.exponent[lane];
-    FTT_UNROLL
-    for (int i = 0; i < 8; ++i)
-      sum[i] += static_cast<int32_t>(RoundShift(SumCode(pack, i, in.relu), shift));
-  }
-}
-
-// largest[lane][block] = largest |sum| of the block's part.
-__global__ void __launch_bounds__(kSumThreads) LargestSumKernel(SumArguments a) {
-  const int lane = static_cast<int>(blockIdx.y);
-  const int aligned = AlignedExponentOf(a, lane);
-  const int64_t lane_elements = a.shape.LaneElements(), packs = lane_elements / 8;
-  int32_t largest = 0;
-  for (int64_t i = int64_t{blockIdx.x} * kSumThreads + threadIdx.x; i < packs;
-       i += int64_t{gridDim.x} * kSumThreads) {
-    int32_t sum[8];
-    SumEight(a, lane, aligned, lane * lane_elements + 8 * i, sum);
-    FTT_UNROLL
-    for (int k = 0; k < 8; ++k) {
-      const int32_t magnitude = sum[k] < 0 ? -sum[k] : sum[k];
-      largest = magnitude > largest ? magnitude : largest;
+  __device__ explicit Rounding(int shift) {
+    if (shift > 30) {
+      factor = 0;
+    } else if (shift > 0) {
+      right = shift;
+      half = (int32_t{1} << (shift - 1)) - 1;
+      odd = 1;
+    } else {
+      factor = int32_t{1} << (shift < -kMaxAlignShift ? kMaxAlignShift : -shift);
     }
   }
+  __device__ __forceinline__ int32_t operator()(int32_t v) const {
+    v *= factor;
+    return (v + half + (v >> right & odd)) >> right;
+  }
+};
+
+// What a block knows of its lane's inputs.
+struct SumInputs {
+  int exponent[kMaxSumInputs];
+  int aligned;  // the exponent to which they are aligned; 0 for a sum of nothing
+};
+
+// All threads; ends with a barrier.
+__device__ inline void LoadSumInputs(const SumArguments& a, int lane, SumInputs& inputs) {
+  const int thread = static_cast<int>(threadIdx.x);
+  if (thread < a.count) inputs.exponent[thread] = a.inputs[thread].exponent[lane];
+  SyncThreads();
+  if (thread == 0) {
+    int smallest = a.count == 0 ? 0 : inputs.exponent[0], largest = smallest;
+    for (int k = 1; k < a.count; ++k) {
+      const int e = inputs.exponent[k];
+      smallest = e < smallest ? e : smallest;
+      largest = e > largest ? e : largest;
+    }
+    inputs.aligned = AlignedExponent(smallest, largest);
+  }
+  SyncThreads();
+}
+
+// sum += one input's eight codes, in units of 2^aligned. Eight codes stay within 2^30.
+__device__ __forceinline__ void AddPack(uint2 pack, int32_t floor, const Rounding& rounding,
+                                        int32_t (&sum)[8]) {
+  FTT_UNROLL
+  for (int i = 0; i < 8; ++i) {
+    // The byte and, three times, its sign.
+    const auto select = static_cast<uint32_t>(i % 4);
+    const uint32_t word = BytePermute(i < 4 ? pack.x : pack.y, 0, select | (select | 8) * 0x1110u);
+    const auto code = static_cast<int32_t>(word);
+    sum[i] += rounding(code > floor ? code : floor);
+  }
+}
+
+// The sums of kPacks packs, `step` elements apart, from element `at` on; those beyond the first
+// `packs` are 0.
+template <int kPacks>
+__device__ __forceinline__ void SumPacks(const SumArguments& a, const SumInputs& inputs, int64_t at,
+                                         int step, int packs, int32_t (&sum)[kPacks][8]) {
+  FTT_UNROLL
+  for (int p = 0; p < kPacks; ++p) {
+    FTT_UNROLL
+    for (int i = 0; i < 8; ++i) sum[p][i] = 0;
+  }
+  // Two inputs are under way at once.
+  for (int k = 0; k < a.count; k += 2) {
+    uint2 pack[2][kPacks];
+    FTT_UNROLL
+    for (int j = 0; j < 2; ++j) {
+      FTT_UNROLL
+      for (int p = 0; p < kPacks; ++p) {
+        pack[j][p] = make_uint2(0, 0);
+        if (k + j < a.count && p < packs)
+          pack[j][p] = *reinterpret_cast<const uint2*>(a.inputs[k + j].codes + at + p * step);
+      }
+    }
+    FTT_UNROLL
+    for (int j = 0; j < 2; ++j) {
+      if (k + j >= a.count) break;
+      const int32_t floor = a.inputs[k + j].relu ? 0 : INT32_MIN;
+      const Rounding rounding(inputs.aligned - inputs.exponent[k + j]);
+      FTT_UNROLL
+      for (int p = 0; p < kPacks; ++p) AddPack(pack[j][p], floor, rounding, sum[p]);
+    }
+  }
+}
+
+// The largest value of all threads of a block, for all threads. Ends with a barrier.
+__device__ inline int32_t BlockLargestSum(int32_t largest) {
+  using WarpLargest = int32_t[kSumThreads / kWarpSize];
+  FTT_SHARED(WarpLargest, warp_largest);
   for (int step = kWarpSize / 2; step > 0; step /= 2) {
     const int32_t other = ShuffleXor(largest, step);
     largest = other > largest ? other : largest;
   }
-  using WarpLargest = int32_t[kSumThreads / kWarpSize];
-  FTT_SHARED(WarpLargest, warp_largest);
   if (threadIdx.x % kWarpSize == 0) warp_largest[threadIdx.x / kWarpSize] = largest;
   SyncThreads();
-  if (threadIdx.x != 0) return;
-  for (int w = 1; w < kSumThreads / kWarpSize; ++w)
+  FTT_UNROLL
+  for (int w = 0; w < kSumThreads / kWarpSize; ++w)
     largest = warp_largest[w] > largest ? warp_largest[w] : largest;
-  a.largest[lane * gridDim.x + blockIdx.x] = largest;
+  return largest;
+}
+
+// largest[lane][block] = largest |sum| of the block's part.
+__global__ void __launch_bounds__(kSumThreads, 4) LargestSumKernel(SumArguments a) {
+  const int lane = static_cast<int>(blockIdx.y);
+  FTT_SHARED(SumInputs, inputs);
+  LoadSumInputs(a, lane, inputs);
+  const int64_t lane_elements = a.shape.LaneElements(), packs = lane_elements / 8;
+  const int64_t step = int64_t{gridDim.x} * kSumPacks * kSumThreads;
+  int32_t largest = 0;
+  for (int64_t i = int64_t{blockIdx.x} * kSumPacks * kSumThreads + threadIdx.x; i < packs;
+       i += step) {
+    int32_t sum[kSumPacks][8];
+    const int64_t left = packs - i;
+    const int here = left <= kSumThreads ? 1 : kSumPacks;
+    SumPacks(a, inputs, lane * lane_elements + 8 * i, 8 * kSumThreads, here, sum);
+    FTT_UNROLL
+    for (int p = 0; p < kSumPacks; ++p) {
+      FTT_UNROLL
+      for (int k = 0; k < 8; ++k) {
+        const int32_t magnitude = sum[p][k] < 0 ? -sum[p][k] : sum[p][k];
+        largest = magnitude > largest ? magnitude : largest;
+      }
+    }
+  }
+  largest = BlockLargestSum(largest);
+  if (threadIdx.x == 0) a.largest[lane * gridDim.x + blockIdx.x] = largest;
+}
+
+// The exponent of the lane's output, for all threads.
+__device__ __forceinline__ int SumExponent(const SumArguments& a, int lane, int aligned,
+                                           int largest_blocks) {
+  if (a.largest == nullptr) return a.exponent[lane];
+  int32_t largest = 0;
+  for (int b = static_cast<int>(threadIdx.x); b < largest_blocks; b += kSumThreads) {
+    const int32_t other = a.largest[lane * largest_blocks + b];
+    largest = other > largest ? other : largest;
+  }
+  largest = BlockLargestSum(largest);
+  const int exponent = ExponentFor(static_cast<float>(largest) * PowerOfTwo(aligned), a.bits);
+  if (blockIdx.x == 0 && threadIdx.x == 0) a.exponent[lane] = exponent;
+  return exponent;
 }
 
 // Pads hold 0 in every input, so sums of pads are 0.
@@ -82,31 +172,34 @@ __global__ void __launch_bounds__(kSumThreads, 4)
   const CodeTile tile{nullptr, nullptr, stride, first, count, s.MapPixels(), s.channels, 0, stride};
   Stage stage(SharedMemory(), layout, a.faults, lane, tile, a.codes + lane * s.LaneElements(),
               a.mask == nullptr ? nullptr : a.mask + lane * s.LaneElements() / 8);
-  const int aligned = AlignedExponentOf(a, lane);
-  int exponent;
-  if (a.largest != nullptr) {
-    int32_t largest = 0;
-    for (int b = 0; b < largest_blocks; ++b) {
-      const int32_t other = a.largest[lane * largest_blocks + b];
-      largest = other > largest ? other : largest;
-    }
-    exponent = ExponentFor(static_cast<float>(largest) * PowerOfTwo(aligned), a.bits);
-    if (blockIdx.x == 0 && threadIdx.x == 0) a.exponent[lane] = exponent;
-  } else {
-    exponent = a.exponent[lane];
-  }
-  const int groups = stride / 8;
-  for (int i = static_cast<int>(threadIdx.x); i < count * groups; i += kSumThreads) {
-    int32_t sum[8];
-    SumEight(a, lane, aligned, lane * s.LaneElements() + int64_t{first} * stride + 8 * i, sum);
-    CodePack pack;
+  FTT_SHARED(SumInputs, inputs);
+  LoadSumInputs(a, lane, inputs);
+  const int exponent = SumExponent(a, lane, inputs.aligned, largest_blocks);
+  const Rounding rounding(exponent - inputs.aligned);
+  // A sum beyond this saturates and, shifted left by no more than 20, keeps to 32 bits.
+  constexpr int32_t kBeyond = 1 << 10;
+  const bool shifts_left = exponent < inputs.aligned;
+  const int low = CodeMin(a.bits), high = CodeMax(a.bits), packs = count * (stride / 8);
+  const int64_t base = lane * s.LaneElements() + int64_t{first} * stride;
+  for (int i = static_cast<int>(threadIdx.x); i < packs; i += kSumPacks * kSumThreads) {
+    int32_t sum[kSumPacks][8];
+    const int here = packs - i <= kSumThreads ? 1 : kSumPacks;
+    SumPacks(a, inputs, base + 8 * i, 8 * kSumThreads, here, sum);
     FTT_UNROLL
-    for (int k = 0; k < 8; ++k) {
-      const int64_t v = RoundShift(sum[k], exponent - aligned);
-      const int code = SaturateCode64(v, a.bits);
-      pack.Set(k, code, code == v);
+    for (int p = 0; p < kSumPacks; ++p) {
+      if (p >= here) break;
+      CodePack pack;
+      FTT_UNROLL
+      for (int k = 0; k < 8; ++k) {
+        int32_t v = sum[p][k];
+        if (shifts_left) v = v > kBeyond ? kBeyond : v < -kBeyond ? -kBeyond : v;
+        v = rounding(v);
+        const int code = v > high ? high : v < low ? low : v;
+        pack.Set(k, code, code == v);
+      }
+      // Pixels of the tile lie one after another, so the pack needs no pixel of its own.
+      stage.Put(0, i + p * kSumThreads, pack);
     }
-    stage.Put(i / groups, i % groups, pack);
   }
   stage.Finish();
 }
