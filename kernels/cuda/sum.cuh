@@ -33,46 +33,48 @@ struct Rounding {
   }
 };
 
-// What a block knows of its lane's inputs.
-struct SumInputs {
+// The exponent to which one lane's inputs are aligned; 0 for a sum of nothing.
+__device__ __forceinline__ int AlignedExponentOf(const SumArguments& a, int lane) {
   int exponent[kMaxSumInputs];
-  int aligned;  // the exponent to which they are aligned; 0 for a sum of nothing
-};
-
-// All threads; ends with a barrier.
-__device__ inline void LoadSumInputs(const SumArguments& a, int lane, SumInputs& inputs) {
-  const int thread = static_cast<int>(threadIdx.x);
-  if (thread < a.count) inputs.exponent[thread] = a.inputs[thread].exponent[lane];
-  SyncThreads();
-  if (thread == 0) {
-    int smallest = a.count == 0 ? 0 : inputs.exponent[0], largest = smallest;
-    for (int k = 1; k < a.count; ++k) {
-      const int e = inputs.exponent[k];
-      smallest = e < smallest ? e : smallest;
-      largest = e > largest ? e : largest;
-    }
-    inputs.aligned = AlignedExponent(smallest, largest);
+  FTT_UNROLL
+  for (int k = 0; k < kMaxSumInputs; ++k)
+    exponent[k] = k < a.count ? a.inputs[k].exponent[lane] : 0;
+  int smallest = exponent[0], largest = smallest;
+  FTT_UNROLL
+  for (int k = 1; k < kMaxSumInputs; ++k) {
+    if (k >= a.count) break;
+    smallest = exponent[k] < smallest ? exponent[k] : smallest;
+    largest = exponent[k] > largest ? exponent[k] : largest;
   }
-  SyncThreads();
+  return AlignedExponent(smallest, largest);
+}
+
+// Byte i of a pack as a code, at least `floor`.
+__device__ __forceinline__ int32_t CodeOf(uint2 pack, int i, int32_t floor) {
+  // The byte and, three times, its sign.
+  const auto select = static_cast<uint32_t>(i % 4);
+  const auto code = static_cast<int32_t>(
+      BytePermute(i < 4 ? pack.x : pack.y, 0, select | (select | 8) * 0x1110u));
+  return code > floor ? code : floor;
 }
 
 // sum += one input's eight codes, in units of 2^aligned. Eight codes stay within 2^30.
 __device__ __forceinline__ void AddPack(uint2 pack, int32_t floor, const Rounding& rounding,
                                         int32_t (&sum)[8]) {
-  FTT_UNROLL
-  for (int i = 0; i < 8; ++i) {
-    // The byte and, three times, its sign.
-    const auto select = static_cast<uint32_t>(i % 4);
-    const uint32_t word = BytePermute(i < 4 ? pack.x : pack.y, 0, select | (select | 8) * 0x1110u);
-    const auto code = static_cast<int32_t>(word);
-    sum[i] += rounding(code > floor ? code : floor);
+  // Rare: inputs are aligned to the smallest exponent.
+  if (rounding.right != 0) {
+    FTT_UNROLL
+    for (int i = 0; i < 8; ++i) sum[i] += rounding(CodeOf(pack, i, floor));
+    return;
   }
+  FTT_UNROLL
+  for (int i = 0; i < 8; ++i) sum[i] += CodeOf(pack, i, floor) * rounding.factor;
 }
 
 // The sums of kPacks packs, `step` elements apart, from element `at` on; those beyond the first
 // `packs` are 0.
 template <int kPacks>
-__device__ __forceinline__ void SumPacks(const SumArguments& a, const SumInputs& inputs, int64_t at,
+__device__ __forceinline__ void SumPacks(const SumArguments& a, int lane, int aligned, int64_t at,
                                          int step, int packs, int32_t (&sum)[kPacks][8]) {
   FTT_UNROLL
   for (int p = 0; p < kPacks; ++p) {
@@ -82,8 +84,10 @@ __device__ __forceinline__ void SumPacks(const SumArguments& a, const SumInputs&
   // Two inputs are under way at once.
   for (int k = 0; k < a.count; k += 2) {
     uint2 pack[2][kPacks];
+    int exponent[2];
     FTT_UNROLL
     for (int j = 0; j < 2; ++j) {
+      exponent[j] = k + j < a.count ? a.inputs[k + j].exponent[lane] : 0;
       FTT_UNROLL
       for (int p = 0; p < kPacks; ++p) {
         pack[j][p] = make_uint2(0, 0);
@@ -95,7 +99,7 @@ __device__ __forceinline__ void SumPacks(const SumArguments& a, const SumInputs&
     for (int j = 0; j < 2; ++j) {
       if (k + j >= a.count) break;
       const int32_t floor = a.inputs[k + j].relu ? 0 : INT32_MIN;
-      const Rounding rounding(inputs.aligned - inputs.exponent[k + j]);
+      const Rounding rounding(aligned - exponent[j]);
       FTT_UNROLL
       for (int p = 0; p < kPacks; ++p) AddPack(pack[j][p], floor, rounding, sum[p]);
     }
@@ -121,8 +125,7 @@ __device__ inline int32_t BlockLargestSum(int32_t largest) {
 // largest[lane][block] = largest |sum| of the block's part.
 __global__ void __launch_bounds__(kSumThreads, 4) LargestSumKernel(SumArguments a) {
   const int lane = static_cast<int>(blockIdx.y);
-  FTT_SHARED(SumInputs, inputs);
-  LoadSumInputs(a, lane, inputs);
+  const int aligned = AlignedExponentOf(a, lane);
   const int64_t lane_elements = a.shape.LaneElements(), packs = lane_elements / 8;
   const int64_t step = int64_t{gridDim.x} * kSumPacks * kSumThreads;
   int32_t largest = 0;
@@ -131,7 +134,7 @@ __global__ void __launch_bounds__(kSumThreads, 4) LargestSumKernel(SumArguments 
     int32_t sum[kSumPacks][8];
     const int64_t left = packs - i;
     const int here = left <= kSumThreads ? 1 : kSumPacks;
-    SumPacks(a, inputs, lane * lane_elements + 8 * i, 8 * kSumThreads, here, sum);
+    SumPacks(a, lane, aligned, lane * lane_elements + 8 * i, 8 * kSumThreads, here, sum);
     FTT_UNROLL
     for (int p = 0; p < kSumPacks; ++p) {
       FTT_UNROLL
@@ -162,7 +165,7 @@ __device__ __forceinline__ int SumExponent(const SumArguments& a, int lane, int 
 
 // Pads hold 0 in every input, so sums of pads are 0.
 __global__ void __launch_bounds__(kSumThreads, 4)
-    AddKernel(SumArguments a, int tile_pixels, int largest_blocks) {
+    AddKernel(FTT_IN_PLACE SumArguments a, int tile_pixels, int largest_blocks) {
   const MapShape& s = a.shape;
   const int lane = static_cast<int>(blockIdx.y), stride = s.Stride();
   const int first = static_cast<int>(blockIdx.x) * tile_pixels;
@@ -172,19 +175,18 @@ __global__ void __launch_bounds__(kSumThreads, 4)
   const CodeTile tile{nullptr, nullptr, stride, first, count, s.MapPixels(), s.channels, 0, stride};
   Stage stage(SharedMemory(), layout, a.faults, lane, tile, a.codes + lane * s.LaneElements(),
               a.mask == nullptr ? nullptr : a.mask + lane * s.LaneElements() / 8);
-  FTT_SHARED(SumInputs, inputs);
-  LoadSumInputs(a, lane, inputs);
-  const int exponent = SumExponent(a, lane, inputs.aligned, largest_blocks);
-  const Rounding rounding(exponent - inputs.aligned);
+  const int aligned = AlignedExponentOf(a, lane);
+  const int exponent = SumExponent(a, lane, aligned, largest_blocks);
+  const Rounding rounding(exponent - aligned);
   // A sum beyond this saturates and, shifted left by no more than 20, keeps to 32 bits.
   constexpr int32_t kBeyond = 1 << 10;
-  const bool shifts_left = exponent < inputs.aligned;
+  const bool shifts_left = exponent < aligned;
   const int low = CodeMin(a.bits), high = CodeMax(a.bits), packs = count * (stride / 8);
   const int64_t base = lane * s.LaneElements() + int64_t{first} * stride;
   for (int i = static_cast<int>(threadIdx.x); i < packs; i += kSumPacks * kSumThreads) {
     int32_t sum[kSumPacks][8];
     const int here = packs - i <= kSumThreads ? 1 : kSumPacks;
-    SumPacks(a, inputs, base + 8 * i, 8 * kSumThreads, here, sum);
+    SumPacks(a, lane, aligned, base + 8 * i, 8 * kSumThreads, here, sum);
     FTT_UNROLL
     for (int p = 0; p < kSumPacks; ++p) {
       if (p >= here) break;
@@ -220,7 +222,7 @@ __device__ __forceinline__ int ConcatCode(const SumArguments& a, int lane, int64
 }
 
 __global__ void __launch_bounds__(kSumThreads, 4)
-    ConcatKernel(SumArguments a, int tile_pixels, bool fixed_exponent) {
+    ConcatKernel(FTT_IN_PLACE SumArguments a, int tile_pixels, bool fixed_exponent) {
   const MapShape& s = a.shape;
   const int lane = static_cast<int>(blockIdx.y), stride = s.Stride();
   const int first = static_cast<int>(blockIdx.x) * tile_pixels;
