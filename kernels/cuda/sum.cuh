@@ -206,19 +206,31 @@ __global__ void __launch_bounds__(kSumThreads, 4)
   stage.Finish();
 }
 
-// One output code of a concatenation.
-__device__ __forceinline__ int ConcatCode(const SumArguments& a, int lane, int64_t pixel, int c,
-                                          int exponent) {
-  for (int k = 0; k < a.count; ++k) {
+// Eight codes of a concatenation, from channel c on; pads are 0.
+__device__ __forceinline__ CodePack ConcatCodes(const SumArguments& a, int lane, int64_t pixel,
+                                                int c, int exponent) {
+  CodePack codes;
+  int k = 0, done = 0;
+  while (k < a.count && c >= a.inputs[k].channels) c -= a.inputs[k++].channels;
+  for (; k < a.count && done < 8; ++k, c = 0) {
     const SumOperand& in = a.inputs[k];
-    if (c < in.channels) {
-      int code = in.codes[pixel * PaddedChannels(in.channels) + c];
-      code = in.relu && code < 0 ? 0 : code;
-      return SaturateCode64(RoundShift(code, exponent - in.exponent[lane]), a.bits);
+    const int8_t* from = in.codes + pixel * PaddedChannels(in.channels) + c;
+    const int32_t floor = in.relu ? 0 : INT32_MIN;
+    const Rounding rounding(exponent - in.exponent[lane]);
+    const int left = in.channels - c;
+    if (done == 0 && left >= 8 && c % 8 == 0) {
+      const uint2 pack = *reinterpret_cast<const uint2*>(from);
+      FTT_UNROLL
+      for (int i = 0; i < 8; ++i)
+        codes.Set(i, SaturateCode(rounding(CodeOf(pack, i, floor)), a.bits), true);
+      return codes;
     }
-    c -= in.channels;
+    for (int i = 0; i < left && done < 8; ++i, ++done) {
+      const int32_t code = from[i];
+      codes.Set(done, SaturateCode(rounding(code > floor ? code : floor), a.bits), true);
+    }
   }
-  return 0;
+  return codes;
 }
 
 __global__ void __launch_bounds__(kSumThreads, 4)
@@ -241,13 +253,8 @@ __global__ void __launch_bounds__(kSumThreads, 4)
   const int groups = stride / 8;
   for (int i = static_cast<int>(threadIdx.x); i < count * groups; i += kSumThreads) {
     const int pixel = i / groups, group = i % groups;
-    CodePack pack;
-    FTT_UNROLL
-    for (int k = 0; k < 8; ++k) {
-      const int64_t at = int64_t{lane} * s.Pixels() + first + pixel;
-      pack.Set(k, ConcatCode(a, lane, at, 8 * group + k, exponent), true);
-    }
-    stage.Put(pixel, group, pack);
+    const int64_t at = int64_t{lane} * s.Pixels() + first + pixel;
+    stage.Put(pixel, group, ConcatCodes(a, lane, at, 8 * group, exponent));
   }
   stage.Finish();
 }

@@ -7,17 +7,17 @@
 
 namespace ftt::cuda {
 
-inline constexpr int kReduceParts = 32;  // warps of a block at most, each with a share of the rows
-inline constexpr int kReduceFlight = 8;  // rows that a thread loads at once
+inline constexpr int kReduceThreads = 1024;  // of a block at most
+inline constexpr int kReduceFlight = 8;      // rows that a thread loads at once
 
-// A block reduces 32 weights; the parts of a sum are added up in order.
-__global__ void __launch_bounds__(kReduceParts* kWarpSize)
-    ReduceWeightGradKernel(WeightReduceArguments a) {
-  const int thread = static_cast<int>(threadIdx.x) % kWarpSize;
-  const int part = static_cast<int>(threadIdx.x) / kWarpSize;
-  const int parts = static_cast<int>(blockDim.x) / kWarpSize;
-  const int n = static_cast<int>(a.n), i = static_cast<int>(blockIdx.x) * kWarpSize + thread;
-  using Shared = float[kReduceParts][kWarpSize];
+// A block reduces `width` weights, its parts share the rows; what they have is added up in order.
+__global__ void __launch_bounds__(kReduceThreads)
+    ReduceWeightGradKernel(WeightReduceArguments a, int width) {
+  const int part = static_cast<int>(threadIdx.x) / width;
+  const int thread = static_cast<int>(threadIdx.x) - part * width;
+  const int parts = static_cast<int>(blockDim.x) / width;
+  const int n = static_cast<int>(a.n), i = static_cast<int>(blockIdx.x) * width + thread;
+  using Shared = float[kReduceThreads];
   FTT_SHARED(Shared, sums);
   const int run = i / a.inner;
   const int64_t offset = int64_t{run} * a.inner_pitch + (i - run * a.inner);
@@ -35,10 +35,10 @@ __global__ void __launch_bounds__(kReduceParts* kWarpSize)
       FTT_UNROLL
       for (int u = 0; u < kReduceFlight; ++u) sum += v[u];
     }
-    sums[part][thread] = sum;
+    sums[threadIdx.x] = sum;
     SyncThreads();
     if (part == 0 && i < n) {
-      for (int p = 1; p < parts; ++p) sum += sums[p][thread];
+      for (int p = 1; p < parts; ++p) sum += sums[p * width + thread];
       const bool kept = a.keep == nullptr || a.keep[(a.one_weight ? 0 : lane * a.n) + i] != 0;
       if (kept) total += sum * PowerOfTwo(a.x_exponent[lane]);
     }

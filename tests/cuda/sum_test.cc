@@ -43,6 +43,7 @@ std::vector<SumCase> Cases() {
        {"", flips},
        {{-9, 3}, {-7, 20}, {-9, 23}, {-8, 3}, {11, 4}, {-9, 3}, {-2, 9}, {10, 23}},
        {false, true, false, false, true, false, false, false}},
+      {"wide", {3, 4, 50}, 2, {"", flips}, {{-5, -3}, {-7, -2}, {-5, 9}}, {false, true, true}},
       {"large", {16, 16, 40}, 2, {"", flips}, {{-5, -3}, {-7, -3}}, {false, true}},
   };
 }
@@ -122,8 +123,10 @@ TEST_P(CudaSumTest, AddEqualsReference) {
 TEST_P(CudaSumTest, ConcatEqualsReference) {
   const auto parts = static_cast<int>(case_.relu.size());
   if (parts == 0 || case_.map.c < parts) GTEST_SKIP() << "nothing to concatenate";
-  std::vector<int> channels(case_.relu.size(), 1);
-  channels.back() = case_.map.c - (parts - 1);
+  // Wide maps: whole vectors of one input.
+  const int width = case_.map.c > 16 * parts ? 16 : 1;
+  std::vector<int> channels(case_.relu.size(), width);
+  channels.back() = case_.map.c - (parts - 1) * width;
   SumArguments a;
   MakeInputs(channels, &a);
   for (const bool fixed : {true, false}) {
