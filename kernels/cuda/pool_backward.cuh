@@ -58,23 +58,38 @@ __device__ __forceinline__ uint32_t WinningTaps(const WindowGeometry& g, const i
                                                 int ox) {
   const int stride = g.In().Stride(), kernel = kKernel == 0 ? g.kernel : kKernel;
   const int iy0 = oy * g.stride + g.origin, ix0 = ox * g.stride + g.origin;
+  constexpr int kLoads = kKernel == 0 ? 1 : kKernel;  // rows and columns that are loaded at once
   // code * 256 - tap: the largest is the first of the largest codes.
   int best[4] = {INT32_MIN, INT32_MIN, INT32_MIN, INT32_MIN};
-  FTT_UNROLL
-  for (int ky = 0; ky < kernel; ++ky) {
-    const int iy = iy0 + ky * g.dilation;
-    if (static_cast<unsigned>(iy) >= static_cast<unsigned>(g.in_h)) continue;
-    FTT_UNROLL
-    for (int kx = 0; kx < kernel; ++kx) {
-      const int ix = ix0 + kx * g.dilation;
-      if (static_cast<unsigned>(ix) >= static_cast<unsigned>(g.in_w)) continue;
-      const uint32_t word =
-          *reinterpret_cast<const uint32_t*>(x + (int64_t{iy} * g.in_w + ix) * stride);
-      const int tap = ky * kernel + kx;
+  for (int ky = 0; ky < kernel; ky += kLoads) {
+    for (int kx = 0; kx < kernel; kx += kLoads) {
+      uint32_t word[kLoads][kLoads];
+      bool inside[kLoads][kLoads];
       FTT_UNROLL
-      for (int c = 0; c < 4; ++c) {
-        const int key = static_cast<int8_t>(word >> 8 * c & 0xFF) * 256 - tap;
-        best[c] = key > best[c] ? key : best[c];
+      for (int i = 0; i < kLoads; ++i) {
+        FTT_UNROLL
+        for (int j = 0; j < kLoads; ++j) {
+          const int iy = iy0 + (ky + i) * g.dilation, ix = ix0 + (kx + j) * g.dilation;
+          inside[i][j] = static_cast<unsigned>(iy) < static_cast<unsigned>(g.in_h) &&
+                         static_cast<unsigned>(ix) < static_cast<unsigned>(g.in_w);
+          word[i][j] = 0;
+          if (inside[i][j]) {
+            word[i][j] =
+                *reinterpret_cast<const uint32_t*>(x + (int64_t{iy} * g.in_w + ix) * stride);
+          }
+        }
+      }
+      FTT_UNROLL
+      for (int i = 0; i < kLoads; ++i) {
+        FTT_UNROLL
+        for (int j = 0; j < kLoads; ++j) {
+          const int tap = (ky + i) * kernel + kx + j;
+          FTT_UNROLL
+          for (int c = 0; c < 4; ++c) {
+            const int key = static_cast<int8_t>(word[i][j] >> 8 * c & 0xFF) * 256 - tap;
+            best[c] = inside[i][j] && key > best[c] ? key : best[c];
+          }
+        }
       }
     }
   }
