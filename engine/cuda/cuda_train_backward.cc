@@ -37,9 +37,9 @@ OutputGradient CudaTrainExecutor::BackwardNorm(size_t i) {
   n.grad_beta = ParamGradient(op.batch_norm ? op.beta : op.bias);
   n.mask = Mask(op.output);
   n.grad = Grad(op.output);
-  n.sums = scratch_.As<GradSums>();
-  n.partials = n.sums + int64_t{lanes_} * n.shape.Stride();
-  if (op.kind == OpKind::kConv) return DeferredNormBackward(n, OpMemory<float>(b.grad_map), S());
+  n.partials = scratch_.As<GradSums>();
+  n.map = OpMemory<float>(b.grad_map);
+  if (op.kind == OpKind::kConv) return DeferredNormBackward(n, S());
   NormBackward(n, S());
   OutputGradient y;
   y.grad = n.grad;

@@ -108,8 +108,8 @@ class OpPlanner {
     b.unit = Take(int64_t{4} * s_.lanes);
     layout_.moments = std::max(layout_.moments, MomentBytes(s_.lanes, out.Stride()));
     if (!s_.training) return;
-    if (op.kind == OpKind::kConv) b.grad_map = Take(3 * channels);
-    Scratch(s_.lanes * int64_t{NormBackwardBlocks(out) + 1} * out.Stride() *
+    if (op.kind != OpKind::kGlobalPool) b.grad_map = Take(3 * channels);
+    Scratch(s_.lanes * int64_t{NormBackwardBlocks(out)} * out.Stride() *
             static_cast<int64_t>(sizeof(GradSums)));
   }
 

@@ -6,36 +6,46 @@
 namespace ftt::cuda {
 namespace {
 
-// Blocks of a kernel that strides over n elements.
-unsigned FlatBlocks(int64_t n) {
-  constexpr int64_t kMost = 4096;
-  const int64_t blocks = (n + kBackwardThreads - 1) / kBackwardThreads;
-  return static_cast<unsigned>(blocks < kMost ? blocks : kMost);
+// Three to a multiprocessor of an H100, as many as registers allow: more rows of sums would only be
+// more to add up.
+constexpr int kSumBlocks = 396;
+constexpr int kManyBlocks = 1 << 16;
+
+// How a map's pixels are shared among about `blocks` blocks.
+struct PixelPlan {
+  int pixels = 1;  // of a block
+  GridSize grid;
+};
+PixelPlan PlanPixels(const MapShape& s, int blocks) {
+  const int vectors = s.Stride() / 4, groups = DivideUp(vectors, kBackwardThreads);
+  const int slots = groups > 1 ? 1 : kBackwardThreads / vectors;
+  const int round = slots * kBackwardFlight, of_lane = blocks / (s.lanes * groups);
+  const int rounds = DivideUp(DivideUp(s.Pixels(), round), of_lane < 1 ? 1 : of_lane);
+  PixelPlan plan;
+  plan.pixels = round * rounds;
+  plan.grid = {static_cast<unsigned>(DivideUp(s.Pixels(), plan.pixels)),
+               static_cast<unsigned>(s.lanes), static_cast<unsigned>(groups)};
+  return plan;
 }
 
-constexpr unsigned kChannelThreads = 128;
-
-// Sums over the map, and the gradients of the parameters.
+// Sums over the map, what follows from them, and the gradients of the parameters.
 template <typename Raw>
 void LaunchNormSums(const NormBackwardArguments& a, DeviceStream stream) {
   if (a.mean == nullptr && a.grad_beta == nullptr) return;
-  const int blocks = NormBackwardBlocks(a.shape);
-  LaunchKernel("NormSums", &NormSumsKernel<Raw>,
-               {static_cast<unsigned>(blocks), static_cast<unsigned>(a.shape.lanes), 1},
-               kBackwardThreads, 0, stream, a);
-  LaunchKernel(
-      "NormSumsFinish", &NormSumsFinishKernel,
-      {(static_cast<unsigned>(a.shape.channels) + kChannelThreads - 1) / kChannelThreads, 1, 1},
-      kChannelThreads, 0, stream, a, blocks);
+  const PixelPlan plan = PlanPixels(a.shape, kSumBlocks);
+  LaunchKernel("NormSums", &NormSumsKernel<Raw>, plan.grid, kBackwardThreads, 0, stream, a,
+               plan.pixels);
+  LaunchKernel("NormSumsFinish", &NormSumsFinishKernel,
+               {static_cast<unsigned>(a.shape.Stride() / kFinishChannels), 1, 1}, kFinishThreads, 0,
+               stream, a, static_cast<int>(plan.grid.x));
 }
 
 template <typename Raw>
 void LaunchNormBackward(const NormBackwardArguments& a, DeviceStream stream) {
   LaunchNormSums<Raw>(a, stream);
-  LaunchKernel(
-      "NormApply", &NormApplyKernel<Raw>,
-      {static_cast<unsigned>(NormBackwardBlocks(a.shape)), static_cast<unsigned>(a.shape.lanes), 1},
-      kBackwardThreads, 0, stream, a);
+  const PixelPlan plan = PlanPixels(a.shape, kManyBlocks);
+  LaunchKernel("NormApply", &NormApplyKernel<Raw>, plan.grid, kBackwardThreads, 0, stream, a,
+               plan.pixels);
 }
 
 void CheckNormBackward(const NormBackwardArguments& a) {
@@ -45,7 +55,9 @@ void CheckNormBackward(const NormBackwardArguments& a) {
 
 }  // namespace
 
-int NormBackwardBlocks(const MapShape& s) { return DivideUp(s.Pixels(), kBackwardPixels); }
+int NormBackwardBlocks(const MapShape& s) {
+  return static_cast<int>(PlanPixels(s, kSumBlocks).grid.x);
+}
 
 void NormBackward(const NormBackwardArguments& a, DeviceStream stream) {
   CheckNormBackward(a);
@@ -56,8 +68,7 @@ void NormBackward(const NormBackwardArguments& a, DeviceStream stream) {
   }
 }
 
-OutputGradient DeferredNormBackward(const NormBackwardArguments& a, float* map,
-                                    DeviceStream stream) {
+OutputGradient DeferredNormBackward(const NormBackwardArguments& a, DeviceStream stream) {
   CheckNormBackward(a);
   if (a.raw_type == RawType::kInt32) {
     LaunchNormSums<int32_t>(a, stream);
@@ -69,14 +80,11 @@ OutputGradient DeferredNormBackward(const NormBackwardArguments& a, float* map,
   y.mask = a.mask;
   if (a.mean == nullptr) return y;
   const int n = a.shape.lanes * a.shape.Stride();
-  LaunchKernel("NormMap", &NormMapKernel,
-               {(static_cast<unsigned>(n) + kChannelThreads - 1) / kChannelThreads, 1, 1},
-               kChannelThreads, 0, stream, a, map);
   y.raw = a.raw;
   y.raw_type = a.raw_type;
-  y.p = map;
-  y.q = map + n;
-  y.r = map + 2 * n;
+  y.p = a.map;
+  y.q = a.map + n;
+  y.r = a.map + 2 * n;
   return y;
 }
 
@@ -84,15 +92,18 @@ void SumBackward(const SumBackwardArguments& a, DeviceStream stream) {
   FTT_CHECK(
       a.channels > 0 && a.channel_offset >= 0 && a.channel_offset + a.channels <= a.shape.channels,
       "sum backward: channels {} at {} of {}", a.channels, a.channel_offset, a.shape.channels);
-  const int64_t n = int64_t{a.shape.lanes} * a.shape.Pixels() * PaddedChannels(a.channels);
-  LaunchKernel("SumBackward", &SumBackwardKernel, {FlatBlocks(n), 1, 1}, kBackwardThreads, 0,
-               stream, a);
+  MapShape in = a.shape;
+  in.channels = a.channels;
+  const PixelPlan plan = PlanPixels(in, kManyBlocks);
+  const auto kernel =
+      a.channel_offset % 4 == 0 ? &SumBackwardKernel<true> : &SumBackwardKernel<false>;
+  LaunchKernel("SumBackward", kernel, plan.grid, kBackwardThreads, 0, stream, a, plan.pixels);
 }
 
 void GlobalSumBackward(const GlobalSumBackwardArguments& a, DeviceStream stream) {
-  LaunchKernel("GlobalSumBackward", &GlobalSumBackwardKernel,
-               {FlatBlocks(a.in.lanes * a.in.LaneElements()), 1, 1}, kBackwardThreads, 0, stream,
-               a);
+  const PixelPlan plan = PlanPixels(a.in, kManyBlocks);
+  LaunchKernel("GlobalSumBackward", &GlobalSumBackwardKernel, plan.grid, kBackwardThreads, 0,
+               stream, a, plan.pixels);
 }
 
 }  // namespace ftt::cuda

@@ -8,103 +8,146 @@
 namespace ftt::cuda {
 
 inline constexpr int kBackwardThreads = 256;
-inline constexpr int kBackwardPixels = 256;  // of a block of the sums
+inline constexpr int kBackwardFlight = 4;  // pixels that a thread loads at once
+
+// A thread's place: four channels of every slots-th pixel of its block's, from pixel `slot` on.
+// Neighbouring threads take neighbouring channels. Grid (blocks of `pixels` pixels, lanes, groups
+// of channels).
+struct VectorPlace {
+  int width, slots, slot, channel, first, count;
+
+  __device__ __forceinline__ VectorPlace(int stride, int all_pixels, int pixels) {
+    const int thread = static_cast<int>(threadIdx.x);
+    const int vector0 = static_cast<int>(blockIdx.z) * kBackwardThreads;
+    const int left = stride / 4 - vector0;
+    width = left < kBackwardThreads ? left : kBackwardThreads;
+    slots = kBackwardThreads / width;
+    slot = thread / width;
+    channel = 4 * (vector0 + thread - slot * width);
+    first = static_cast<int>(blockIdx.x) * pixels;
+    count = all_pixels - first < pixels ? all_pixels - first : pixels;
+  }
+  __device__ __forceinline__ bool Works() const { return slot < slots; }
+  // Bits of those of the four channels that are no pads.
+  __device__ __forceinline__ uint32_t Real(int channels) const {
+    const int left = channels - channel;
+    return left >= 4 ? 0xFu : left <= 0 ? 0u : (1u << left) - 1;
+  }
+};
 
 __device__ __forceinline__ bool Passes(const uint8_t* mask, int64_t bit) {
   return mask == nullptr || (mask[bit >> 3] >> (bit & 7) & 1) != 0;
 }
-
-// Reads an output's gradient and normalised value.
-template <typename Raw>
-class NormReader {
- public:
-  __device__ NormReader(const NormBackwardArguments& a, int lane, int channel)
-      : a_(a), base_(int64_t{lane} * a.shape.LaneElements() + channel), stride_(a.shape.Stride()) {
-    if (a.mean == nullptr) return;
-    const int64_t at = int64_t{lane} * stride_ + channel;
-    mean_ = a.mean[at];
-    inv_std_ = a.inv_std[at];
-    unit_ = a.unit[lane] * (sizeof(Raw) == 4 ? 1.0f : PowerOfTwo(a.raw_shift));
-  }
-  __device__ __forceinline__ int64_t At(int pixel) const {
-    return base_ + int64_t{pixel} * stride_;
-  }
-  __device__ __forceinline__ float Grad(int64_t at) const {
-    return Passes(a_.mask, at) ? a_.grad[at] : 0.0f;
-  }
-  __device__ __forceinline__ float Normalised(int64_t at) const {
-    float acc;
-    if constexpr (sizeof(Raw) == 4) {
-      acc = static_cast<float>(static_cast<const int32_t*>(a_.raw)[at]);
-    } else {
-      acc = HalfToFloat(static_cast<const Half*>(a_.raw)[at]);
-    }
-    return (acc * unit_ - mean_) * inv_std_;
-  }
-  __device__ float InvStd() const { return inv_std_; }
-
- private:
-  const NormBackwardArguments& a_;
-  int64_t base_;
-  int stride_;
-  float mean_ = 0, inv_std_ = 0, unit_ = 0;
-};
-
-// partials[lane][block]: a thread keeps its channel, threads of one channel are added up in order.
-template <typename Raw>
-__global__ void __launch_bounds__(kBackwardThreads) NormSumsKernel(NormBackwardArguments a) {
-  const int lane = static_cast<int>(blockIdx.y), stride = a.shape.Stride();
-  const int first = static_cast<int>(blockIdx.x) * kBackwardPixels;
-  const int left = a.shape.Pixels() - first;
-  const int count = left < kBackwardPixels ? left : kBackwardPixels;
-  using Shared = GradSums[kBackwardThreads];
-  FTT_SHARED(Shared, shared);
-  for (int channel0 = 0; channel0 < stride; channel0 += kBackwardThreads) {
-    const int width = stride - channel0 < kBackwardThreads ? stride - channel0 : kBackwardThreads;
-    const int slots = kBackwardThreads / width;
-    const int c = static_cast<int>(threadIdx.x) % width;
-    const int slot = static_cast<int>(threadIdx.x) / width;
-    if (slot < slots) {
-      GradSums sums{};
-      if (channel0 + c < a.shape.channels) {
-        const NormReader<Raw> reader(a, lane, channel0 + c);
-        for (int p = slot; p < count; p += slots) {
-          const int64_t at = reader.At(first + p);
-          const float g = reader.Grad(at);
-          sums.grad += g;
-          if (a.mean != nullptr) sums.grad_xhat += double{g} * reader.Normalised(at);
-        }
-      }
-      shared[slot * width + c] = sums;
-    }
-    SyncThreads();
-    if (slot == 0) {
-      GradSums sums = shared[c];
-      for (int s = 1; s < slots; ++s) {
-        sums.grad += shared[s * width + c].grad;
-        sums.grad_xhat += shared[s * width + c].grad_xhat;
-      }
-      a.partials[(int64_t{lane} * gridDim.x + blockIdx.x) * stride + channel0 + c] = sums;
-    }
-    SyncThreads();
-  }
+// Mask bits of elements at .. at + 3, a multiple of 4; bits beyond them are of others.
+__device__ __forceinline__ uint32_t PassBits(const uint8_t* mask, int64_t at) {
+  return mask == nullptr ? 0xFu : static_cast<uint32_t>(mask[at >> 3]) >> (at & 4);
 }
 
-// A thread adds up the blocks of one channel, lane by lane.
-__global__ void __launch_bounds__(128) NormSumsFinishKernel(NormBackwardArguments a, int blocks) {
-  const int c = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x), stride = a.shape.Stride();
-  if (c >= a.shape.channels) return;
-  for (int lane = 0; lane < a.shape.lanes; ++lane) {
-    GradSums total{};
-    for (int b = 0; b < blocks; ++b) {
-      const GradSums& m = a.partials[(int64_t{lane} * blocks + b) * stride + c];
-      total.grad += m.grad;
-      total.grad_xhat += m.grad_xhat;
+__device__ __forceinline__ void LoadFour(const float* from, float (&v)[4]) {
+  const float4 f = *reinterpret_cast<const float4*>(from);
+  v[0] = f.x;
+  v[1] = f.y;
+  v[2] = f.z;
+  v[3] = f.w;
+}
+__device__ __forceinline__ void LoadFour(const int32_t* from, float (&v)[4]) {
+  const int4 f = *reinterpret_cast<const int4*>(from);
+  v[0] = static_cast<float>(f.x);
+  v[1] = static_cast<float>(f.y);
+  v[2] = static_cast<float>(f.z);
+  v[3] = static_cast<float>(f.w);
+}
+__device__ __forceinline__ void LoadFour(const Half* from, float (&v)[4]) {
+  const uint2 packed = *reinterpret_cast<const uint2*>(from);
+  Half half[4];
+  memcpy(half, &packed, sizeof half);
+  FTT_UNROLL
+  for (int i = 0; i < 4; ++i) v[i] = HalfToFloat(half[i]);
+}
+__device__ __forceinline__ void StoreFour(float* to, const float (&v)[4]) {
+  *reinterpret_cast<float4*>(to) = make_float4(v[0], v[1], v[2], v[3]);
+}
+
+// partials[lane][block]: a thread keeps its channels, slots are added up pairwise.
+template <typename Raw>
+__global__ void __launch_bounds__(kBackwardThreads, 3)
+    NormSumsKernel(NormBackwardArguments a, int pixels) {
+  const int lane = static_cast<int>(blockIdx.y), stride = a.shape.Stride();
+  const VectorPlace place(stride, a.shape.Pixels(), pixels);
+  const bool norm = a.mean != nullptr;
+  const int64_t base =
+      lane * a.shape.LaneElements() + int64_t{place.first} * stride + place.channel;
+  double grad[4] = {}, grad_raw[4] = {};
+  for (int p = place.slot; place.Works() && p < place.count; p += kBackwardFlight * place.slots) {
+    float g[kBackwardFlight][4], raw[kBackwardFlight][4];
+    uint32_t pass[kBackwardFlight];
+    FTT_UNROLL
+    for (int u = 0; u < kBackwardFlight; ++u) {
+      const bool inside = p + u * place.slots < place.count;
+      const int64_t at = base + int64_t{inside ? p + u * place.slots : p} * stride;
+      LoadFour(a.grad + at, g[u]);
+      if (norm) LoadFour(static_cast<const Raw*>(a.raw) + at, raw[u]);
+      pass[u] = inside ? PassBits(a.mask, at) : 0;
     }
-    a.sums[int64_t{lane} * stride + c] = total;
-    if (a.grad_beta != nullptr) a.grad_beta[c] += static_cast<float>(total.grad);
-    if (a.grad_gamma != nullptr) a.grad_gamma[c] += static_cast<float>(total.grad_xhat);
+    FTT_UNROLL
+    for (int u = 0; u < kBackwardFlight; ++u) {
+      FTT_UNROLL
+      for (int k = 0; k < 4; ++k) {
+        const double v = (pass[u] >> k & 1) != 0 ? g[u][k] : 0.0f;
+        grad[k] += v;
+        if (norm) grad_raw[k] = fma(v, static_cast<double>(raw[u][k]), grad_raw[k]);
+      }
+    }
   }
+  using Shared = double[2][4][kBackwardThreads];
+  FTT_SHARED(Shared, shared);
+  const int thread = static_cast<int>(threadIdx.x);
+  FTT_UNROLL
+  for (int k = 0; k < 4; ++k) {
+    shared[0][k][thread] = grad[k];
+    shared[1][k][thread] = grad_raw[k];
+  }
+  int reach = 1;
+  while (reach < place.slots) reach *= 2;
+  for (reach /= 2; reach > 0; reach /= 2) {
+    SyncThreads();
+    if (place.slot >= reach || place.slot + reach >= place.slots) continue;
+    const int other = thread + reach * place.width;
+    FTT_UNROLL
+    for (int k = 0; k < 4; ++k) {
+      shared[0][k][thread] = grad[k] += shared[0][k][other];
+      shared[1][k][thread] = grad_raw[k] += shared[1][k][other];
+    }
+  }
+  if (place.slot != 0) return;
+  GradSums* to = a.partials + (int64_t{lane} * gridDim.x + blockIdx.x) * stride + place.channel;
+  FTT_UNROLL
+  for (int k = 0; k < 4; ++k) to[k] = {grad[k], grad_raw[k]};
+}
+
+inline constexpr int kFinishChannels = 16;  // of a block
+inline constexpr int kFinishSlots = 32;
+inline constexpr int kFinishThreads = kFinishSlots * kFinishChannels;
+inline constexpr int kFinishFlight = 8;  // rows that a thread loads at once
+
+// Rows part, part + parts, ... of one channel, in order.
+__device__ __forceinline__ GradSums AddRows(const GradSums* from, int stride, int part, int parts,
+                                            int rows) {
+  GradSums total{0, 0};
+  for (int row = part; row < rows; row += kFinishFlight * parts) {
+    GradSums sums[kFinishFlight];
+    FTT_UNROLL
+    for (int u = 0; u < kFinishFlight; ++u) {
+      const int r = row + u * parts;
+      sums[u] = r < rows ? from[int64_t{r} * stride] : GradSums{0, 0};
+    }
+    FTT_UNROLL
+    for (int u = 0; u < kFinishFlight; ++u) {
+      total.grad += sums[u].grad;
+      total.grad_raw += sums[u].grad_raw;
+    }
+  }
+  return total;
 }
 
 // What the statistics' gradient takes off every value.
@@ -112,90 +155,216 @@ __device__ __forceinline__ float BatchMean(const NormBackwardArguments& a, doubl
   return a.frozen ? 0.0f : static_cast<float>(sum / static_cast<double>(a.shape.Pixels()));
 }
 
-template <typename Raw>
-__global__ void __launch_bounds__(kBackwardThreads) NormApplyKernel(NormBackwardArguments a) {
-  const int lane = static_cast<int>(blockIdx.y), stride = a.shape.Stride();
-  const int first = static_cast<int>(blockIdx.x) * kBackwardPixels;
-  const int left = a.shape.Pixels() - first;
-  const int count = left < kBackwardPixels ? left : kBackwardPixels;
-  for (int channel0 = 0; channel0 < stride; channel0 += kBackwardThreads) {
-    const int width = stride - channel0 < kBackwardThreads ? stride - channel0 : kBackwardThreads;
-    const int slots = kBackwardThreads / width;
-    const int c = channel0 + static_cast<int>(threadIdx.x) % width;
-    const int slot = static_cast<int>(threadIdx.x) / width;
-    if (slot >= slots) continue;
-    const NormReader<Raw> reader(a, lane, c);
-    const bool pad = c >= a.shape.channels;
-    float mean_grad = 0, mean_xhat = 0, scale = 1;
-    if (a.mean != nullptr && !pad) {
-      const GradSums& sums = a.sums[int64_t{lane} * stride + c];
-      mean_grad = BatchMean(a, sums.grad);
-      mean_xhat = BatchMean(a, sums.grad_xhat);
-      scale = reader.InvStd() * (a.gamma == nullptr ? 1.0f : a.gamma[c]);
-    }
-    for (int p = slot; p < count; p += slots) {
-      const int64_t at = reader.At(first + p);
-      float g = pad ? 0.0f : reader.Grad(at);
-      if (a.mean != nullptr && !pad)
-        g = scale * (g - mean_grad - reader.Normalised(at) * mean_xhat);
-      a.grad[at] = g;
-    }
-  }
-}
-
-// A thread writes the map of one channel of one lane: NormApplyKernel as
-// g -> fma(raw, q, fma(g, p, r)), map = p, q, r.
-__global__ void __launch_bounds__(128) NormMapKernel(NormBackwardArguments a, float* map) {
-  const int stride = a.shape.Stride(), n = a.shape.lanes * stride;
-  const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
-  if (i >= n) return;
-  const int lane = i / stride, c = i - lane * stride;
+// From the sums of one channel of one lane: its part of the map g -> fma(raw, q, fma(g, p, r)),
+// map = p, q, r. Returns the sum of the gradient times the normalised value.
+__device__ __forceinline__ double FinishChannel(const NormBackwardArguments& a, int lane, int c,
+                                                const GradSums& sums) {
+  const int stride = a.shape.Stride(), i = lane * stride + c, n = a.shape.lanes * stride;
   float p = 0, q = 0, r = 0;
+  double grad_xhat = 0;
   if (c < a.shape.channels) {
-    const float mean_grad = BatchMean(a, a.sums[i].grad);
-    const float mean_xhat = BatchMean(a, a.sums[i].grad_xhat);
     const float unit =
         a.unit[lane] * (a.raw_type == RawType::kInt32 ? 1.0f : PowerOfTwo(a.raw_shift));
-    p = a.inv_std[i] * (a.gamma == nullptr ? 1.0f : a.gamma[c]);
-    const float slope = p * mean_xhat * a.inv_std[i];
+    const float mean = a.mean[i], inv_std = a.inv_std[i];
+    grad_xhat = (sums.grad_raw * double{unit} - double{mean} * sums.grad) * double{inv_std};
+    p = inv_std * (a.gamma == nullptr ? 1.0f : a.gamma[c]);
+    const float slope = p * BatchMean(a, grad_xhat) * inv_std;
     q = -slope * unit;
-    r = slope * a.mean[i] - p * mean_grad;
+    r = slope * mean - p * BatchMean(a, sums.grad);
   }
-  map[i] = p;
-  map[n + i] = q;
-  map[2 * n + i] = r;
+  a.map[i] = p;
+  a.map[n + i] = q;
+  a.map[2 * n + i] = r;
+  return grad_xhat;
 }
 
-__global__ void __launch_bounds__(kBackwardThreads) SumBackwardKernel(SumBackwardArguments a) {
-  const int stride = PaddedChannels(a.channels), out_stride = a.shape.Stride();
-  const int64_t n = int64_t{a.shape.lanes} * a.shape.Pixels() * stride;
-  for (int64_t i = int64_t{blockIdx.x} * kBackwardThreads + threadIdx.x; i < n;
-       i += int64_t{gridDim.x} * kBackwardThreads) {
-    const int64_t pixel = i / stride;
-    const int c = static_cast<int>(i - pixel * stride);
-    float g = 0;
-    if (c < a.channels) {
-      const int64_t from = pixel * out_stride + a.channel_offset + c;
-      if (Passes(a.mask, from) && (!a.relu || a.x[i] > 0)) g = a.grad_y[from];
+// A block adds up the rows of 16 channels. Slots share the lanes and then the rows of each; what
+// they have is added up in order, and so are the lanes.
+__global__ void __launch_bounds__(kFinishThreads)
+    NormSumsFinishKernel(NormBackwardArguments a, int rows) {
+  const int stride = a.shape.Stride(), lanes = a.shape.lanes;
+  const int local = static_cast<int>(threadIdx.x) % kFinishChannels;
+  const int slot = static_cast<int>(threadIdx.x) / kFinishChannels;
+  const int c = static_cast<int>(blockIdx.x) * kFinishChannels + local;
+  int parts = kFinishSlots;  // slots of a lane
+  while (parts > 1 && kFinishSlots / parts < lanes) parts /= 2;
+  const int at_once = kFinishSlots / parts, part = slot % parts;
+  const bool adds_lanes = slot == 0 && c < a.shape.channels;
+  const bool beta = adds_lanes && a.grad_beta != nullptr;
+  const bool gamma = adds_lanes && a.grad_gamma != nullptr;
+  float grad_beta = beta ? a.grad_beta[c] : 0.0f, grad_gamma = gamma ? a.grad_gamma[c] : 0.0f;
+  using Shared = GradSums[kFinishSlots][kFinishChannels];
+  FTT_SHARED(Shared, shared);
+  for (int lane0 = 0; lane0 < lanes; lane0 += at_once) {
+    const int lane = lane0 + slot / parts;
+    GradSums total{0, 0};
+    if (lane < lanes)
+      total = AddRows(a.partials + int64_t{lane} * rows * stride + c, stride, part, parts, rows);
+    shared[slot][local] = total;
+    SyncThreads();
+    if (part == 0 && lane < lanes) {
+      for (int s = 1; s < parts; ++s) {
+        total.grad += shared[slot + s][local].grad;
+        total.grad_raw += shared[slot + s][local].grad_raw;
+      }
+      if (a.mean != nullptr) total.grad_raw = FinishChannel(a, lane, c, total);
+      shared[slot][local] = total;
     }
-    a.grad_x[i] = a.accumulate ? a.grad_x[i] + g : g;
+    SyncThreads();
+    for (int l = 0; adds_lanes && l < at_once && lane0 + l < lanes; ++l) {
+      grad_beta += static_cast<float>(shared[l * parts][local].grad);
+      grad_gamma += static_cast<float>(shared[l * parts][local].grad_raw);
+    }
+    SyncThreads();
+  }
+  if (beta) a.grad_beta[c] = grad_beta;
+  if (gamma) a.grad_gamma[c] = grad_gamma;
+}
+
+template <typename Raw>
+__global__ void __launch_bounds__(kBackwardThreads, 3)
+    NormApplyKernel(NormBackwardArguments a, int pixels) {
+  const int lane = static_cast<int>(blockIdx.y), stride = a.shape.Stride();
+  const VectorPlace place(stride, a.shape.Pixels(), pixels);
+  if (!place.Works()) return;
+  const bool norm = a.mean != nullptr;
+  const int64_t base =
+      lane * a.shape.LaneElements() + int64_t{place.first} * stride + place.channel;
+  const uint32_t real = place.Real(a.shape.channels);
+  float p[4] = {1, 1, 1, 1}, q[4] = {}, r[4] = {};
+  if (norm) {
+    const int n = a.shape.lanes * stride, i = lane * stride + place.channel;
+    LoadFour(a.map + i, p);
+    LoadFour(a.map + n + i, q);
+    LoadFour(a.map + 2 * n + i, r);
+  }
+  for (int pixel = place.slot; pixel < place.count; pixel += kBackwardFlight * place.slots) {
+    float g[kBackwardFlight][4], raw[kBackwardFlight][4];
+    uint32_t pass[kBackwardFlight];
+    FTT_UNROLL
+    for (int u = 0; u < kBackwardFlight; ++u) {
+      const int at_pixel = pixel + u * place.slots;
+      const int64_t at = base + int64_t{at_pixel < place.count ? at_pixel : pixel} * stride;
+      LoadFour(a.grad + at, g[u]);
+      if (norm) LoadFour(static_cast<const Raw*>(a.raw) + at, raw[u]);
+      pass[u] = PassBits(a.mask, at);
+    }
+    FTT_UNROLL
+    for (int u = 0; u < kBackwardFlight; ++u) {
+      const int at_pixel = pixel + u * place.slots;
+      if (at_pixel >= place.count) break;
+      FTT_UNROLL
+      for (int k = 0; k < 4; ++k) {
+        float v = (pass[u] >> k & 1) != 0 ? g[u][k] : 0.0f;
+        if (norm) v = fmaf(raw[u][k], q[k], fmaf(v, p[k], r[k]));
+        g[u][k] = (real >> k & 1) != 0 ? v : 0.0f;
+      }
+      StoreFour(a.grad + base + int64_t{at_pixel} * stride, g[u]);
+    }
   }
 }
 
-__global__ void __launch_bounds__(kBackwardThreads)
-    GlobalSumBackwardKernel(GlobalSumBackwardArguments a) {
-  const int stride = a.in.Stride(), map_pixels = a.in.MapPixels();
+// grad_x (+)= g in the channels of `open`; before: what grad_x was.
+__device__ __forceinline__ void AddOpen(float* grad_x, bool accumulate, uint32_t open,
+                                        const float (&g)[4], const float (&before)[4]) {
+  float v[4];
+  FTT_UNROLL
+  for (int k = 0; k < 4; ++k) {
+    v[k] = (open >> k & 1) != 0 ? g[k] : 0.0f;
+    if (accumulate) v[k] = before[k] + v[k];
+  }
+  StoreFour(grad_x, v);
+}
+
+// Bits of the four codes that are positive.
+__device__ __forceinline__ uint32_t PositiveBits(uint32_t codes) {
+  uint32_t bits = 0;
+  FTT_UNROLL
+  for (int k = 0; k < 4; ++k)
+    bits |= (static_cast<int8_t>(codes >> 8 * k & 0xFF) > 0 ? 1u : 0u) << k;
+  return bits;
+}
+
+// kAligned: vectors of the input are vectors of the output.
+template <bool kAligned>
+__global__ void __launch_bounds__(kBackwardThreads, 3)
+    SumBackwardKernel(SumBackwardArguments a, int pixels) {
+  const int stride = PaddedChannels(a.channels), out_stride = a.shape.Stride();
+  const VectorPlace place(stride, a.shape.Pixels(), pixels);
+  if (!place.Works()) return;
+  const int64_t pixel0 = int64_t{blockIdx.y} * a.shape.Pixels() + place.first;
+  const uint32_t real = place.Real(a.channels);
+  const int64_t x0 = pixel0 * stride + place.channel;
+  const int64_t y0 = pixel0 * out_stride + a.channel_offset + place.channel;
+  for (int p = place.slot; p < place.count; p += kBackwardFlight * place.slots) {
+    float g[kBackwardFlight][4], before[kBackwardFlight][4];
+    uint32_t open[kBackwardFlight], codes[kBackwardFlight];
+    FTT_UNROLL
+    for (int u = 0; u < kBackwardFlight; ++u) {
+      const int pixel = p + u * place.slots < place.count ? p + u * place.slots : p;
+      const int64_t at = x0 + int64_t{pixel} * stride, from = y0 + int64_t{pixel} * out_stride;
+      open[u] = 0;
+      if constexpr (kAligned) {
+        // Vectors of pads may lie behind the output's.
+        if (real != 0) {
+          LoadFour(a.grad_y + from, g[u]);
+          open[u] = PassBits(a.mask, from) & real;
+        }
+      } else {
+        FTT_UNROLL
+        for (int k = 0; k < 4; ++k) {
+          if ((real >> k & 1) == 0) continue;
+          g[u][k] = a.grad_y[from + k];
+          if (Passes(a.mask, from + k)) open[u] |= 1u << k;
+        }
+      }
+      codes[u] = 0x01010101;
+      if (a.relu) codes[u] = *reinterpret_cast<const uint32_t*>(a.x + at);
+      if (a.accumulate) LoadFour(a.grad_x + at, before[u]);
+    }
+    FTT_UNROLL
+    for (int u = 0; u < kBackwardFlight; ++u) {
+      const int pixel = p + u * place.slots;
+      if (pixel >= place.count) break;
+      AddOpen(a.grad_x + x0 + int64_t{pixel} * stride, a.accumulate,
+              open[u] & PositiveBits(codes[u]), g[u], before[u]);
+    }
+  }
+}
+
+__global__ void __launch_bounds__(kBackwardThreads, 3)
+    GlobalSumBackwardKernel(GlobalSumBackwardArguments a, int pixels) {
+  const int lane = static_cast<int>(blockIdx.y), stride = a.in.Stride();
+  const int map_pixels = a.in.MapPixels();
+  const VectorPlace place(stride, a.in.Pixels(), pixels);
+  if (!place.Works()) return;
   const float share = 1.0f / static_cast<float>(map_pixels);
-  const int64_t n = a.in.lanes * a.in.LaneElements();
-  for (int64_t i = int64_t{blockIdx.x} * kBackwardThreads + threadIdx.x; i < n;
-       i += int64_t{gridDim.x} * kBackwardThreads) {
-    const int64_t pixel = i / stride;
-    const int c = static_cast<int>(i - pixel * stride);
-    const int64_t from = pixel / map_pixels * stride + c;
-    float g = 0;
-    if (c < a.in.channels && Passes(a.mask, from) && (!a.relu || a.x[i] > 0))
-      g = a.grad_y[from] * share;
-    a.grad_x[i] = a.accumulate ? a.grad_x[i] + g : g;
+  const uint32_t real = place.Real(a.in.channels);
+  const int64_t x0 = lane * a.in.LaneElements() + int64_t{place.first} * stride + place.channel;
+  const int64_t y0 = int64_t{lane} * a.in.images * stride + place.channel;
+  for (int p = place.slot; p < place.count; p += kBackwardFlight * place.slots) {
+    float g[kBackwardFlight][4], before[kBackwardFlight][4];
+    uint32_t open[kBackwardFlight], codes[kBackwardFlight];
+    FTT_UNROLL
+    for (int u = 0; u < kBackwardFlight; ++u) {
+      const int pixel = p + u * place.slots < place.count ? p + u * place.slots : p;
+      const int64_t at = x0 + int64_t{pixel} * stride;
+      const int64_t from = y0 + int64_t{(place.first + pixel) / map_pixels} * stride;
+      LoadFour(a.grad_y + from, g[u]);
+      open[u] = PassBits(a.mask, from) & real;
+      codes[u] = 0x01010101;
+      if (a.relu) codes[u] = *reinterpret_cast<const uint32_t*>(a.x + at);
+      if (a.accumulate) LoadFour(a.grad_x + at, before[u]);
+    }
+    FTT_UNROLL
+    for (int u = 0; u < kBackwardFlight; ++u) {
+      const int pixel = p + u * place.slots;
+      if (pixel >= place.count) break;
+      FTT_UNROLL
+      for (int k = 0; k < 4; ++k) g[u][k] *= share;
+      AddOpen(a.grad_x + x0 + int64_t{pixel} * stride, a.accumulate,
+              open[u] & PositiveBits(codes[u]), g[u], before[u]);
+    }
   }
 }
 

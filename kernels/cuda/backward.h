@@ -10,9 +10,9 @@
 
 namespace ftt::cuda {
 
-// Sums of one channel of one lane: of the gradient, and of the gradient times the normalised value.
-struct GradSums {
-  double grad, grad_xhat;
+// Sums of one channel: of the gradient, and of the gradient times the stored value.
+struct alignas(16) GradSums {
+  double grad, grad_raw;
 };
 
 struct NormBackwardArguments {
@@ -28,18 +28,16 @@ struct NormBackwardArguments {
   const uint8_t* mask = nullptr;   // null: everything passes
   float* grad = nullptr;           // in place: of the codes -> of the real convolution output
   GradSums* partials = nullptr;    // scratch: [lanes][NormBackwardBlocks()][Stride()]
-  GradSums* sums = nullptr;        // scratch: [lanes][Stride()]
+  float* map = nullptr;            // scratch: [3][lanes][Stride()], unused without batch norm
   float* grad_gamma = nullptr;     // [channels], added to, lanes in order; null: not wanted
   float* grad_beta = nullptr;      // [channels], without batch norm of the bias; null: not wanted
 };
 int NormBackwardBlocks(const MapShape& shape);
 void NormBackward(const NormBackwardArguments& arguments, DeviceStream stream);
 // The same without the pass that applies it: sums, grad_gamma and grad_beta are computed, and what
-// is returned reads as the gradient of the real convolution output. `map`: out,
-// [3][lanes][Stride()] floats, unused without batch norm. arguments.grad stays as it was; it, mask,
-// raw and map must live as long as the returned gradient is read.
-OutputGradient DeferredNormBackward(const NormBackwardArguments& arguments, float* map,
-                                    DeviceStream stream);
+// is returned reads as the gradient of the real convolution output. arguments.grad stays as it was;
+// it, mask, raw and map must live as long as the returned gradient is read.
+OutputGradient DeferredNormBackward(const NormBackwardArguments& arguments, DeviceStream stream);
 
 // One input of an addition or concatenation: grad_x (+)= grad_y where the mask passes and the
 // input's ReLU was open.

@@ -122,7 +122,7 @@ __global__ void __launch_bounds__(kHeadThreads) LossKernel(LossArguments a) {
   shared[threadIdx.x] = mine;
   SyncThreads();
   if (threadIdx.x != 0) return;
-  for (int t = 1; t < kHeadThreads; ++t) {
+  for (int t = 1; t < kHeadThreads && t < a.images; ++t) {
     mine.loss += shared[t].loss;
     mine.correct += shared[t].correct;
   }

@@ -6,7 +6,10 @@
 namespace ftt::cuda {
 namespace {
 
-constexpr int kTileBytes = 8192;  // of codes, per block
+// Codes of a block: fewer where the map would not fill a device, though not so few that faults,
+// sampled by tiles of 1024 elements, are sampled twice too often.
+constexpr int kTileBytes = 8192, kLeastTileBytes = 2048, kLeastFaultyTileBytes = 4096;
+constexpr int kWantedBlocks = 264;  // two to a multiprocessor of an H100
 
 struct SumGrid {
   GridSize grid;
@@ -20,7 +23,10 @@ SumGrid PlanSum(const SumArguments& a) {
             a.count, kMaxSumInputs);
   FTT_CHECK(s.lanes > 0 && s.images > 0 && s.h > 0 && s.w > 0 && s.channels > 0,
             "sum: the map is empty");
-  const int stride = s.Stride(), tile = stride < kTileBytes ? kTileBytes / stride : 1;
+  const int least = a.faults.lanes == nullptr ? kLeastTileBytes : kLeastFaultyTileBytes;
+  int bytes = kTileBytes;
+  while (bytes > least && s.lanes * s.LaneElements() < int64_t{kWantedBlocks} * bytes) bytes /= 2;
+  const int stride = s.Stride(), tile = stride < bytes ? bytes / stride : 1;
   const int pixels = tile < s.Pixels() ? tile : s.Pixels();
   size_t shared = 0;
   if (a.faults.lanes != nullptr) {
@@ -36,9 +42,11 @@ SumGrid PlanSum(const SumArguments& a) {
 
 int SumBlocks(const MapShape& s) {
   // Enough to fill a device; more would only lengthen the second pass.
-  constexpr int kMost = 256;
-  const int blocks = DivideUp(static_cast<int>(s.LaneElements() / 8), 4 * kSumThreads);
-  return blocks < kMost ? blocks : kMost;
+  constexpr int kMost = 528;
+  const int most = s.lanes < kMost ? kMost / s.lanes : 1;
+  constexpr int64_t kBlockPacks = int64_t{kSumPacks} * kSumThreads;
+  const int64_t blocks = (s.LaneElements() / 8 + kBlockPacks - 1) / kBlockPacks;
+  return static_cast<int>(blocks < most ? blocks : most);
 }
 
 void Add(const SumArguments& a, DeviceStream stream) {

@@ -1,4 +1,4 @@
-// Kernels of sum.h. Threads take eight codes at a time.
+// Kernels of sum.h. Threads take packs of eight codes, two at a time.
 #pragma once
 
 #include "kernels/cuda/stage.cuh"
@@ -7,72 +7,165 @@
 namespace ftt::cuda {
 
 inline constexpr int kSumThreads = 256;
+inline constexpr int kSumPacks = 2;  // that a thread adds up at once
 
-__device__ __forceinline__ int SumCode(uint2 pack, int i, bool relu) {
-  const int code = static_cast<int8_t>((i < 4 ? pack.x : pack.y) >> i % 4 * 8 & 0xFF);
-  return relu && code < 0 ? 0 : code;
-}
+// RoundShift by one distance, in 32 bits. |v| <= 2^30, and what is shifted left stays below 2^31.
+// Left shifts beyond 20 are cut: codes are never shifted further to be added up, and a sum that is
+// not 0 saturates already.
+struct Rounding {
+  int32_t factor = 1, half = 0, odd = 0;
+  int right = 0;
+
+  __device__ explicit Rounding(int shift) {
+    if (shift > 30) {
+      factor = 0;
+    } else if (shift > 0) {
+      right = shift;
+      half = (int32_t{1} << (shift - 1)) - 1;
+      odd = 1;
+    } else {
+      factor = int32_t{1} << (shift < -kMaxAlignShift ? kMaxAlignShift : -shift);
+    }
+  }
+  __device__ __forceinline__ int32_t operator()(int32_t v) const {
+    v *= factor;
+    return (v + half + (v >> right & odd)) >> right;
+  }
+};
 
 // The exponent to which one lane's inputs are aligned; 0 for a sum of nothing.
-__device__ inline int AlignedExponentOf(const SumArguments& a, int lane) {
-  if (a.count == 0) return 0;
-  int smallest = a.inputs[0].exponent[lane], largest = smallest;
-  for (int k = 1; k < a.count; ++k) {
-    const int e = a.inputs[k].exponent[lane];
-    smallest = e < smallest ? e : smallest;
-    largest = e > largest ? e : largest;
+__device__ __forceinline__ int AlignedExponentOf(const SumArguments& a, int lane) {
+  int exponent[kMaxSumInputs];
+  FTT_UNROLL
+  for (int k = 0; k < kMaxSumInputs; ++k)
+    exponent[k] = k < a.count ? a.inputs[k].exponent[lane] : 0;
+  int smallest = exponent[0], largest = smallest;
+  FTT_UNROLL
+  for (int k = 1; k < kMaxSumInputs; ++k) {
+    if (k >= a.count) break;
+    smallest = exponent[k] < smallest ? exponent[k] : smallest;
+    largest = exponent[k] > largest ? exponent[k] : largest;
   }
   return AlignedExponent(smallest, largest);
 }
 
-// Eight sums at offset `at` of the lane, in units of 2^aligned.
-__device__ __forceinline__ void SumEight(const SumArguments& a, int lane, int aligned, int64_t at,
-                                         int32_t (&sum)[8]) {
-  FTT_UNROLL
-  for (int i = 0; i < 8; ++i) sum[i] = 0;
-  for (int k = 0; k < a.count; ++k) {
-    const SumOperand& in = a.inputs[k];
-    const uint2 pack = *reinterpret_cast<const uint2*>(in.codes + at);
-    const int shift = aligned - in.exponent[lane];
+// Byte i of a pack as a code, at least `floor`.
+__device__ __forceinline__ int32_t CodeOf(uint2 pack, int i, int32_t floor) {
+  // The byte and, three times, its sign.
+  const auto select = static_cast<uint32_t>(i % 4);
+  const auto code = static_cast<int32_t>(
+      BytePermute(i < 4 ? pack.x : pack.y, 0, select | (select | 8) * 0x1110u));
+  return code > floor ? code : floor;
+}
+
+// sum += one input's eight codes, in units of 2^aligned. Eight codes stay within 2^30.
+__device__ __forceinline__ void AddPack(uint2 pack, int32_t floor, const Rounding& rounding,
+                                        int32_t (&sum)[8]) {
+  // Rare: inputs are aligned to the smallest exponent.
+  if (rounding.right != 0) {
     FTT_UNROLL
-    for (int i = 0; i < 8; ++i)
-      sum[i] += static_cast<int32_t>(RoundShift(SumCode(pack, i, in.relu), shift));
+    for (int i = 0; i < 8; ++i) sum[i] += rounding(CodeOf(pack, i, floor));
+    return;
+  }
+  FTT_UNROLL
+  for (int i = 0; i < 8; ++i) sum[i] += CodeOf(pack, i, floor) * rounding.factor;
+}
+
+// The sums of kPacks packs, `step` elements apart, from element `at` on; those beyond the first
+// `packs` are 0.
+template <int kPacks>
+__device__ __forceinline__ void SumPacks(const SumArguments& a, int lane, int aligned, int64_t at,
+                                         int step, int packs, int32_t (&sum)[kPacks][8]) {
+  FTT_UNROLL
+  for (int p = 0; p < kPacks; ++p) {
+    FTT_UNROLL
+    for (int i = 0; i < 8; ++i) sum[p][i] = 0;
+  }
+  // Two inputs are under way at once.
+  for (int k = 0; k < a.count; k += 2) {
+    uint2 pack[2][kPacks];
+    int exponent[2];
+    FTT_UNROLL
+    for (int j = 0; j < 2; ++j) {
+      exponent[j] = k + j < a.count ? a.inputs[k + j].exponent[lane] : 0;
+      FTT_UNROLL
+      for (int p = 0; p < kPacks; ++p) {
+        pack[j][p] = make_uint2(0, 0);
+        if (k + j < a.count && p < packs)
+          pack[j][p] = *reinterpret_cast<const uint2*>(a.inputs[k + j].codes + at + p * step);
+      }
+    }
+    FTT_UNROLL
+    for (int j = 0; j < 2; ++j) {
+      if (k + j >= a.count) break;
+      const int32_t floor = a.inputs[k + j].relu ? 0 : INT32_MIN;
+      const Rounding rounding(aligned - exponent[j]);
+      FTT_UNROLL
+      for (int p = 0; p < kPacks; ++p) AddPack(pack[j][p], floor, rounding, sum[p]);
+    }
   }
 }
 
-// largest[lane][block] = largest |sum| of the block's part.
-__global__ void __launch_bounds__(kSumThreads) LargestSumKernel(SumArguments a) {
-  const int lane = static_cast<int>(blockIdx.y);
-  const int aligned = AlignedExponentOf(a, lane);
-  const int64_t lane_elements = a.shape.LaneElements(), packs = lane_elements / 8;
-  int32_t largest = 0;
-  for (int64_t i = int64_t{blockIdx.x} * kSumThreads + threadIdx.x; i < packs;
-       i += int64_t{gridDim.x} * kSumThreads) {
-    int32_t sum[8];
-    SumEight(a, lane, aligned, lane * lane_elements + 8 * i, sum);
-    FTT_UNROLL
-    for (int k = 0; k < 8; ++k) {
-      const int32_t magnitude = sum[k] < 0 ? -sum[k] : sum[k];
-      largest = magnitude > largest ? magnitude : largest;
-    }
-  }
+// The largest value of all threads of a block, for all threads. Ends with a barrier.
+__device__ inline int32_t BlockLargestSum(int32_t largest) {
+  using WarpLargest = int32_t[kSumThreads / kWarpSize];
+  FTT_SHARED(WarpLargest, warp_largest);
   for (int step = kWarpSize / 2; step > 0; step /= 2) {
     const int32_t other = ShuffleXor(largest, step);
     largest = other > largest ? other : largest;
   }
-  using WarpLargest = int32_t[kSumThreads / kWarpSize];
-  FTT_SHARED(WarpLargest, warp_largest);
   if (threadIdx.x % kWarpSize == 0) warp_largest[threadIdx.x / kWarpSize] = largest;
   SyncThreads();
-  if (threadIdx.x != 0) return;
-  for (int w = 1; w < kSumThreads / kWarpSize; ++w)
+  FTT_UNROLL
+  for (int w = 0; w < kSumThreads / kWarpSize; ++w)
     largest = warp_largest[w] > largest ? warp_largest[w] : largest;
-  a.largest[lane * gridDim.x + blockIdx.x] = largest;
+  return largest;
+}
+
+// largest[lane][block] = largest |sum| of the block's part.
+__global__ void __launch_bounds__(kSumThreads, 4) LargestSumKernel(SumArguments a) {
+  const int lane = static_cast<int>(blockIdx.y);
+  const int aligned = AlignedExponentOf(a, lane);
+  const int64_t lane_elements = a.shape.LaneElements(), packs = lane_elements / 8;
+  const int64_t step = int64_t{gridDim.x} * kSumPacks * kSumThreads;
+  int32_t largest = 0;
+  for (int64_t i = int64_t{blockIdx.x} * kSumPacks * kSumThreads + threadIdx.x; i < packs;
+       i += step) {
+    int32_t sum[kSumPacks][8];
+    const int64_t left = packs - i;
+    const int here = left <= kSumThreads ? 1 : kSumPacks;
+    SumPacks(a, lane, aligned, lane * lane_elements + 8 * i, 8 * kSumThreads, here, sum);
+    FTT_UNROLL
+    for (int p = 0; p < kSumPacks; ++p) {
+      FTT_UNROLL
+      for (int k = 0; k < 8; ++k) {
+        const int32_t magnitude = sum[p][k] < 0 ? -sum[p][k] : sum[p][k];
+        largest = magnitude > largest ? magnitude : largest;
+      }
+    }
+  }
+  largest = BlockLargestSum(largest);
+  if (threadIdx.x == 0) a.largest[lane * gridDim.x + blockIdx.x] = largest;
+}
+
+// The exponent of the lane's output, for all threads.
+__device__ __forceinline__ int SumExponent(const SumArguments& a, int lane, int aligned,
+                                           int largest_blocks) {
+  if (a.largest == nullptr) return a.exponent[lane];
+  int32_t largest = 0;
+  for (int b = static_cast<int>(threadIdx.x); b < largest_blocks; b += kSumThreads) {
+    const int32_t other = a.largest[lane * largest_blocks + b];
+    largest = other > largest ? other : largest;
+  }
+  largest = BlockLargestSum(largest);
+  const int exponent = ExponentFor(static_cast<float>(largest) * PowerOfTwo(aligned), a.bits);
+  if (blockIdx.x == 0 && threadIdx.x == 0) a.exponent[lane] = exponent;
+  return exponent;
 }
 
 // Pads hold 0 in every input, so sums of pads are 0.
 __global__ void __launch_bounds__(kSumThreads, 4)
-    AddKernel(SumArguments a, int tile_pixels, int largest_blocks) {
+    AddKernel(FTT_IN_PLACE SumArguments a, int tile_pixels, int largest_blocks) {
   const MapShape& s = a.shape;
   const int lane = static_cast<int>(blockIdx.y), stride = s.Stride();
   const int first = static_cast<int>(blockIdx.x) * tile_pixels;
@@ -83,51 +176,65 @@ __global__ void __launch_bounds__(kSumThreads, 4)
   Stage stage(SharedMemory(), layout, a.faults, lane, tile, a.codes + lane * s.LaneElements(),
               a.mask == nullptr ? nullptr : a.mask + lane * s.LaneElements() / 8);
   const int aligned = AlignedExponentOf(a, lane);
-  int exponent;
-  if (a.largest != nullptr) {
-    int32_t largest = 0;
-    for (int b = 0; b < largest_blocks; ++b) {
-      const int32_t other = a.largest[lane * largest_blocks + b];
-      largest = other > largest ? other : largest;
-    }
-    exponent = ExponentFor(static_cast<float>(largest) * PowerOfTwo(aligned), a.bits);
-    if (blockIdx.x == 0 && threadIdx.x == 0) a.exponent[lane] = exponent;
-  } else {
-    exponent = a.exponent[lane];
-  }
-  const int groups = stride / 8;
-  for (int i = static_cast<int>(threadIdx.x); i < count * groups; i += kSumThreads) {
-    int32_t sum[8];
-    SumEight(a, lane, aligned, lane * s.LaneElements() + int64_t{first} * stride + 8 * i, sum);
-    CodePack pack;
+  const int exponent = SumExponent(a, lane, aligned, largest_blocks);
+  const Rounding rounding(exponent - aligned);
+  // A sum beyond this saturates and, shifted left by no more than 20, keeps to 32 bits.
+  constexpr int32_t kBeyond = 1 << 10;
+  const bool shifts_left = exponent < aligned;
+  const int low = CodeMin(a.bits), high = CodeMax(a.bits), packs = count * (stride / 8);
+  const int64_t base = lane * s.LaneElements() + int64_t{first} * stride;
+  for (int i = static_cast<int>(threadIdx.x); i < packs; i += kSumPacks * kSumThreads) {
+    int32_t sum[kSumPacks][8];
+    const int here = packs - i <= kSumThreads ? 1 : kSumPacks;
+    SumPacks(a, lane, aligned, base + 8 * i, 8 * kSumThreads, here, sum);
     FTT_UNROLL
-    for (int k = 0; k < 8; ++k) {
-      const int64_t v = RoundShift(sum[k], exponent - aligned);
-      const int code = SaturateCode64(v, a.bits);
-      pack.Set(k, code, code == v);
+    for (int p = 0; p < kSumPacks; ++p) {
+      if (p >= here) break;
+      CodePack pack;
+      FTT_UNROLL
+      for (int k = 0; k < 8; ++k) {
+        int32_t v = sum[p][k];
+        if (shifts_left) v = v > kBeyond ? kBeyond : v < -kBeyond ? -kBeyond : v;
+        v = rounding(v);
+        const int code = v > high ? high : v < low ? low : v;
+        pack.Set(k, code, code == v);
+      }
+      // Pixels of the tile lie one after another, so the pack needs no pixel of its own.
+      stage.Put(0, i + p * kSumThreads, pack);
     }
-    stage.Put(i / groups, i % groups, pack);
   }
   stage.Finish();
 }
 
-// One output code of a concatenation.
-__device__ __forceinline__ int ConcatCode(const SumArguments& a, int lane, int64_t pixel, int c,
-                                          int exponent) {
-  for (int k = 0; k < a.count; ++k) {
+// Eight codes of a concatenation, from channel c on; pads are 0.
+__device__ __forceinline__ CodePack ConcatCodes(const SumArguments& a, int lane, int64_t pixel,
+                                                int c, int exponent) {
+  CodePack codes;
+  int k = 0, done = 0;
+  while (k < a.count && c >= a.inputs[k].channels) c -= a.inputs[k++].channels;
+  for (; k < a.count && done < 8; ++k, c = 0) {
     const SumOperand& in = a.inputs[k];
-    if (c < in.channels) {
-      int code = in.codes[pixel * PaddedChannels(in.channels) + c];
-      code = in.relu && code < 0 ? 0 : code;
-      return SaturateCode64(RoundShift(code, exponent - in.exponent[lane]), a.bits);
+    const int8_t* from = in.codes + pixel * PaddedChannels(in.channels) + c;
+    const int32_t floor = in.relu ? 0 : INT32_MIN;
+    const Rounding rounding(exponent - in.exponent[lane]);
+    const int left = in.channels - c;
+    if (done == 0 && left >= 8 && c % 8 == 0) {
+      const uint2 pack = *reinterpret_cast<const uint2*>(from);
+      FTT_UNROLL
+      for (int i = 0; i < 8; ++i)
+        codes.Set(i, SaturateCode(rounding(CodeOf(pack, i, floor)), a.bits), true);
+      return codes;
     }
-    c -= in.channels;
+    for (int i = 0; i < left && done < 8; ++i, ++done) {
+      const int32_t code = from[i];
+      codes.Set(done, SaturateCode(rounding(code > floor ? code : floor), a.bits), true);
+    }
   }
-  return 0;
+  return codes;
 }
 
 __global__ void __launch_bounds__(kSumThreads, 4)
-    ConcatKernel(SumArguments a, int tile_pixels, bool fixed_exponent) {
+    ConcatKernel(FTT_IN_PLACE SumArguments a, int tile_pixels, bool fixed_exponent) {
   const MapShape& s = a.shape;
   const int lane = static_cast<int>(blockIdx.y), stride = s.Stride();
   const int first = static_cast<int>(blockIdx.x) * tile_pixels;
@@ -146,13 +253,8 @@ __global__ void __launch_bounds__(kSumThreads, 4)
   const int groups = stride / 8;
   for (int i = static_cast<int>(threadIdx.x); i < count * groups; i += kSumThreads) {
     const int pixel = i / groups, group = i % groups;
-    CodePack pack;
-    FTT_UNROLL
-    for (int k = 0; k < 8; ++k) {
-      const int64_t at = int64_t{lane} * s.Pixels() + first + pixel;
-      pack.Set(k, ConcatCode(a, lane, at, 8 * group + k, exponent), true);
-    }
-    stage.Put(pixel, group, pack);
+    const int64_t at = int64_t{lane} * s.Pixels() + first + pixel;
+    stage.Put(pixel, group, ConcatCodes(a, lane, at, 8 * group, exponent));
   }
   stage.Finish();
 }

@@ -7,36 +7,44 @@
 
 namespace ftt::cuda {
 
-inline constexpr int kReduceParts = 8;  // warps of a block, each with its share of the rows
+inline constexpr int kReduceThreads = 1024;  // of a block at most
+inline constexpr int kReduceFlight = 8;      // rows that a thread loads at once
 
-// A block reduces 32 weights; the parts of a sum are added up in order.
-__global__ void __launch_bounds__(kReduceParts* kWarpSize)
-    ReduceWeightGradKernel(WeightReduceArguments a) {
-  const int thread = static_cast<int>(threadIdx.x) % kWarpSize;
-  const int part = static_cast<int>(threadIdx.x) / kWarpSize;
-  const int64_t i = int64_t{blockIdx.x} * kWarpSize + thread;
-  const int share = (a.rows + kReduceParts - 1) / kReduceParts;
-  const int begin = part * share, end = begin + share < a.rows ? begin + share : a.rows;
-  using Shared = float[kReduceParts][kWarpSize];
+// A block reduces `width` weights, its parts share the rows; what they have is added up in order.
+__global__ void __launch_bounds__(kReduceThreads)
+    ReduceWeightGradKernel(WeightReduceArguments a, int width) {
+  const int part = static_cast<int>(threadIdx.x) / width;
+  const int thread = static_cast<int>(threadIdx.x) - part * width;
+  const int parts = static_cast<int>(blockDim.x) / width;
+  const int n = static_cast<int>(a.n), i = static_cast<int>(blockIdx.x) * width + thread;
+  using Shared = float[kReduceThreads];
   FTT_SHARED(Shared, sums);
-  const int64_t offset = i / a.inner * a.inner_pitch + i % a.inner;
-  float total = part == 0 && i < a.n ? a.grad_w[i] : 0.0f;
+  const int run = i / a.inner;
+  const int64_t offset = int64_t{run} * a.inner_pitch + (i - run * a.inner);
+  float total = part == 0 && i < n ? a.grad_w[i] : 0.0f;
   for (int lane = 0; lane < a.lanes; ++lane) {
     float sum = 0;
-    if (i < a.n) {
-      const float* from = a.partials + int64_t{lane} * a.rows * a.row_floats + offset;
-      for (int row = begin; row < end; ++row) sum += from[row * a.row_floats];
+    const float* from = a.partials + int64_t{lane} * a.rows * a.row_floats + offset;
+    for (int row = part; i < n && row < a.rows; row += kReduceFlight * parts) {
+      float v[kReduceFlight];
+      FTT_UNROLL
+      for (int u = 0; u < kReduceFlight; ++u) {
+        const int r = row + u * parts;
+        v[u] = r < a.rows ? from[r * a.row_floats] : 0.0f;
+      }
+      FTT_UNROLL
+      for (int u = 0; u < kReduceFlight; ++u) sum += v[u];
     }
-    sums[part][thread] = sum;
+    sums[threadIdx.x] = sum;
     SyncThreads();
-    if (part == 0 && i < a.n) {
-      for (int p = 1; p < kReduceParts; ++p) sum += sums[p][thread];
+    if (part == 0 && i < n) {
+      for (int p = 1; p < parts; ++p) sum += sums[p * width + thread];
       const bool kept = a.keep == nullptr || a.keep[(a.one_weight ? 0 : lane * a.n) + i] != 0;
       if (kept) total += sum * PowerOfTwo(a.x_exponent[lane]);
     }
     SyncThreads();
   }
-  if (part == 0 && i < a.n) a.grad_w[i] = total;
+  if (part == 0 && i < n) a.grad_w[i] = total;
 }
 
 }  // namespace ftt::cuda

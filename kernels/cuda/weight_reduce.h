@@ -7,8 +7,8 @@
 
 namespace ftt::cuda {
 
-// grad_w[i] += 2^x_exponent[lane] * (sum of the lane's rows in order), lanes in order. Weight i
-// lies at i / inner * inner_pitch + i % inner of a row.
+// grad_w[i] += 2^x_exponent[lane] * (sum of the lane's rows), lanes in order; how rows are added up
+// depends on their number alone. Weight i lies at i / inner * inner_pitch + i % inner of a row.
 struct WeightReduceArguments {
   int lanes = 1, rows = 1;  // rows: partial sums of each lane
   int64_t n = 1;            // weights

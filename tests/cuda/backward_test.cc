@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "core/half.h"
 #include "kernels/ref_backend.h"
 #include "tests/cuda/layout.h"
 #include "tests/kernels/parity_util.h"
@@ -16,11 +17,21 @@ using ftt::test::Operands;
 using ftt::test::RelativeError;
 
 constexpr double kTolerance = 1e-5;
+constexpr int kRawShift = 3;
+
+// As a convolution stores them; exact below 2048.
+std::vector<uint16_t> Halves(const std::vector<int32_t>& acc) {
+  std::vector<uint16_t> halves;
+  for (const int32_t v : acc)
+    halves.push_back(ftt::FloatToHalf(std::ldexp(static_cast<float>(v), -kRawShift)));
+  return halves;
+}
 
 struct BackwardCase {
   int lanes, images;
   Shape map;
   bool batch_norm, affine, masked;
+  RawType raw = RawType::kInt32;
 };
 
 class CudaBackwardTest : public ::testing::TestWithParam<BackwardCase> {
@@ -38,6 +49,7 @@ class CudaBackwardTest : public ::testing::TestWithParam<BackwardCase> {
 
   const uint8_t* HostMask() const { return case_.masked ? mask_.data() : nullptr; }
   void CheckNorm(bool deferred);
+  void CheckSum(int offset);
   std::vector<float> Applied(const OutputGradient& y, const DeviceBuffer<float>& map,
                              const std::vector<int32_t>& raw, std::vector<float> grad) const;
 
@@ -73,17 +85,21 @@ void CudaBackwardTest::CheckNorm(bool deferred) {
                             case_.affine ? want_beta.data() : nullptr, nullptr, nullptr);
   InBothOrders([&] {
     const DeviceBuffer<int32_t> raw(Padded(acc, c, 777));
+    const DeviceBuffer<uint16_t> halves(Halves(raw.Get()));
     const DeviceBuffer<float> d_mean(Padded(mean, c)), d_inv_std(Padded(inv_std, c)), d_unit(unit);
     const DeviceBuffer<float> d_gamma(gamma), grad(Padded(grad_, c, 9.0f));
     const DeviceBuffer<uint8_t> mask(PaddedMask(mask_, shape_));
     const size_t rows = static_cast<size_t>(case_.lanes) * static_cast<size_t>(shape_.Stride());
     const DeviceBuffer<GradSums> partials(rows * static_cast<size_t>(NormBackwardBlocks(shape_)));
-    const DeviceBuffer<GradSums> sums(rows);
+    const DeviceBuffer<float> map(3 * rows);
     const DeviceBuffer<float> got_gamma(std::vector<float>(channels, 0.5f));
     const DeviceBuffer<float> got_beta(std::vector<float>(channels, 0.25f));
     NormBackwardArguments a;
     a.shape = shape_;
+    a.raw_type = case_.raw;
+    a.raw_shift = case_.raw == RawType::kHalf ? kRawShift : 0;
     a.raw = raw.Data();
+    if (case_.raw == RawType::kHalf) a.raw = halves.Data();
     a.mean = case_.batch_norm ? d_mean.Data() : nullptr;
     a.inv_std = d_inv_std.Data();
     a.unit = d_unit.Data();
@@ -91,12 +107,11 @@ void CudaBackwardTest::CheckNorm(bool deferred) {
     a.mask = case_.masked ? mask.Data() : nullptr;
     a.grad = grad.Data();
     a.partials = partials.Data();
-    a.sums = sums.Data();
+    a.map = map.Data();
     a.grad_gamma = case_.batch_norm && case_.affine ? got_gamma.Data() : nullptr;
     a.grad_beta = case_.affine ? got_beta.Data() : nullptr;
     if (deferred) {
-      const DeviceBuffer<float> map(3 * rows);
-      const OutputGradient y = DeferredNormBackward(a, map.Data(), {});
+      const OutputGradient y = DeferredNormBackward(a, {});
       EXPECT_LT(RelativeError(want, Applied(y, map, raw.Get(), grad.Get())), kTolerance);
     } else {
       NormBackward(a, {});
@@ -129,7 +144,8 @@ std::vector<float> CudaBackwardTest::Applied(const OutputGradient& y,
     }
     if (y.mask != nullptr && (mask[i / 8] >> i % 8 & 1) == 0) grad[i] = 0;
     if (y.raw == nullptr) continue;
-    grad[i] = std::fmaf(static_cast<float>(raw[i]), pqr[n + at],
+    const int shift = case_.raw == RawType::kHalf ? kRawShift : 0;
+    grad[i] = std::fmaf(std::ldexp(static_cast<float>(raw[i]), -shift), pqr[n + at],
                         std::fmaf(grad[i], pqr[at], pqr[2 * n + at]));
   }
   return Dense(grad, shape_.channels);
@@ -138,8 +154,8 @@ std::vector<float> CudaBackwardTest::Applied(const OutputGradient& y,
 TEST_P(CudaBackwardTest, Norm) { CheckNorm(false); }
 TEST_P(CudaBackwardTest, DeferredNorm) { CheckNorm(true); }
 
-TEST_P(CudaBackwardTest, SumAndConcat) {
-  const int c = case_.map.c, offset = c > 3 ? 3 : 0, width = c - offset;
+void CudaBackwardTest::CheckSum(int offset) {
+  const int c = case_.map.c, width = c - offset;
   const int64_t inputs = n_ / c * width;
   const std::vector<int8_t> x = operands_.Codes(inputs);
   const std::vector<float> before = operands_.Floats(inputs);
@@ -156,6 +172,13 @@ TEST_P(CudaBackwardTest, SumAndConcat) {
                  grad_y.Data(), grad_x.Data(), accumulate},
                 {});
     EXPECT_EQ(want, Dense(grad_x.Get(), width));
+  }
+}
+
+TEST_P(CudaBackwardTest, SumAndConcat) {
+  // With and without vectors of four channels in common with the output.
+  for (const int offset : {0, 3, 4}) {
+    if (offset < case_.map.c) CheckSum(offset);
   }
 }
 
@@ -179,13 +202,21 @@ TEST_P(CudaBackwardTest, GlobalSum) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, CudaBackwardTest,
-                         ::testing::Values(BackwardCase{1, 1, {1, 1, 1}, true, true, true},
-                                           BackwardCase{2, 3, {7, 5, 20}, true, false, true},
-                                           BackwardCase{5, 2, {3, 5, 7}, true, true, false},
-                                           BackwardCase{2, 3, {11, 13, 17}, false, true, true},
-                                           BackwardCase{2, 1, {5, 5, 40}, false, false, true},
-                                           BackwardCase{1, 1, {3, 3, 600}, true, true, true}));
+INSTANTIATE_TEST_SUITE_P(
+    All, CudaBackwardTest,
+    ::testing::Values(BackwardCase{1, 1, {1, 1, 1}, true, true, true},
+                      BackwardCase{2, 3, {7, 5, 20}, true, false, true},
+                      BackwardCase{5, 2, {3, 5, 7}, true, true, false},
+                      BackwardCase{2, 3, {11, 13, 17}, false, true, true},
+                      BackwardCase{2, 1, {5, 5, 40}, false, false, true},
+                      BackwardCase{1, 1, {3, 3, 600}, true, true, true},
+                      // More channels than threads take at once.
+                      BackwardCase{1, 2, {2, 1, 1100}, true, true, true},
+                      // More lanes than a block adds up at once.
+                      BackwardCase{35, 1, {3, 2, 5}, true, true, true},
+                      // Many rows of sums.
+                      BackwardCase{2, 3, {32, 32, 20}, true, true, true},
+                      BackwardCase{3, 2, {9, 8, 50}, true, true, true, RawType::kHalf}));
 
 }  // namespace
 }  // namespace ftt::cuda::test

@@ -35,6 +35,15 @@ std::vector<SumCase> Cases() {
        {{-5, -3, 0, 1, 2}, {-7, -3, 1, 1, 2}, {-6, -9, 2, 1, -2}},
        {false, true, true}},
       {"far_apart", {4, 4, 3}, 2, {"", stuck}, {{-28, 0}, {2, -25}}, {false, false}},
+      // Left shifts of sums, some of them beyond what 32 bits hold.
+      {"coarse", {5, 4, 18}, 2, {"", flips, ""}, {{30, -3, 4}, {33, -6, 17}}, {false, false}},
+      {"eight",
+       {6, 5, 20},
+       2,
+       {"", flips},
+       {{-9, 3}, {-7, 20}, {-9, 23}, {-8, 3}, {11, 4}, {-9, 3}, {-2, 9}, {10, 23}},
+       {false, true, false, false, true, false, false, false}},
+      {"wide", {3, 4, 50}, 2, {"", flips}, {{-5, -3}, {-7, -2}, {-5, 9}}, {false, true, true}},
       {"large", {16, 16, 40}, 2, {"", flips}, {{-5, -3}, {-7, -3}}, {false, true}},
   };
 }
@@ -114,8 +123,10 @@ TEST_P(CudaSumTest, AddEqualsReference) {
 TEST_P(CudaSumTest, ConcatEqualsReference) {
   const auto parts = static_cast<int>(case_.relu.size());
   if (parts == 0 || case_.map.c < parts) GTEST_SKIP() << "nothing to concatenate";
-  std::vector<int> channels(case_.relu.size(), 1);
-  channels.back() = case_.map.c - (parts - 1);
+  // Wide maps: whole vectors of one input.
+  const int width = case_.map.c > 16 * parts ? 16 : 1;
+  std::vector<int> channels(case_.relu.size(), width);
+  channels.back() = case_.map.c - (parts - 1) * width;
   SumArguments a;
   MakeInputs(channels, &a);
   for (const bool fixed : {true, false}) {
