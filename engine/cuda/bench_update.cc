@@ -35,12 +35,14 @@ class WeightBench {
       const std::vector<float>& value = params_.Get(info).value;
       values_.insert(values_.end(), value.begin(), value.end());
       total_ += info.Elements();
+      chunks_ += WeightChunks(static_cast<int>(info.Elements()));
     }
     device_values_.Resize(4 * total_);
     CopyToDevice(device_values_.Data(), values_.data(), 4 * total_, bed.S());
     codes_.Resize(kLanes * total_);
     keep_.Resize(kLanes * total_);
     exponents_.Resize(static_cast<int64_t>(ops_.size() * sizeof(int)));
+    largest_.Resize(4 * chunks_);
     bed.Wait();
   }
 
@@ -85,6 +87,7 @@ class WeightBench {
       w.codes = codes_.As<int8_t>() + kLanes * t.first;
       w.keep = keep_.As<uint8_t>() + kLanes * t.first;
       w.exponent = exponents_.As<int>() + tensors.size();
+      w.largest = largest_.As<float>() + chunks.size();
       w.faults = plan.Device().Weights(t.op);
       for (int first = 0; first < w.n; first += kWeightChunk)
         chunks.push_back({static_cast<int>(tensors.size()), first});
@@ -125,8 +128,8 @@ class WeightBench {
   ParamStore params_;
   std::vector<Tensor> ops_;
   std::vector<float> values_;
-  int64_t total_ = 0;
-  DeviceMemory device_values_, codes_, keep_, exponents_;
+  int64_t total_ = 0, chunks_ = 0;
+  DeviceMemory device_values_, codes_, keep_, exponents_, largest_;
   double clean_us_ = 0;
 };
 
