@@ -64,9 +64,12 @@ __device__ inline void PackConvGrad(const PackJob& job, const PackRange& range) 
     const int first = group / taps * 16, tap = group % taps;
     const int count = c < g.in_channels ? g.out_channels - first : 0;
     const int8_t* from = codes + first * step + tap * g.in_channels + c;
+    int8_t code[16];  // all loads before the first conversion
+    FTT_UNROLL
+    for (int k = 0; k < 16; ++k) code[k] = k < count ? from[k * step] : int8_t{0};
     float v[16];
     FTT_UNROLL
-    for (int k = 0; k < 16; ++k) v[k] = k < count ? static_cast<float>(from[k * step]) : 0.0f;
+    for (int k = 0; k < 16; ++k) v[k] = code[k];
     auto* to = reinterpret_cast<uint4*>(packed + (c * taps + tap) * depth + first);
     FTT_UNROLL
     for (int k = 0; k < 16; k += 8) {
