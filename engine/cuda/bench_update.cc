@@ -1,10 +1,13 @@
-// What a step does to all parameters at once: weights to codes with their faults, clip and update.
+// What a step does to all parameters at once: weights to codes with their faults, codes to what the
+// convolutions read, clip and update.
 #include <fmt/format.h>
 #include <algorithm>
 #include <cmath>
 
 #include "core/philox.h"
 #include "engine/cuda/bench_bed.h"
+#include "engine/cuda/layout.h"
+#include "engine/cuda/pack_list.h"
 #include "engine/networks/networks.h"
 #include "engine/optimizer.h"
 #include "engine/weights.h"
@@ -14,7 +17,8 @@
 namespace ftt::cuda {
 namespace {
 
-constexpr int kLanes = 2;  // the first one clean
+constexpr int kLanes = 2;   // the first one clean
+constexpr int kAlign = 64;  // values, as parameters lie in an engine
 
 Program NetworkOf(const BenchBed& bed) {
   return BuildNetwork(bed.Options().network, {32, 32, 3}, 10);
@@ -24,7 +28,7 @@ std::string NetworkText(const Program& program, int64_t n) {
   return fmt::format("{}, {:.2f} M", program.network, 1e-6 * static_cast<double>(n));
 }
 
-// The weight tensors of a network one after another: floats, then what comes out of them.
+// The weight tensors of a network one behind the other: floats, then what comes out of them.
 class WeightBench {
  public:
   explicit WeightBench(BenchBed& bed) : bed_(bed), program_(NetworkOf(bed)), params_(5) {
@@ -34,13 +38,17 @@ class WeightBench {
       ops_.push_back({i, info.Elements(), total_});
       const std::vector<float>& value = params_.Get(info).value;
       values_.insert(values_.end(), value.begin(), value.end());
-      total_ += info.Elements();
+      weights_ += info.Elements();
+      total_ += (info.Elements() + kAlign - 1) / kAlign * kAlign;
+      values_.resize(static_cast<size_t>(total_));
+      chunks_ += WeightChunks(static_cast<int>(info.Elements()));
     }
     device_values_.Resize(4 * total_);
     CopyToDevice(device_values_.Data(), values_.data(), 4 * total_, bed.S());
     codes_.Resize(kLanes * total_);
     keep_.Resize(kLanes * total_);
     exponents_.Resize(static_cast<int64_t>(ops_.size() * sizeof(int)));
+    largest_.Resize(4 * chunks_);
     bed.Wait();
   }
 
@@ -53,15 +61,59 @@ class WeightBench {
     staging.Send(bed_.S());
     KernelBenchRow row;
     row.op = "weights to codes";
-    row.shape = NetworkText(program_, total_);
+    row.shape = NetworkText(program_, weights_);
     row.faults = spec.Text();
     const double seconds = bed_.Seconds(1, [&](int) { QuantizeWeights(a, bed_.S()); });
     int64_t written = 0;
     for (const Tensor& t : ops_) written += 2 * t.n * Copies(plan, t);
-    bed_.Fill(row, seconds, 4 * total_ + written, 0);
+    bed_.Fill(row, seconds, 4 * weights_ + written, 0);
     Check(plan, row);
     if (spec.Empty()) clean_us_ = row.us;
     row.clean_us = clean_us_;
+    bed_.Report(row);
+  }
+
+  // One copy of the last row's codes, as a training step packs it.
+  void PackRow() {
+    std::vector<PackJob> jobs;
+    std::vector<int64_t> at;
+    int64_t read = 0, written = 0;
+    for (const Tensor& t : ops_) {
+      const Op& op = program_.ops[t.op];
+      if (op.kind != OpKind::kConv) continue;
+      const WindowGeometry g = GeometryOf(program_, op, 1, 1);
+      const auto add = [&](PackLayout layout, int64_t bytes) {
+        jobs.push_back({layout, g, 1, codes_.As<int8_t>() + kLanes * t.first, nullptr});
+        at.push_back(written);
+        read += t.n;
+        written += bytes;
+      };
+      add(IsDepthwise(op) ? PackLayout::kDepthwise : PackLayout::kConv,
+          PackedBytes(g, IsDepthwise(op)));
+      if (!IsDepthwise(op)) add(PackLayout::kConvGrad, 2 * PackedConvGradElements(g));
+    }
+    const DeviceMemory together(written), alone(written);
+    PackList packs;
+    for (size_t j = 0; j < jobs.size(); ++j) {
+      jobs[j].packed = alone.Data() + at[j];
+      PackTensor(jobs[j], bed_.S());
+      jobs[j].packed = together.Data() + at[j];
+      packs.Add(jobs[j]);
+    }
+    Staging staging(1);
+    staging.Begin();
+    const PackArguments a = packs.Stage(staging);
+    staging.Send(bed_.S());
+    KernelBenchRow row;
+    row.op = "codes packed";
+    row.shape = NetworkText(program_, weights_);
+    row.faults = "none";
+    bed_.Fill(row, bed_.Seconds(1, [&](int) { PackWeights(a, bed_.S()); }), read + written, 0);
+    const std::vector<uint8_t> got = Download(together.Data(), written, bed_.S());
+    const std::vector<uint8_t> want = Download(alone.Data(), written, bed_.S());
+    bed_.Wait();
+    row.passed = got == want;
+    row.parity = row.passed ? "tensors alone, bit for bit" : "DIFFERS from tensors alone";
     bed_.Report(row);
   }
 
@@ -85,6 +137,7 @@ class WeightBench {
       w.codes = codes_.As<int8_t>() + kLanes * t.first;
       w.keep = keep_.As<uint8_t>() + kLanes * t.first;
       w.exponent = exponents_.As<int>() + tensors.size();
+      w.largest = largest_.As<float>() + chunks.size();
       w.faults = plan.Device().Weights(t.op);
       for (int first = 0; first < w.n; first += kWeightChunk)
         chunks.push_back({static_cast<int>(tensors.size()), first});
@@ -125,8 +178,8 @@ class WeightBench {
   ParamStore params_;
   std::vector<Tensor> ops_;
   std::vector<float> values_;
-  int64_t total_ = 0;
-  DeviceMemory device_values_, codes_, keep_, exponents_;
+  int64_t weights_ = 0, total_ = 0, chunks_ = 0;
+  DeviceMemory device_values_, codes_, keep_, exponents_, largest_;
   double clean_us_ = 0;
 };
 
@@ -144,6 +197,7 @@ double LargestRelative(const std::vector<float>& got, const std::vector<float>& 
 void BenchWeights(BenchBed& bed) {
   WeightBench weights(bed);
   for (const char* faults : {"none", "adsaf:0.08", "ibf-weight:0.001"}) weights.Row(faults);
+  weights.PackRow();
 }
 
 void BenchOptimizer(BenchBed& bed) {

@@ -4,9 +4,8 @@
 
 #include "core/error.h"
 #include "engine/cuda/layout.h"
+#include "engine/cuda/pack_list.h"
 #include "engine/weights.h"
-#include "kernels/cuda/conv.h"
-#include "kernels/cuda/depthwise.h"
 #include "kernels/cuda/head.h"
 #include "kernels/cuda/input.h"
 #include "kernels/cuda/pool.h"
@@ -104,21 +103,22 @@ void CudaDeployExecutor::UploadWeights() {
     bytes += (DeployedWeightBytes(program_, op) * codes.copies + 255) / 256 * 256;
   }
   weights_.Resize(bytes);
-  lane_staging_.Send(stream_.Get());
+  PackList packs;
   for (size_t i = 0; i < program_.ops.size(); ++i) {
     const Op& op = program_.ops[i];
-    if (op.weight < 0) continue;
+    if (op.kind != OpKind::kConv) continue;
+    packs.Add({IsDepthwise(op) ? PackLayout::kDepthwise : PackLayout::kConv,
+               GeometryOf(program_, op, lanes_, 1), constants_[i].one_weight ? 1 : lanes_, plain[i],
+               weights_.Data() + constants_[i].weights});
+  }
+  const PackArguments arguments = packs.Stage(lane_staging_);
+  lane_staging_.Send(stream_.Get());
+  PackWeights(arguments, stream_.Get());
+  for (size_t i = 0; i < program_.ops.size(); ++i) {
+    if (program_.ops[i].kind != OpKind::kLinear) continue;
     const int copies = constants_[i].one_weight ? 1 : lanes_;
-    const WindowGeometry geometry = GeometryOf(program_, op, lanes_, 1);
-    uint8_t* to = weights_.Data() + constants_[i].weights;
-    if (op.kind == OpKind::kLinear) {
-      CopyOnDevice(to, plain[i], model_.weights[i].n * copies, stream_.Get());
-    } else if (IsDepthwise(op)) {
-      PackDepthwiseWeights(geometry, copies, plain[i], reinterpret_cast<uint32_t*>(to),
-                           stream_.Get());
-    } else {
-      PackConvWeights(geometry, copies, plain[i], reinterpret_cast<int8_t*>(to), stream_.Get());
-    }
+    CopyOnDevice(weights_.Data() + constants_[i].weights, plain[i], model_.weights[i].n * copies,
+                 stream_.Get());
   }
 }
 

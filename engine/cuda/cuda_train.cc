@@ -101,6 +101,8 @@ GraphKey CudaTrainExecutor::StepKey() const {
   for (const uint8_t fill : input_.fill) key.Add(fill);
   const WeightArguments& w = weight_arguments_;
   key.AddAll(w.tensors, w.count, w.chunks, w.chunk_count, w.copies, w.collects, w.zero);
+  const PackArguments& p = pack_arguments_;
+  key.AddAll(p.jobs, p.chunks, p.chunk_count, p.copies);
   const auto add = [&](const UpdateArguments& u) {
     key.AddAll(u.chunks, u.count, u.rate, u.weight_decay, u.clip, u.partials);
   };

@@ -18,6 +18,7 @@
 #include "kernels/cuda/head.h"
 #include "kernels/cuda/input.h"
 #include "kernels/cuda/optimizer.h"
+#include "kernels/cuda/pack.h"
 #include "kernels/cuda/weights.h"
 
 namespace ftt::cuda {
@@ -151,6 +152,7 @@ class CudaTrainExecutor final : public TrainExecutor {
   std::vector<char> has_grad_;  // by value: 0 none, 1 wanted, 2 written
   EncodeArguments input_;
   WeightArguments weight_arguments_;
+  PackArguments pack_arguments_;
   std::variant<std::monostate, SgdArguments, AdamArguments> update_;
   // In the step's staging block.
   const uint32_t* staged_step_ = nullptr;

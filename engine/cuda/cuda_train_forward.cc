@@ -3,10 +3,10 @@
 #include "engine/cuda/cuda_train.h"
 #include "engine/cuda/layout.h"
 #include "kernels/cuda/conv.h"
-#include "kernels/cuda/conv_backward.h"
 #include "kernels/cuda/depthwise.h"
 #include "kernels/cuda/input.h"
 #include "kernels/cuda/norm.h"
+#include "kernels/cuda/pack.h"
 #include "kernels/cuda/pool.h"
 #include "kernels/cuda/quantize.h"
 #include "kernels/cuda/separable.h"
@@ -16,19 +16,7 @@ namespace ftt::cuda {
 
 void CudaTrainExecutor::QuantizeAllWeights() {
   QuantizeWeights(weight_arguments_, S());
-  for (size_t i = 0; i < layout_.ops.size(); ++i) {
-    const Op& op = OpAt(i);
-    if (op.kind != OpKind::kConv) continue;
-    const OpBuffers& b = layout_.ops[i];
-    const WindowGeometry g = GeometryOf(*program_, op, lanes_, images_);
-    const auto* codes = OpMemory<int8_t>(b.codes);
-    if (IsDepthwise(op)) {
-      PackDepthwiseWeights(g, b.copies, codes, OpMemory<uint32_t>(b.packed), S());
-      continue;
-    }
-    PackConvWeights(g, b.copies, codes, OpMemory<int8_t>(b.packed), S());
-    if (Training()) PackConvGradWeights(g, b.copies, codes, OpMemory<uint16_t>(b.packed_grad), S());
-  }
+  PackWeights(pack_arguments_, S());
 }
 
 // Statistics -> affine map and exponent.

@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "engine/cuda/cuda_train.h"
+#include "engine/cuda/pack_list.h"
 
 namespace ftt::cuda {
 
@@ -76,6 +77,7 @@ void CudaTrainExecutor::StageImages() {
 void CudaTrainExecutor::StageWeights() {
   std::vector<WeightTensor> tensors;
   std::vector<WeightChunk> chunks;
+  PackList packs;
   weight_arguments_ = {};
   for (size_t i = 0; i < layout_.ops.size(); ++i) {
     const Op& op = OpAt(i);
@@ -88,12 +90,20 @@ void CudaTrainExecutor::StageWeights() {
     t.codes = OpMemory<int8_t>(b.codes);
     t.keep = Training() ? OpMemory<uint8_t>(b.keep) : nullptr;
     t.exponent = OpMemory<int>(b.weight_exponent);
+    t.largest = OpMemory<float>(b.weight_largest);
     t.faults = faults_->Weights(i);
     for (int first = 0; first < t.n; first += kWeightChunk)
       chunks.push_back({static_cast<int>(tensors.size()), first});
     weight_arguments_.copies = std::max(weight_arguments_.copies, t.copies);
     tensors.push_back(t);
+    if (op.kind != OpKind::kConv) continue;
+    const WindowGeometry g = GeometryOf(*program_, op, lanes_, images_);
+    packs.Add({IsDepthwise(op) ? PackLayout::kDepthwise : PackLayout::kConv, g, b.copies, t.codes,
+               OpMemory<void>(b.packed)});
+    if (Training() && !IsDepthwise(op))
+      packs.Add({PackLayout::kConvGrad, g, b.copies, t.codes, OpMemory<void>(b.packed_grad)});
   }
+  pack_arguments_ = packs.Stage(staging_);
   const uint32_t zero = 0;
   weight_arguments_.tensors = staging_.Add(tensors);
   weight_arguments_.count = static_cast<int>(tensors.size());

@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "engine/cuda/cuda_train.h"
 #include "engine/cuda/deploy_layout.h"
+#include "engine/cuda/pack_list.h"
 
 namespace ftt::cuda {
 namespace {
@@ -23,6 +24,18 @@ int64_t SizeOf(int64_t n) {
 
 double MiB(int64_t bytes) { return static_cast<double>(bytes) / (1 << 20); }
 
+// The tables of PackWeights.
+void CountPacks(const Program& program, bool gradients, Staging& staging) {
+  PackList packs;
+  for (const Op& op : program.ops) {
+    if (op.kind != OpKind::kConv) continue;
+    const WindowGeometry g = GeometryOf(program, op, 1, 1);
+    packs.Add({IsDepthwise(op) ? PackLayout::kDepthwise : PackLayout::kConv, g});
+    if (gradients && !IsDepthwise(op)) packs.Add({PackLayout::kConvGrad, g});
+  }
+  packs.Stage(staging);
+}
+
 // What a step stages beside its faults.
 void CountStep(const Program& program, const TrainingWork& work, int lanes, Staging& staging) {
   int64_t weights = 0, weight_chunks = 0, update_chunks = 0;
@@ -35,6 +48,7 @@ void CountStep(const Program& program, const TrainingWork& work, int lanes, Stag
     update_chunks += info.Trained() ? info.Elements() / kUpdateChunk + 1 : 0;
   staging.Count(SizeOf<WeightTensor>(weights));
   staging.Count(SizeOf<WeightChunk>(weight_chunks));
+  CountPacks(program, true, staging);
   staging.Count(SizeOf<UpdateChunk>(update_chunks));
   staging.Count(work.batch * program.InputShape().Elements());
   staging.Count(SizeOf<uint32_t>(work.batch));
@@ -54,6 +68,7 @@ void CountLanes(const Program& program, const LanePlan& plan, Staging& staging) 
     const int copies = plan.HasWeightFaults(i) ? plan.Lanes() : 1;
     staging.Count(program.params[static_cast<size_t>(program.ops[i].weight)].Elements() * copies);
   }
+  CountPacks(program, false, staging);
 }
 
 // The largest of each block that any of the programs needs.

@@ -10,6 +10,7 @@
 #include "kernels/cuda/depthwise_backward.h"
 #include "kernels/cuda/norm.h"
 #include "kernels/cuda/sum.h"
+#include "kernels/cuda/weights.h"
 
 namespace ftt::cuda {
 namespace {
@@ -95,6 +96,7 @@ class OpPlanner {
     const int64_t n = program_.params[static_cast<size_t>(op.weight)].Elements();
     b.codes = Take(n * b.copies);
     b.weight_exponent = Take(sizeof(int));
+    b.weight_largest = Take(int64_t{4} * WeightChunks(static_cast<int>(n)));
     if (s_.training) b.keep = Take(n * b.copies);
   }
 

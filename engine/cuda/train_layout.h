@@ -15,7 +15,7 @@ namespace ftt::cuda {
 // What an op needs beside its values, as bytes into one block.
 struct OpBuffers {
   int64_t codes = 0, keep = 0, packed = 0, packed_grad = 0;  // weights
-  int64_t weight_exponent = 0;
+  int64_t weight_exponent = 0, weight_largest = 0;
   int64_t scale = 0, shift = 0, mean = 0, inv_std = 0, variance = 0, unit = 0, grad_map = 0;
   int copies = 1;  // of the weights
 };

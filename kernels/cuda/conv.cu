@@ -2,6 +2,7 @@
 
 #include "core/error.h"
 #include "kernels/cuda/conv.cuh"
+#include "kernels/cuda/pack.h"
 
 namespace ftt::cuda {
 namespace {
@@ -26,11 +27,7 @@ void LaunchConv(const ConvArguments& a, DeviceStream stream) {
 
 void PackConvWeights(const WindowGeometry& g, int copies, const int8_t* codes, int8_t* packed,
                      DeviceStream stream) {
-  constexpr unsigned kThreads = 128;
-  const auto segments = static_cast<unsigned>(PackedConvBytes(g) / 16);
-  LaunchKernel("PackConvWeights", &PackConvKernel,
-               {(segments + kThreads - 1) / kThreads, static_cast<unsigned>(copies), 1}, kThreads,
-               0, stream, g, codes, packed);
+  PackTensor({PackLayout::kConv, g, copies, codes, packed}, stream);
 }
 
 void Conv(const ConvArguments& a, DeviceStream stream) {

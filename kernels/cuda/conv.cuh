@@ -126,26 +126,4 @@ __global__ void __launch_bounds__(128 * kWarpsN, kConvBlocks<kWarpN, kWarpsN>)
   StoreOutput<Tile>(a.out, s, block, shared);
 }
 
-// One thread packs one segment of 16 codes.
-__global__ void __launch_bounds__(128)
-    PackConvKernel(WindowGeometry g, const int8_t* codes, int8_t* packed) {
-  const int depth = PackedConvDepth(g), stride = PaddedChannels(g.in_channels);
-  const int64_t segments = PackedConvBytes(g) / 16;
-  const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (i >= segments) return;
-  const int row = static_cast<int>(i * 16 / depth), at = static_cast<int>(i * 16 % depth);
-  const int tap = at / stride, channel = at % stride, taps = g.kernel * g.kernel;
-  int8_t values[16] = {};
-  if (row < g.out_channels && tap < taps) {
-    const int8_t* from = codes + int64_t{blockIdx.y} * g.out_channels * taps * g.in_channels +
-                         (int64_t{row} * taps + tap) * g.in_channels;
-    for (int k = 0; k < 16; ++k) {
-      if (channel + k < g.in_channels) values[k] = from[channel + k];
-    }
-  }
-  uint4 vector;
-  memcpy(&vector, values, sizeof vector);
-  *reinterpret_cast<uint4*>(packed + blockIdx.y * PackedConvBytes(g) + i * 16) = vector;
-}
-
 }  // namespace ftt::cuda

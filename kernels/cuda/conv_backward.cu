@@ -3,6 +3,7 @@
 #include "core/error.h"
 #include "kernels/cuda/conv_data_grad.cuh"
 #include "kernels/cuda/conv_weight_grad.cuh"
+#include "kernels/cuda/pack.h"
 #include "kernels/cuda/weight_reduce.h"
 
 namespace ftt::cuda {
@@ -140,11 +141,7 @@ int64_t RowFloats(const WindowGeometry& g) {
 
 void PackConvGradWeights(const WindowGeometry& g, int copies, const int8_t* codes, uint16_t* packed,
                          DeviceStream stream) {
-  constexpr unsigned kThreads = 128;
-  const auto items = static_cast<unsigned>(PackedConvGradElements(g) / 8);
-  LaunchKernel("PackConvGradWeights", &PackConvGradKernel,
-               {(items + kThreads - 1) / kThreads, static_cast<unsigned>(copies), 1}, kThreads, 0,
-               stream, g, codes, packed);
+  PackTensor({PackLayout::kConvGrad, g, copies, codes, packed}, stream);
 }
 
 void ConvDataGrad(const ConvDataGradArguments& a, DeviceStream stream) {

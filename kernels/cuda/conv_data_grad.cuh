@@ -208,25 +208,4 @@ __global__ void __launch_bounds__(128 * kWarpsN, kWarpsN == 1 ? 4 : 2)
   StoreDataGradTile<kWarpN>(a, k, lane, first + warp_row, channel + warp_column, acc);
 }
 
-// One thread packs eight output channels of one tap and input channel.
-__global__ void __launch_bounds__(128)
-    PackConvGradKernel(WindowGeometry g, const int8_t* codes, uint16_t* packed) {
-  const int depth = PaddedChannels(g.out_channels), taps = g.kernel * g.kernel;
-  const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (i >= PackedConvGradElements(g) / 8) return;
-  const int first = static_cast<int>(i * 8 % depth);
-  const int tap = static_cast<int>(i * 8 / depth % taps);
-  const int c = static_cast<int>(i * 8 / depth / taps);
-  const int8_t* from =
-      codes + int64_t{blockIdx.y} * g.out_channels * taps * g.in_channels + tap * g.in_channels + c;
-  float v[8];
-  FTT_UNROLL
-  for (int k = 0; k < 8; ++k) {
-    const bool inside = c < g.in_channels && first + k < g.out_channels;
-    v[k] = inside ? static_cast<float>(from[int64_t{first + k} * taps * g.in_channels]) : 0.0f;
-  }
-  *reinterpret_cast<uint4*>(packed + blockIdx.y * PackedConvGradElements(g) + 8 * i) = make_uint4(
-      PackBf16(v[0], v[1]), PackBf16(v[2], v[3]), PackBf16(v[4], v[5]), PackBf16(v[6], v[7]));
-}
-
 }  // namespace ftt::cuda

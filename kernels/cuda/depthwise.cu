@@ -2,6 +2,7 @@
 
 #include "core/error.h"
 #include "kernels/cuda/depthwise.cuh"
+#include "kernels/cuda/pack.h"
 
 namespace ftt::cuda {
 namespace {
@@ -21,10 +22,7 @@ void LaunchDepthwise(const DepthwiseArguments& a, DeviceStream stream) {
 
 void PackDepthwiseWeights(const WindowGeometry& g, int copies, const int8_t* codes,
                           uint32_t* packed, DeviceStream stream) {
-  constexpr int kThreads = 128;
-  const auto blocks = static_cast<unsigned>(DivideUp(PackedDepthwiseWords(g), kThreads));
-  LaunchKernel("PackDepthwiseWeights", &PackDepthwiseKernel,
-               {blocks, static_cast<unsigned>(copies), 1}, kThreads, 0, stream, g, codes, packed);
+  PackTensor({PackLayout::kDepthwise, g, copies, codes, packed}, stream);
 }
 
 void Depthwise(const DepthwiseArguments& a, DeviceStream stream) {

@@ -9,6 +9,7 @@ set(FTT_CUDA_SOURCES
   input.cu
   norm.cu
   optimizer.cu
+  pack.cu
   pool.cu
   pool_backward.cu
   probe.cu

@@ -7,7 +7,7 @@ namespace ftt::cuda {
 
 void QuantizeWeights(const WeightArguments& a, DeviceStream stream) {
   FTT_CHECK(a.count > 0 && a.chunk_count > 0 && a.copies > 0, "weights: no tensors");
-  LaunchKernel("WeightExponent", &WeightExponentKernel, {static_cast<unsigned>(a.count), 1, 1},
+  LaunchKernel("WeightLargest", &WeightLargestKernel, {static_cast<unsigned>(a.chunk_count), 1, 1},
                kWeightThreads, 0, stream, a);
   LaunchKernel("QuantizeWeights", &QuantizeWeightsKernel,
                {static_cast<unsigned>(a.chunk_count), static_cast<unsigned>(a.copies), 1},

@@ -8,19 +8,22 @@
 
 namespace ftt::cuda {
 
+// Blocks take parts of tensors: at most so many weights from a multiple of it on.
+inline constexpr int kWeightChunk = 4096;
+FTT_HD constexpr int WeightChunks(int n) { return DivideUp(n, kWeightChunk); }
+
 // One tensor, in device memory. With faults there is a copy for each lane, else one.
 struct WeightTensor {
   const float* value = nullptr;  // [n]
   int n = 0;
   int copies = 1;
-  int8_t* codes = nullptr;  // out: [copies][n]
-  uint8_t* keep = nullptr;  // out, nullable: [copies][n], 1 where the gradient passes
-  int* exponent = nullptr;  // out: one, of the weights before faults
+  int8_t* codes = nullptr;   // out: [copies][n]
+  uint8_t* keep = nullptr;   // out, nullable: [copies][n], 1 where the gradient passes
+  int* exponent = nullptr;   // out: one, of the weights before faults
+  float* largest = nullptr;  // scratch: [WeightChunks(n)]
   const LaneFaultSteps* faults = nullptr;  // [copies], or null
 };
 
-// A part of a tensor: at most kWeightChunk weights from `first`, a multiple of kWeightChunk.
-inline constexpr int kWeightChunk = 4096;
 struct WeightChunk {
   int tensor = 0, first = 0;
 };

@@ -1,8 +1,12 @@
-// Weights on the device: exponents, codes, straight-through masks and faults as on the host.
+// Weights on the device: exponents, codes, straight-through masks and faults as on the host, and
+// how convolutions want the codes.
 #include "kernels/cuda/weights.h"
+
+#include <deque>
 
 #include "engine/lanes.h"
 #include "engine/weights.h"
+#include "kernels/cuda/pack.h"
 #include "tests/cuda/layout.h"
 #include "tests/kernels/parity_util.h"
 
@@ -49,7 +53,12 @@ TEST_P(CudaWeightsTest, EqualsTheHost) {
     values[0] = 1.0f;  // saturates at its own exponent
     ftt::WeightCodes want = ftt::QuantizeWeights(values, c.bits, true);
     ApplyWeightFaults(want, plan, op, true);
-    const DeviceBuffer<float> d_values(values);
+    // Some cases lie where no wide load is possible.
+    const int shift = c.lanes % 2;
+    std::vector<float> shifted(static_cast<size_t>(shift), 100.0f);
+    shifted.insert(shifted.end(), values.begin(), values.end());
+    const DeviceBuffer<float> d_values(shifted);
+    const DeviceBuffer<float> largest(static_cast<size_t>(WeightChunks(static_cast<int>(n))));
     const DeviceBuffer<int8_t> codes(want.codes.size());
     const DeviceBuffer<uint8_t> keep(want.codes.size());
     const DeviceBuffer<int> exponent(1);
@@ -67,8 +76,8 @@ TEST_P(CudaWeightsTest, EqualsTheHost) {
     const DeviceBuffer<LaneFaultSteps> d_steps(steps);
     const bool faulty = plan.HasWeightFaults(op);
     const DeviceBuffer<WeightTensor> tensors(std::vector<WeightTensor>{
-        {d_values.Data(), static_cast<int>(n), faulty ? c.lanes : 1, codes.Data(), keep.Data(),
-         exponent.Data(), faulty ? d_steps.Data() : nullptr}});
+        {d_values.Data() + shift, static_cast<int>(n), faulty ? c.lanes : 1, codes.Data(),
+         keep.Data(), exponent.Data(), largest.Data(), faulty ? d_steps.Data() : nullptr}});
     std::vector<WeightChunk> chunks;
     for (int first = 0; first < n; first += kWeightChunk) chunks.push_back({0, first});
     const DeviceBuffer<WeightChunk> d_chunks(chunks);
@@ -99,6 +108,133 @@ INSTANTIATE_TEST_SUITE_P(All, CudaWeightsTest,
                                            WeightCase{2, 8, "ibf-weight:0.01+adsaf:0.2"},
                                            WeightCase{5, 8, "gauss-weight:0.1"},
                                            WeightCase{2, 4, "adsaf:0.3,sampler=dense"}));
+
+// One tensor of a network, its layout written down once more.
+struct PackCase {
+  PackLayout layout;
+  int in, out, kernel, copies;
+};
+
+std::vector<PackCase> PackCases() {
+  std::vector<PackCase> cases;
+  for (const int kernel : {1, 3, 5}) {
+    for (const int in : {1, 3, 17, 20, 32}) {
+      for (const int out : {1, 3, 17, 20}) {
+        const int copies = 1 + (in + out) % 3;
+        cases.push_back({PackLayout::kConv, in, out, kernel, copies});
+        cases.push_back({PackLayout::kConvGrad, in, out, kernel, copies});
+      }
+      if (kernel > 1) cases.push_back({PackLayout::kDepthwise, in, in, kernel, 1 + in % 3});
+    }
+  }
+  // Several chunks each.
+  cases.push_back({PackLayout::kConv, 48, 140, 3, 2});
+  cases.push_back({PackLayout::kConvGrad, 24, 140, 3, 2});
+  cases.push_back({PackLayout::kDepthwise, 600, 600, 5, 2});
+  return cases;
+}
+
+// One copy, as bytes.
+std::vector<uint8_t> Packed(const PackCase& c, const int8_t* codes) {
+  const int taps = c.kernel * c.kernel;
+  std::vector<uint8_t> packed;
+  const auto add = [&](bool inside, int out, int tap, int in) {
+    const int8_t code = inside ? codes[(out * taps + tap) * c.in + in] : int8_t{0};
+    packed.push_back(static_cast<uint8_t>(code));
+  };
+  if (c.layout == PackLayout::kConv) {
+    const int depth = RoundUp(taps * PaddedChannels(c.in), kConvDepth);
+    for (int out = 0; out < PaddedChannels(c.out); ++out) {
+      for (int at = 0; at < depth; ++at) {
+        const int tap = at / PaddedChannels(c.in), in = at % PaddedChannels(c.in);
+        add(out < c.out && tap < taps && in < c.in, out, tap, in);
+      }
+    }
+  } else if (c.layout == PackLayout::kConvGrad) {
+    for (int in = 0; in < PaddedChannels(c.in); ++in) {
+      for (int tap = 0; tap < taps; ++tap) {
+        for (int out = 0; out < PaddedChannels(c.out); ++out) {
+          const bool inside = in < c.in && out < c.out;
+          const auto value =
+              inside ? static_cast<float>(codes[(out * taps + tap) * c.in + in]) : 0.0f;
+          uint32_t bits;
+          memcpy(&bits, &value, sizeof bits);
+          packed.push_back(static_cast<uint8_t>(bits >> 16));
+          packed.push_back(static_cast<uint8_t>(bits >> 24));
+        }
+      }
+    }
+  } else {
+    for (int ky = 0; ky < c.kernel; ++ky) {
+      for (int word = 0; word < DepthwiseRowWords(c.kernel); ++word) {
+        for (int channel = 0; channel < PaddedChannels(c.in); ++channel) {
+          for (int kx = 4 * word; kx < 4 * word + 4; ++kx) {
+            const bool inside = channel < c.in && kx < c.kernel;
+            packed.push_back(static_cast<uint8_t>(
+                inside ? codes[channel * taps + ky * c.kernel + kx] : int8_t{0}));
+          }
+        }
+      }
+    }
+  }
+  return packed;
+}
+
+TEST(CudaPackTest, OneLaunchPacksWhatTensorsAloneDo) {
+  Operands operands(23);
+  std::deque<DeviceBuffer<int8_t>> codes;
+  std::deque<DeviceBuffer<uint8_t>> together, alone;
+  std::vector<std::vector<uint8_t>> want;
+  std::vector<PackJob> jobs;
+  std::vector<PackChunk> chunks;
+  int copies = 1;
+  for (const PackCase& c : PackCases()) {
+    const bool depthwise = c.layout == PackLayout::kDepthwise;
+    const int n = c.out * c.kernel * c.kernel * (depthwise ? 1 : c.in);
+    const std::vector<int8_t> host = operands.Codes(int64_t{c.copies} * n);
+    std::vector<uint8_t>& packed = want.emplace_back();
+    for (int copy = 0; copy < c.copies; ++copy) {
+      const std::vector<uint8_t> one = Packed(c, host.data() + copy * n);
+      packed.insert(packed.end(), one.begin(), one.end());
+    }
+    codes.emplace_back(host);
+    together.emplace_back(packed.size());
+    alone.emplace_back(packed.size());
+    WindowGeometry g;
+    g.in_channels = c.in;
+    g.out_channels = c.out;
+    g.kernel = c.kernel;
+    for (int first = 0; first < PackItems(c.layout, g); first += kPackChunk)
+      chunks.push_back({static_cast<int>(jobs.size()), first});
+    jobs.push_back({c.layout, g, c.copies, codes.back().Data(), together.back().Data()});
+    copies = std::max(copies, c.copies);
+  }
+  const DeviceBuffer<PackJob> d_jobs(jobs);
+  const DeviceBuffer<PackChunk> d_chunks(chunks);
+  InBothOrders([&] {
+    PackWeights({d_jobs.Data(), d_chunks.Data(), static_cast<int>(chunks.size()), copies}, {});
+    for (size_t i = 0; i < jobs.size(); ++i) {
+      const PackJob& job = jobs[i];
+      SCOPED_TRACE(::testing::Message()
+                   << "layout " << static_cast<int>(job.layout) << ", " << job.geometry.in_channels
+                   << " to " << job.geometry.out_channels << ", kernel " << job.geometry.kernel);
+      void* to = alone[i].Data();
+      switch (job.layout) {
+        case PackLayout::kConv:
+          PackConvWeights(job.geometry, job.copies, job.codes, static_cast<int8_t*>(to), {});
+          break;
+        case PackLayout::kConvGrad:
+          PackConvGradWeights(job.geometry, job.copies, job.codes, static_cast<uint16_t*>(to), {});
+          break;
+        case PackLayout::kDepthwise:
+          PackDepthwiseWeights(job.geometry, job.copies, job.codes, static_cast<uint32_t*>(to), {});
+          break;
+      }
+      EXPECT_EQ(want[i], together[i].Get());
+      EXPECT_EQ(want[i], alone[i].Get());
+    }
+  });
+}
 
 }  // namespace
 }  // namespace ftt::cuda::test
