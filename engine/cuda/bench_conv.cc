@@ -210,6 +210,12 @@ void ConvBench::QuantizeRaw(int set, const SiteFaultsView& faults, int8_t* codes
   Quantize(q, bed_.S());
 }
 
+void ConvBench::Train(int set, const SiteFaultsView& faults) {
+  Convolve(set, RawOutput(set, true));
+  FinishStatistics();
+  QuantizeRaw(set, faults, codes_.At<int8_t>(set));
+}
+
 // Ours against the reference, given the map that the device found, then the chain against ours,
 // which also compares the statistics of the whole batch.
 void ConvBench::CheckTrain(const BenchFaults& faults, KernelBenchRow& row) {
@@ -241,11 +247,7 @@ void ConvBench::TrainRow(const FaultSpec& spec) {
   const SiteFaultsView view = faults.Feature(1);
   // First the chain: it may use the memory of our raw outputs.
   const double chain = ChainSeconds(view);
-  const double seconds = bed_.Seconds(sets_, [&](int set) {
-    Convolve(set, RawOutput(set, true));
-    FinishStatistics();
-    QuantizeRaw(set, view, codes_.At<int8_t>(set));
-  });
+  const double seconds = bed_.Seconds(sets_, [&](int set) { Train(set, view); });
   // Raw outputs are written, then read: the statistics of all are needed before the first code.
   bed_.Fill(row, seconds, InBytes() + WeightBytes() + 5 * Elements() + Elements() / 8,
             depthwise_ ? 0 : program_.MacsPerOutput(program_.ops[0]) * Elements());

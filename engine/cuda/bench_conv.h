@@ -36,6 +36,8 @@ class ConvBench {
   WindowOutput DeployOutput(const SiteFaultsView& faults, int8_t* codes) const;
   void FinishStatistics();
   void QuantizeRaw(int set, const SiteFaultsView& faults, int8_t* codes);
+  // Convolution, statistics, codes: what a training step does.
+  void Train(int set, const SiteFaultsView& faults);
 
   void BareRow();
   void MeasurePeers(KernelBenchRow& row);

@@ -30,7 +30,7 @@ DeviceMemory Upload(const std::vector<T>& values, DeviceStream stream) {
 CudaDeployExecutor::CudaDeployExecutor(const DeployModel& model, bool graphs)
     : DeployExecutor(model.program),
       model_(model),
-      partners_(SeparablePartners(model.program, false)),
+      partners_(SeparablePartners(model.program)),
       lane_staging_(1),
       batch_staging_(kBatchesAhead),
       graphs_(graphs),

@@ -82,7 +82,6 @@ class CudaTrainExecutor final : public TrainExecutor {
   void ForwardSum(const Op& op);
   void ForwardGlobalPool(size_t i);
   void ForwardLinear(size_t i);
-  void ForwardSeparable(size_t depthwise, size_t pointwise);
   void Finish(size_t i, const MapShape& shape, float unit_scale);
   void QuantizeRaw(size_t i, const MapShape& shape, RawType raw_type, int raw_shift);
   void Loss();

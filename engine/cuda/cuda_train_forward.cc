@@ -9,7 +9,6 @@
 #include "kernels/cuda/pack.h"
 #include "kernels/cuda/pool.h"
 #include "kernels/cuda/quantize.h"
-#include "kernels/cuda/separable.h"
 #include "kernels/cuda/sum.h"
 
 namespace ftt::cuda {
@@ -75,16 +74,13 @@ void CudaTrainExecutor::QuantizeRaw(size_t i, const MapShape& shape, RawType raw
 
 void CudaTrainExecutor::ForwardWindow(size_t i) {
   const Op& op = OpAt(i);
-  const int partner = layout_.partners[i];
-  if (partner >= 0 && partner < static_cast<int>(i))
-    return ForwardSeparable(static_cast<size_t>(partner), i);
   const OpBuffers& b = layout_.ops[i];
   const WindowGeometry g = GeometryOf(*program_, op, lanes_, images_);
   const int8_t* x = Codes(op.inputs[0].value);
   WindowOutput out;
   out.raw_type = StoredAs(op);
   out.raw_shift = RawShift(op);
-  out.raw = Raw(op.output);  // null in front of a partner
+  out.raw = Raw(op.output);
   out.moments = moments_.As<ChannelMoments>();
   if (op.kind == OpKind::kPool) {
     Pool({g, op.pool == PoolKind::kMax ? PoolType::kMax : PoolType::kAverage, x, out}, S());
@@ -94,42 +90,7 @@ void CudaTrainExecutor::ForwardWindow(size_t i) {
     Conv({g, x, OpMemory<int8_t>(b.packed), b.copies == 1, out}, S());
   }
   Finish(i, g.Out(), 1.0f);
-  if (partner < 0) QuantizeRaw(i, g.Out(), out.raw_type, out.raw_shift);
-}
-
-// Behind the statistics of the depthwise convolution: its codes, and both ops' results.
-void CudaTrainExecutor::ForwardSeparable(size_t depthwise, size_t pointwise) {
-  const Op &first = OpAt(depthwise), &second = OpAt(pointwise);
-  const OpBuffers &b1 = layout_.ops[depthwise], &b2 = layout_.ops[pointwise];
-  SeparableArguments a;
-  a.depthwise = {GeometryOf(*program_, first, lanes_, images_),
-                 Codes(first.inputs[0].value),
-                 OpMemory<uint32_t>(b1.packed),
-                 b1.copies == 1,
-                 {}};
-  WindowOutput& middle = a.depthwise.out;
-  middle.raw_type = StoredAs(first);
-  middle.raw_shift = RawShift(first);
-  middle.bits = options_.bits;
-  middle.scale = OpMemory<float>(b1.scale);
-  middle.shift = OpMemory<float>(b1.shift);
-  middle.faults = faults_->Feature(first.output, staged_ids_);
-  middle.codes = Training() ? Codes(first.output) : nullptr;  // only backward reads them
-  a.mask = Mask(first.output);
-  a.pointwise = {GeometryOf(*program_, second, lanes_, images_),
-                 nullptr,
-                 OpMemory<int8_t>(b2.packed),
-                 b2.copies == 1,
-                 {}};
-  WindowOutput& out = a.pointwise.out;
-  out.raw_type = StoredAs(second);
-  out.raw_shift = RawShift(second);
-  out.raw = Raw(second.output);
-  out.moments = moments_.As<ChannelMoments>();
-  Separable(a, S());
-  const MapShape shape = a.pointwise.geometry.Out();
-  Finish(pointwise, shape, 1.0f);
-  QuantizeRaw(pointwise, shape, out.raw_type, out.raw_shift);
+  QuantizeRaw(i, g.Out(), out.raw_type, out.raw_shift);
 }
 
 void CudaTrainExecutor::ForwardGlobalPool(size_t i) {

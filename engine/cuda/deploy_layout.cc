@@ -21,7 +21,7 @@ DeployLayout PlanDeployment(const Program& program, int lanes, int images) {
     for (const OpInput& in : op.inputs) requests[static_cast<size_t>(in.value)].last = step;
     if (op.kind == OpKind::kGlobalPool) layout.sums = std::max(layout.sums, 4 * out.bytes);
   }
-  const std::vector<int> partners = SeparablePartners(program, false);
+  const std::vector<int> partners = SeparablePartners(program);
   for (size_t i = 0; i < partners.size(); ++i) {
     // A pair reads its input while it writes its output.
     if (partners[i] < static_cast<int>(i)) continue;

@@ -37,7 +37,7 @@ int64_t PackedBytes(const WindowGeometry& g, bool depthwise) {
   return depthwise ? int64_t{4} * PackedDepthwiseWords(g) : PackedConvBytes(g);
 }
 
-std::vector<int> SeparablePartners(const Program& program, bool training) {
+std::vector<int> SeparablePartners(const Program& program) {
   std::vector<int> reads(program.values.size()), writer(program.values.size(), -1);
   for (const Op& op : program.ops) {
     for (const OpInput& in : op.inputs) ++reads[static_cast<size_t>(in.value)];
@@ -51,7 +51,6 @@ std::vector<int> SeparablePartners(const Program& program, bool training) {
     const int before = writer[middle];
     if (before < 0 || reads[middle] != 1) continue;
     const Op& first = program.ops[static_cast<size_t>(before)];
-    if (training && (first.batch_norm || first.conv.stride != 1)) continue;
     if (!IsDepthwise(first) ||
         !FusesSeparable(GeometryOf(program, first, 1, 1), GeometryOf(program, op, 1, 1)))
       continue;

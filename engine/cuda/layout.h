@@ -16,10 +16,9 @@ bool IsDepthwise(const Op& op);
 // Bytes of one lane's packed weights of a convolution.
 int64_t PackedBytes(const WindowGeometry& geometry, bool depthwise);
 // For each op the one that it shares a kernel with: a depthwise convolution and the 1x1 convolution
-// that alone reads its output; -1 where there is none. Training computes the depthwise one twice,
-// so that only pairs of stride 1 are worth it, and backward passes without a batch norm in between
-// do not ask for what was not stored.
-std::vector<int> SeparablePartners(const Program& program, bool training);
+// that alone reads its output; -1 where there is none. For deployment: in training the statistics
+// of the whole batch come before the first code of the depthwise one.
+std::vector<int> SeparablePartners(const Program& program);
 // Throws ftt::Error for networks that the kernels cannot run, naming the op.
 void CheckSupported(const Program& program);
 // [channels][256]: the code of each pixel value.

@@ -39,15 +39,6 @@ void PlanValues(const Program& program, const TrainShape& s, TrainLayout& layout
     request(3, b.grad, elements * 4);
     layout.wants_grad[v] = b.wants_grad ? 1 : 0;
   }
-  for (size_t i = 0; i < layout.partners.size(); ++i) {
-    const Op& first = program.ops[i];
-    const int second = layout.partners[i];
-    if (second < static_cast<int>(i)) continue;
-    // The pair's kernel reads the input once more, and no raw output lies in between.
-    int& last = all[static_cast<size_t>(first.inputs[0].value)].last;
-    last = std::max(last, second + 1);
-    all[n + static_cast<size_t>(first.output)] = {};
-  }
   layout.values = PlanMemory(all);
   const auto take = [&](size_t part, std::vector<int64_t>& offsets) {
     offsets.assign(n, -1);
@@ -138,7 +129,6 @@ class OpPlanner {
 
 TrainLayout PlanTraining(const Program& program, const TrainShape& shape) {
   TrainLayout layout;
-  layout.partners = SeparablePartners(program, true);
   PlanValues(program, shape, layout);
   layout.ops.assign(program.ops.size(), {});
   OpPlanner planner(program, shape, layout);

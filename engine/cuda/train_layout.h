@@ -33,7 +33,6 @@ struct TrainLayout {
   MemoryPlan values;
   std::vector<int64_t> code_at, raw_at, mask_at, grad_at;  // by value, -1 where absent
   std::vector<char> wants_grad;                            // by value
-  std::vector<int> partners;                               // SeparablePartners
   std::vector<OpBuffers> ops;
   // Bytes of the other blocks.
   int64_t op_memory = 0, scratch = 0, moments = 0, exponents = 0, keep = 0, logits = 0;

@@ -57,20 +57,17 @@ struct WordNorm {
       shift[c] = out.shift[norm + c];
     }
   }
-  // Four codes; pad channels are 0. Bit c of `saturated` is set where channel c did.
-  __device__ __forceinline__ uint32_t Codes(const float (&v)[4], int word, int channels, int bits,
-                                            uint32_t* saturated) const {
-    uint32_t codes = 0;
-    *saturated = 0;
+  // Four codes; pad channels are 0.
+  __device__ __forceinline__ uint32_t Codes(const float (&v)[4], int word, int channels,
+                                            int bits) const {
+    int codes[4];
     FTT_UNROLL
     for (int c = 0; c < 4; ++c) {
-      if (4 * word + c >= channels) continue;
       bool inside;
-      const int code = ToCode(rintf(fmaf(v[c], scale[c], shift[c])), bits, &inside);
-      codes |= (static_cast<uint32_t>(code) & 0xFF) << 8 * c;
-      *saturated |= (inside ? 0u : 1u) << c;
+      const int code = ToCode(fmaf(v[c], scale[c], shift[c]), bits, &inside);
+      codes[c] = 4 * word + c < channels ? code : 0;
     }
-    return codes;
+    return PackCodes(codes);
   }
 };
 
@@ -171,9 +168,7 @@ class BandCodes {
     float v[4];
     FTT_UNROLL
     for (int c = 0; c < 4; ++c) v[c] = static_cast<float>(acc[c]);
-    uint32_t saturated;
-    stage_.PutWord(pixel, band.word,
-                   norm_.Codes(v, band.word, shape_.channels, out_.bits, &saturated));
+    stage_.PutWord(pixel, band.word, norm_.Codes(v, band.word, shape_.channels, out_.bits));
   }
   __device__ __forceinline__ void End(const Band&) const {}
   // All threads, after the last pass.

@@ -121,22 +121,16 @@ FTT_NOINLINE __device__ void StoreCodes(const WindowOutput& out, const MapShape&
   const int group = static_cast<int>(threadIdx.x) % groups;
   const int row = static_cast<int>(threadIdx.x) / groups;
   if (row < rows) {
-    const int64_t norm = (out.one_norm ? 0 : int64_t{b.lane} * s.Stride()) + b.channel + 8 * group;
-    float scale[8], shift[8];
-    for (int i = 0; i < 8; ++i) {
-      scale[i] = out.scale[norm + i];
-      shift[i] = out.shift[norm + i];
-    }
+    const int channel = b.channel + 8 * group;
+    PackNorm norm;
+    norm.Load(out.scale, out.shift, (out.one_norm ? 0 : int64_t{b.lane} * s.Stride()) + channel,
+              s.channels - channel, 1.0f);
     for (int p = row; p < b.count; p += rows) {
       const int32_t* from = acc + p * Tile::kAccStride + 8 * group;
-      CodePack pack;
-      for (int i = 0; i < 8; ++i) {
-        bool inside;
-        const float y = rintf(fmaf(static_cast<float>(from[i]), scale[i], shift[i]));
-        const int code = ToCode(y, out.bits, &inside);
-        pack.Set(i, b.channel + 8 * group + i < s.channels ? code : 0, inside);
-      }
-      stage.Put(p, group, pack);
+      float v[8];
+      FTT_UNROLL
+      for (int i = 0; i < 8; ++i) v[i] = static_cast<float>(from[i]);
+      stage.Put(p, group, norm.Codes(v, out.bits));
     }
   }
   stage.Finish();

@@ -6,7 +6,9 @@
 namespace ftt::cuda {
 namespace {
 
-constexpr int kTileBytes = 8192;  // of codes, per block
+// Codes of a block: fewer where a small map would leave multiprocessors without any.
+constexpr int kMostTileBytes = 8192, kLeastTileBytes = 2048;
+constexpr int64_t kEnoughBlocks = 528;
 constexpr int kMaxChannels = 8 * kQuantizeThreads;
 
 struct QuantizeGrid {
@@ -20,7 +22,9 @@ QuantizeGrid PlanQuantize(const MapShape& s, bool masked, const SiteFaultsView& 
   FTT_CHECK(s.channels > 0 && s.channels <= kMaxChannels,
             "quantize: {} channels; 1 to {} are possible", s.channels, kMaxChannels);
   const int stride = s.Stride();
-  const int tile = stride < kTileBytes ? kTileBytes / stride : 1;
+  int bytes = kMostTileBytes;
+  while (bytes > kLeastTileBytes && s.lanes * s.LaneElements() / bytes < kEnoughBlocks) bytes /= 2;
+  const int tile = stride < bytes ? bytes / stride : 1;
   const int pixels = tile < s.Pixels() ? tile : s.Pixels();
   const auto blocks = static_cast<unsigned>(DivideUp(s.Pixels(), pixels));
   const bool staged = faults.lanes != nullptr;

@@ -9,21 +9,32 @@ namespace ftt::cuda {
 
 inline constexpr int kQuantizeThreads = 256;
 
+// Packs of a thread whose loads are under way together: 16 words of registers.
 template <typename Raw>
-__device__ __forceinline__ void LoadRaw8(const Raw* from, float unit, float (&acc)[8]) {
-  if constexpr (sizeof(Raw) == 4) {
-    const int4 low = *reinterpret_cast<const int4*>(from);
-    const int4 high = *reinterpret_cast<const int4*>(from + 4);
-    const int v[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
-    for (int i = 0; i < 8; ++i) acc[i] = static_cast<float>(v[i]);
-    (void)unit;
-  } else {
-    const uint4 packed = *reinterpret_cast<const uint4*>(from);
-    Half v[8];
-    memcpy(v, &packed, sizeof v);
-    for (int i = 0; i < 8; ++i) acc[i] = HalfToFloat(v[i]) * unit;
+inline constexpr int kQuantizeFlight = 8 / sizeof(Raw);
+
+// Eight raw outputs.
+template <typename Raw>
+struct RawPack {
+  uint4 words[sizeof(Raw) / 2];
+
+  __device__ __forceinline__ void Load(const Raw* from) {
+    FTT_UNROLL
+    for (size_t i = 0; i < sizeof(Raw) / 2; ++i) words[i] = reinterpret_cast<const uint4*>(from)[i];
   }
-}
+  __device__ __forceinline__ void Floats(float (&v)[8]) const {
+    Raw raw[8];
+    memcpy(raw, words, sizeof raw);
+    FTT_UNROLL
+    for (int i = 0; i < 8; ++i) {
+      if constexpr (sizeof(Raw) == 4) {
+        v[i] = static_cast<float>(raw[i]);
+      } else {
+        v[i] = HalfToFloat(raw[i]);
+      }
+    }
+  }
+};
 
 template <typename Raw>
 __global__ void __launch_bounds__(kQuantizeThreads, 4)
@@ -41,24 +52,24 @@ __global__ void __launch_bounds__(kQuantizeThreads, 4)
   const int group = static_cast<int>(threadIdx.x) % groups;
   const int row = static_cast<int>(threadIdx.x) / groups;
   if (row < rows) {
-    const float unit = PowerOfTwo(a.raw_shift);
-    const int64_t norm = (a.one_norm ? 0 : int64_t{lane} * stride) + 8 * group;
-    float scale[8], shift[8], acc[8];
-    for (int i = 0; i < 8; ++i) {
-      scale[i] = a.scale[norm + i];
-      shift[i] = a.shift[norm + i];
-    }
+    PackNorm norm;  // of stored units
+    norm.Load(a.scale, a.shift, (a.one_norm ? 0 : int64_t{lane} * stride) + 8 * group,
+              s.channels - 8 * group, sizeof(Raw) == 4 ? 1.0f : PowerOfTwo(a.raw_shift));
     const Raw* raw = static_cast<const Raw*>(a.raw) + lane * s.LaneElements() +
                      int64_t{first} * stride + 8 * group;
-    for (int p = row; p < count; p += rows) {
-      LoadRaw8(raw + int64_t{p} * stride, unit, acc);
-      CodePack pack;
-      for (int i = 0; i < 8; ++i) {
-        bool inside;
-        const int code = ToCode(rintf(fmaf(acc[i], scale[i], shift[i])), a.bits, &inside);
-        pack.Set(i, 8 * group + i < s.channels ? code : 0, inside);
+    for (int p = row; p < count; p += kQuantizeFlight<Raw> * rows) {
+      RawPack<Raw> packs[kQuantizeFlight<Raw>];
+      FTT_UNROLL
+      for (int k = 0; k < kQuantizeFlight<Raw>; ++k) {
+        if (p + k * rows < count) packs[k].Load(raw + (p + k * rows) * stride);
       }
-      stage.Put(p, group, pack);
+      FTT_UNROLL
+      for (int k = 0; k < kQuantizeFlight<Raw>; ++k) {
+        if (p + k * rows >= count) continue;
+        float v[8];
+        packs[k].Floats(v);
+        stage.Put(p + k * rows, group, norm.Codes(v, a.bits));
+      }
     }
   }
   stage.Finish();

@@ -25,9 +25,9 @@ template <int kWarpN>
 void LaunchSeparable(const SeparableArguments& a, int rows, DeviceStream stream) {
   const MapShape middle = a.depthwise.geometry.Out();
   const WindowOutput& out = a.pointwise.out;
-  const int shared = MiddleLayout(middle, rows).Bytes(a.mask != nullptr) +
-                     SeparableWorkBytes<kWarpN>(a.depthwise.out.faults.collects,
-                                                out.codes != nullptr, out.faults.collects);
+  const int shared =
+      MiddleLayout(middle, rows).bytes +
+      SeparableWorkBytes<kWarpN>(a.depthwise.out.faults.collects, out.faults.collects);
   const GridSize grid{static_cast<unsigned>(DivideUp(middle.h, rows)),
                       static_cast<unsigned>(middle.images), static_cast<unsigned>(middle.lanes)};
   LaunchKernel("Separable", &SeparableKernel<kWarpN>, grid, kSeparableThreads,
@@ -39,13 +39,12 @@ void LaunchSeparable(const SeparableArguments& a, int rows, DeviceStream stream)
 int SeparableRows(const WindowGeometry& d, const WindowGeometry& p) {
   if (!Follows(d, p)) return 0;
   const MapShape middle = d.Out();
-  // Deployment wants more than training, mask and all.
-  const int room = kMostShared - (Narrow(p) ? SeparableWorkBytes<32>(true, true, true)
-                                            : SeparableWorkBytes<64>(true, true, true));
+  const int room = kMostShared - (Narrow(p) ? SeparableWorkBytes<32>(true, true)
+                                            : SeparableWorkBytes<64>(true, true));
   int rows = kBandRows;
   while (rows < middle.h && rows * middle.w * middle.Stride() < kBandCodes) rows *= 2;
   if (rows > middle.h) rows = middle.h;
-  while (rows > 0 && MiddleLayout(middle, rows).Bytes(false) > room) rows /= 2;
+  while (rows > 0 && MiddleLayout(middle, rows).bytes > room) rows /= 2;
   return rows;
 }
 
@@ -63,11 +62,7 @@ void Separable(const SeparableArguments& a, DeviceStream stream) {
             "separable: {} channels of rows of {} pixels do not fit in one kernel, or the 1x1 "
             "convolution does not follow the depthwise one; run Depthwise and Conv instead",
             d.out_channels, d.out_w);
-  FTT_CHECK((a.pointwise.out.raw == nullptr) != (a.pointwise.out.codes == nullptr),
-            "separable: give one of raw output and codes");
-  FTT_CHECK(
-      a.mask == nullptr || (a.depthwise.out.codes != nullptr && a.pointwise.out.raw != nullptr),
-      "separable: a mask belongs to codes that are stored in training");
+  FTT_CHECK(a.pointwise.out.codes != nullptr, "separable: the result is codes");
   Narrow(p) ? LaunchSeparable<32>(a, rows, stream) : LaunchSeparable<64>(a, rows, stream);
 }
 

@@ -15,49 +15,33 @@ namespace ftt::cuda {
 
 inline constexpr int kSeparableThreads = 128;
 
-// Codes between the convolutions in shared memory: [pixels][stride], then a mask bit for each where
-// wanted.
-// Neighbouring pixels are an odd number of 16 bytes apart, so that the eight rows of a matrix load
-// lie on different banks. Such loads take 32 pixels and read to the end of a step of the depth;
-// what they find beyond the codes meets weights that are 0, or rows that are not stored.
+// Codes between the convolutions in shared memory: [pixels][stride]. Neighbouring pixels are an odd
+// number of 16 bytes apart, so that the eight rows of a matrix load lie on different banks. Such
+// loads take 32 pixels and read to the end of a step of the depth; what they find beyond the codes
+// meets weights that are 0, or rows that are not stored.
 struct MiddleLayout {
-  int stride, codes;
+  int stride, bytes;
 
   FTT_HD MiddleLayout(const MapShape& s, int rows)
       : stride(s.Stride() / 16 % 2 == 1 ? s.Stride() : s.Stride() + 16),
-        codes(RoundUp(rows * s.w, 32) * stride + kConvDepth) {}
-  FTT_HD int MaskBytes() const { return codes / 8; }
-  FTT_HD int Bytes(bool masked) const { return codes + (masked ? RoundUp(MaskBytes(), 16) : 0); }
+        bytes(RoundUp(rows * s.w, 32) * stride + kConvDepth) {}
 };
 
 // Shared memory behind the codes: weights and the depthwise faults' scratch, then accumulators.
 template <int kWarpN>
-int SeparableWorkBytes(bool middle_collects, bool deploy, bool collects) {
+int SeparableWorkBytes(bool middle_collects, bool collects) {
   const int first =
       kConvStages * kWarpN * kConvDepth + FaultScratchBytes(middle_collects, kSeparableThreads);
-  const int last = ConvTile<kWarpN, 1>::OutputBytes(deploy, collects);
+  const int last = ConvTile<kWarpN, 1>::OutputBytes(true, collects);
   return first > last ? first : last;
 }
 
-// What Quantize would find of accumulators that are stored in between.
-__device__ __forceinline__ void StoredValues(const int32_t (&acc)[4], bool half, float down,
-                                             float up, float (&v)[4]) {
-  FTT_UNROLL
-  for (int c = 0; c < 4; ++c) {
-    v[c] = static_cast<float>(acc[c]);
-    if (half) v[c] = HalfToFloat(FloatToHalf(v[c] * down)) * up;
-  }
-}
-
-// The codes of a band before faults; where they saturated, bits of `pass`, which may be null, are
-// cleared. A call: its registers are not the GEMM's.
+// The codes of a band before faults. A call: its registers are not the GEMM's.
 template <int kKernel, int kAdvance>
 FTT_NOINLINE __device__ void ComputeMiddle(const DepthwiseArguments& a, int band_rows,
-                                           uint8_t* codes, uint32_t* pass) {
+                                           uint8_t* codes) {
   const MapShape s = a.geometry.Out();
   const int stride = MiddleLayout(s, band_rows).stride;
-  const bool half = a.out.raw_type == RawType::kHalf;
-  const float down = PowerOfTwo(-a.out.raw_shift), up = PowerOfTwo(a.out.raw_shift);
   for (int first = 0; first < s.Stride() / 4; first += kSeparableThreads) {
     const Band band(s, kSeparableThreads, band_rows, first);
     if (!band.Works()) continue;
@@ -65,58 +49,36 @@ FTT_NOINLINE __device__ void ComputeMiddle(const DepthwiseArguments& a, int band
     norm.Load(a.out, s, band.lane, band.word);
     ComputeBand<kKernel, kAdvance>(a, band, [&](int pixel, const int32_t(&acc)[4]) {
       float v[4];
-      StoredValues(acc, half, down, up, v);
-      uint32_t saturated;
-      const int at = pixel * stride + 4 * band.word;
-      *reinterpret_cast<uint32_t*>(codes + at) =
-          norm.Codes(v, band.word, s.channels, a.out.bits, &saturated);
-      if (saturated != 0 && pass != nullptr) AtomicAnd(&pass[at >> 5], ~(saturated << (at & 31)));
+      FTT_UNROLL
+      for (int c = 0; c < 4; ++c) v[c] = static_cast<float>(acc[c]);
+      *reinterpret_cast<uint32_t*>(codes + pixel * stride + 4 * band.word) =
+          norm.Codes(v, band.word, s.channels, a.out.bits);
     });
   }
 }
 
-// The band's codes with faults, and what is to be stored of them. Without a barrier behind it.
+// The band's codes with faults. Without a barrier behind it.
 __device__ __forceinline__ void MakeMiddle(const SeparableArguments& a, const Band& band,
                                            int band_rows, uint8_t* shared, uint32_t* scratch) {
   const DepthwiseArguments& d = a.depthwise;
   const WindowGeometry& g = d.geometry;
   const MapShape s = g.Out();
-  const MiddleLayout layout(s, band_rows);
   const SiteFaultsView& faults = d.out.faults;
   const LaneFaultSteps* steps = faults.lanes == nullptr ? nullptr : faults.lanes + band.lane;
   const bool struck = steps != nullptr && steps->count > 0;
-  CodeTile tile = band.Tile(s);
-  tile.codes = reinterpret_cast<int8_t*>(shared);
-  tile.stride = layout.stride;
   if (struck) ClearFaultScratch(scratch, faults.collects);
-  if (a.mask != nullptr) {
-    tile.pass = reinterpret_cast<uint32_t*>(shared + layout.codes);
-    for (int i = static_cast<int>(threadIdx.x); i < layout.MaskBytes() / 4; i += kSeparableThreads)
-      tile.pass[i] = kFullMask;
-    SyncThreads();
-  }
   const bool skips = SequenceStride(g.stride, g.dilation) == 2;
   if (g.kernel == 3) {
-    skips ? ComputeMiddle<3, 2>(d, band_rows, shared, tile.pass)
-          : ComputeMiddle<3, 1>(d, band_rows, shared, tile.pass);
+    skips ? ComputeMiddle<3, 2>(d, band_rows, shared) : ComputeMiddle<3, 1>(d, band_rows, shared);
   } else {
-    skips ? ComputeMiddle<5, 2>(d, band_rows, shared, tile.pass)
-          : ComputeMiddle<5, 1>(d, band_rows, shared, tile.pass);
+    skips ? ComputeMiddle<5, 2>(d, band_rows, shared) : ComputeMiddle<5, 1>(d, band_rows, shared);
   }
-  if (struck || d.out.codes != nullptr) SyncThreads();
-  if (struck) InjectTile(*steps, faults.image_ids, tile, scratch, faults.collects);
-  if (d.out.codes == nullptr) return;
-  const int vectors = s.Stride() / 16;
-  const int64_t first = band.lane * s.LaneElements() + int64_t{tile.first} * s.Stride();
-  for (int i = static_cast<int>(threadIdx.x); i < tile.count * vectors; i += kSeparableThreads) {
-    const int at = i / vectors * layout.stride + i % vectors * 16;
-    *reinterpret_cast<uint4*>(d.out.codes + first + 16 * i) =
-        *reinterpret_cast<const uint4*>(shared + at);
-    if (a.mask != nullptr) {
-      *reinterpret_cast<uint16_t*>(a.mask + first / 8 + 2 * i) =
-          reinterpret_cast<const uint16_t*>(tile.pass)[at / 16];
-    }
-  }
+  if (!struck) return;
+  CodeTile tile = band.Tile(s);
+  tile.codes = reinterpret_cast<int8_t*>(shared);
+  tile.stride = MiddleLayout(s, band_rows).stride;
+  SyncThreads();
+  InjectTile(*steps, faults.image_ids, tile, scratch, faults.collects);
 }
 
 template <int kWarpN>
@@ -132,7 +94,7 @@ __global__ void __launch_bounds__(kSeparableThreads, 3)
   const int depth = PackedConvDepth(p.geometry), steps = depth / kConvDepth;
   const int8_t* weights = p.weights + (p.one_weight ? 0 : band.lane * PackedConvBytes(p.geometry));
   const uint8_t* codes = SharedMemory();
-  uint8_t* work = SharedMemory() + layout.Bytes(a.mask != nullptr);
+  uint8_t* work = SharedMemory() + layout.bytes;
   int channel = 0;
   const auto width = [&] { return s.Stride() - channel < kWarpN ? s.Stride() - channel : kWarpN; };
   const auto copy = [&](int step) {

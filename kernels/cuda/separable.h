@@ -7,14 +7,10 @@
 
 namespace ftt::cuda {
 
-// Deployment: pointwise.out has codes; depthwise.out has its map, bits and faults, nothing of it is
-// stored. Training: pointwise.out has raw output and statistics; depthwise.out has the map that
-// FinishNorm made of its statistics, and its raw values are rounded as raw_type and raw_shift say,
-// so that the codes are those of Quantize. Its codes and mask are stored where given.
+// pointwise.out has codes; depthwise.out has its map, bits and faults, nothing of it is stored.
 struct SeparableArguments {
-  DepthwiseArguments depthwise;  // out.raw and out.moments stay null
-  ConvArguments pointwise;       // x stays null
-  uint8_t* mask = nullptr;       // of the depthwise codes, see MapShape; only with them
+  DepthwiseArguments depthwise;
+  ConvArguments pointwise;  // x stays null
 };
 
 // Rows of output that a block computes; 0 where the codes of a single one leave no room in shared

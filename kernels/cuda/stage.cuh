@@ -18,12 +18,24 @@ FTT_HD inline StageLayout LayoutOfStage(int pixels, int stride, bool masked, boo
           FaultScratchBytes(collects, threads)};
 }
 
-// A rounded value as a code; `inside` is false where it saturated.
-__device__ __forceinline__ int ToCode(float rounded, int bits, bool* inside) {
-  *inside =
-      rounded >= static_cast<float>(CodeMin(bits)) && rounded <= static_cast<float>(CodeMax(bits));
-  const int saturated = rounded > 0 ? CodeMax(bits) : CodeMin(bits);
-  return *inside ? static_cast<int>(rounded) : saturated;
+// y rounded to nearest, ties to even, as a code; `inside` is false where it saturated. NaN becomes
+// the smallest code. Whatever is far outside is brought near, then an addition rounds: it leaves no
+// bits below the unit. Conversions would have a sixteenth of its rate.
+__device__ __forceinline__ int ToCode(float y, int bits, bool* inside) {
+  const float sum = fminf(fmaxf(y, -1024.0f), 1024.0f) + 12582912.0f;  // 1.5 * 2^23
+  int word;
+  memcpy(&word, &sum, sizeof word);
+  const int rounded = word - 0x4B400000, low = CodeMin(bits), high = CodeMax(bits);
+  const int code = rounded < low ? low : (rounded > high ? high : rounded);
+  *inside = code == rounded;
+  return code;
+}
+
+// The low bytes of four codes, the first one lowest.
+__device__ __forceinline__ uint32_t PackCodes(const int* codes) {
+  const auto word = [&](int i) { return static_cast<uint32_t>(codes[i]); };
+  return BytePermute(BytePermute(word(0), word(1), 0x0040), BytePermute(word(2), word(3), 0x0040),
+                     0x5410);
 }
 
 // Eight codes and their mask bits.
@@ -32,6 +44,38 @@ struct CodePack {
   __device__ __forceinline__ void Set(int i, int code, bool inside) {
     (i < 4 ? low : high) |= (static_cast<uint32_t>(code) & 0xFF) << (i % 4 * 8);
     mask |= (inside ? 1u : 0u) << i;
+  }
+  // Those of eight values.
+  __device__ __forceinline__ void Quantize(const float (&y)[8], int bits) {
+    int codes[8];
+    FTT_UNROLL
+    for (int i = 0; i < 8; ++i) {
+      bool inside;
+      codes[i] = ToCode(y[i], bits, &inside);
+      mask |= inside ? 1u << i : 0u;
+    }
+    low = PackCodes(codes);
+    high = PackCodes(codes + 4);
+  }
+};
+
+// Eight channels of an affine map from `norm` on; channels beyond `channels` give 0.
+struct PackNorm {
+  float scale[8] = {}, shift[8] = {};
+  __device__ __forceinline__ void Load(const float* scales, const float* shifts, int64_t norm,
+                                       int channels, float unit) {
+    FTT_UNROLL
+    for (int i = 0; i < 8; ++i) {
+      scale[i] = i < channels ? scales[norm + i] * unit : 0.0f;
+      shift[i] = i < channels ? shifts[norm + i] : 0.0f;
+    }
+  }
+  __device__ __forceinline__ CodePack Codes(float (&v)[8], int bits) const {
+    FTT_UNROLL
+    for (int i = 0; i < 8; ++i) v[i] = fmaf(v[i], scale[i], shift[i]);
+    CodePack pack;
+    pack.Quantize(v, bits);
+    return pack;
   }
 };
 

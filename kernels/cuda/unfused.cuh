@@ -157,7 +157,7 @@ __global__ void __launch_bounds__(kUnfusedThreads) UnfusedCodesKernel(UnfusedArg
     CodePack pack;
     for (int i = 0; i < 8; ++i) {
       bool inside;
-      pack.Set(i, ToCode(rintf(v[i] * factor), a.bits, &inside), inside);
+      pack.Set(i, ToCode(v[i] * factor, a.bits, &inside), inside);
     }
     *reinterpret_cast<uint2*>(a.codes + at) = make_uint2(pack.low, pack.high);
   });

@@ -69,7 +69,6 @@ class CudaSeparableTest : public ::testing::TestWithParam<SeparableCase> {
     return specs;
   }
   void Run(bool faulty_weights);
-  void Train(RawType raw_type);
 
   const SeparableCase c_ = GetParam();
   const WindowShape first_ = MakeWindow(
@@ -134,115 +133,6 @@ void CudaSeparableTest::Run(bool faulty_weights) {
     EXPECT_GT(hits1, 0u) << "the depthwise faults never hit";
     EXPECT_GT(hits2, 0u) << "the faults of the result never hit";
   }
-}
-
-// Faults delivered, [lanes][kMaxFaultTerms][kinds].
-std::vector<uint64_t> HitsOf(const SiteFaultsView& view, int lanes) {
-  std::vector<uint64_t> all;
-  for (int lane = 0; lane < lanes; ++lane) {
-    LaneFaultSteps steps;
-    HitCounts hits[kMaxFaultTerms];
-    DeviceCopy(&steps, view.lanes + lane, sizeof steps);
-    DeviceCopy(hits, steps.hits, sizeof hits);
-    for (const HitCounts& h : hits) all.insert(all.end(), h.kind, h.kind + 16);
-  }
-  return all;
-}
-
-// What a training step keeps of a pair.
-struct TrainResult {
-  TrainResult(const WindowGeometry& first, const WindowGeometry& second)
-      : codes(static_cast<size_t>(first.lanes * first.Out().LaneElements())),
-        mask(codes.Size() / 8),
-        raw(static_cast<size_t>(4 * second.lanes * second.Out().LaneElements())),
-        moments(EmptyMoments(second.lanes, second.Out().Stride())) {}
-  WindowOutput Output(RawType type) const {
-    WindowOutput out;
-    out.raw_type = type;
-    out.raw_shift = 8;
-    out.raw = raw.Data();
-    out.moments = moments.Data();
-    return out;
-  }
-  DeviceBuffer<int8_t> codes;
-  DeviceBuffer<uint8_t> mask, raw;
-  DeviceBuffer<ChannelMoments> moments;
-};
-
-void CudaSeparableTest::Train(RawType raw_type) {
-  WeightCodes w1 = Weights(first_, 1), w2 = Weights(second_, 1);
-  const WindowGeometry g1 = Geometry(first_), g2 = Geometry(second_);
-  const LaneNorm norm = MakeNorm(operands_, c_.in.c, 0.008f, false);
-  const std::vector<std::string> specs =
-      Lanes({"mibb:0.05", "", "mibb:0.02,sampler=dense", "ibf-feature:0.02", "lane-stuck:0.2"});
-  const LanePlans one_faults(specs, first_.out, 8, true, ids_);
-  const LanePlans two_faults(specs, first_.out, 8, true, ids_);
-  const DeviceBuffer<int8_t> x(Padded(x_, c_.in.c)), codes1(w1.codes), codes2(w2.codes);
-  const DeviceBuffer<uint32_t> packed1(static_cast<size_t>(PackedDepthwiseWords(g1)));
-  const DeviceBuffer<int8_t> packed2(static_cast<size_t>(PackedConvBytes(g2)));
-  PackDepthwiseWeights(g1, 1, codes1.Data(), packed1.Data(), {});
-  PackConvWeights(g2, 1, codes2.Data(), packed2.Data(), {});
-  const DeviceBuffer<float> scale(Padded(norm.scale, c_.in.c)), shift(Padded(norm.shift, c_.in.c));
-  const TrainResult one(g1, g2), two(g1, g2);
-
-  SeparableArguments a;
-  a.depthwise = {g1, x.Data(), packed1.Data(), true, {}};
-  WindowOutput& middle = a.depthwise.out;
-  middle.raw_type = raw_type;
-  middle.raw_shift = 5;
-  middle.scale = scale.Data();
-  middle.shift = shift.Data();
-  middle.one_norm = true;
-  middle.faults = one_faults.View();
-  middle.codes = one.codes.Data();
-  a.pointwise = {g2, nullptr, packed2.Data(), true, one.Output(raw_type)};
-  a.mask = one.mask.Data();
-  Separable(a, {});
-
-  const DeviceBuffer<uint8_t> raw(4 * one.codes.Size());
-  WindowOutput out;
-  out.raw_type = raw_type;
-  out.raw_shift = 5;
-  out.raw = raw.Data();
-  Depthwise({g1, x.Data(), packed1.Data(), true, out}, {});
-  QuantizeArguments q;
-  q.shape = g1.Out();
-  q.raw_type = raw_type;
-  q.raw_shift = 5;
-  q.raw = raw.Data();
-  q.scale = scale.Data();
-  q.shift = shift.Data();
-  q.one_norm = true;
-  q.faults = two_faults.View();
-  q.codes = two.codes.Data();
-  q.mask = two.mask.Data();
-  Quantize(q, {});
-  Conv({g2, two.codes.Data(), packed2.Data(), true, two.Output(raw_type)}, {});
-
-  EXPECT_EQ(one.codes.Get(), two.codes.Get());
-  EXPECT_EQ(one.mask.Get(), two.mask.Get());
-  EXPECT_EQ(one.raw.Get(), two.raw.Get());
-  const std::vector<uint8_t> mask = one.mask.Get();
-  if (Outputs(first_) > 600) {
-    EXPECT_LT(*std::min_element(mask.begin(), mask.end()), 0xFF) << "nothing saturates";
-  }
-  const int stride = g2.Out().Stride();
-  const auto sums = Merged(one.moments.Get(), g2.lanes, stride);
-  const auto want = Merged(two.moments.Get(), g2.lanes, stride);
-  for (size_t i = 0; i < sums.size(); ++i) {
-    EXPECT_EQ(sums[i].sum, want[i].sum) << i;
-    EXPECT_EQ(sums[i].sum_squares, want[i].sum_squares) << i;
-    EXPECT_EQ(sums[i].min, want[i].min) << i;
-    EXPECT_EQ(sums[i].max, want[i].max) << i;
-  }
-  EXPECT_EQ(HitsOf(one_faults.View(), c_.lanes), HitsOf(two_faults.View(), c_.lanes));
-}
-
-TEST_P(CudaSeparableTest, TrainingEqualsThreeKernels) {
-  InBothOrders([&] {
-    Train(RawType::kHalf);
-    Train(RawType::kInt32);
-  });
 }
 
 TEST_P(CudaSeparableTest, IsExactWithFaults) {

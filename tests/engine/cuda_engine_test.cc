@@ -56,8 +56,8 @@ TEST(CudaDeployTest, EqualsRefForEveryFaultModelAndCountsTheSame) {
   }
 }
 
-int64_t PairsOf(const Program& program, bool training = false) {
-  const std::vector<int> partners = cuda::SeparablePartners(program, training);
+int64_t PairsOf(const Program& program) {
+  const std::vector<int> partners = cuda::SeparablePartners(program);
   return (static_cast<int64_t>(partners.size()) -
           std::count(partners.begin(), partners.end(), -1)) /
          2;
@@ -167,15 +167,6 @@ TEST(CudaTrainTest, AStepAgreesWithRef) {
       EXPECT_LT(Distance(got->params.All().at(name).value, param.value), 1e-5) << name;
     }
   }
-}
-
-TEST(CudaTrainTest, SeparableConvolutionsShareAKernel) {
-  EXPECT_EQ(PairsOf(EveryOpNetwork(kInput), true), 6);
-  EXPECT_EQ(PairsOf(BuildNetwork("mobilenet-v2", {32, 32, 3}, 10), true), 0)
-      << "its backward pass wants the raw outputs in between";
-  const int64_t before = emulation::LaunchesOf("Separable");
-  OneStep(*MakeCudaDevice(0), "mibb:1e-3", true);
-  EXPECT_EQ(emulation::LaunchesOf("Separable") - before, 6);
 }
 
 // In half precision a few codes round the other way, which echoes through this tiny network.
