@@ -41,6 +41,7 @@ void Conv(const ConvArguments& a, DeviceStream stream) {
   // The narrowest tile that holds all channels reads the input once; beyond 128 the widest one that
   // wastes least.
   const int width = g.Out().Stride();
+  if (width <= 16) return LaunchConv<16, 1>(a, stream);
   if (width <= 32) return LaunchConv<32, 1>(a, stream);
   if (width <= 48) return LaunchConv<48, 1>(a, stream);
   if (width <= 64) return LaunchConv<64, 1>(a, stream);

@@ -81,7 +81,7 @@ int ConvSharedBytes(bool deploy, bool collects) {
 
 // Blocks per multiprocessor that the registers must leave room for: what does not spill.
 template <int kWarpN, int kWarpsN>
-inline constexpr int kConvBlocks = kWarpsN == 2 ? 2 : (kWarpN == 64 ? 3 : 4);
+inline constexpr int kConvBlocks = kWarpsN == 2 ? 2 : (kWarpN == 64 ? 3 : (kWarpN == 16 ? 5 : 4));
 
 template <int kWarpN, int kWarpsN>
 __global__ void __launch_bounds__(128 * kWarpsN, kConvBlocks<kWarpN, kWarpsN>)

@@ -247,7 +247,8 @@ FTT_NOINLINE __device__ inline void InjectTile(const LaneFaultSteps& faults,
   uint32_t* histograms = scratch + blockDim.x / kWarpSize * warp_words;
   const int last_image = (tile.first + tile.count - 1) / tile.map_pixels;
   for (int i = 0; i < faults.count; ++i) {
-    const FaultStep& step = faults.steps[i];
+    // A copy: what lies in memory would be read again after every store.
+    const FaultStep step = faults.steps[i];
     uint32_t* histogram = histograms + (i & 1) * kHitKinds;
     uint32_t job = 0;
     for (int image = tile.first / tile.map_pixels; image <= last_image; ++image) {
