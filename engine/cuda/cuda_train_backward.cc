@@ -1,4 +1,6 @@
 // Backward pass of the device's train executor: the program in reverse.
+#include <algorithm>
+
 #include "engine/cuda/cuda_train.h"
 #include "engine/cuda/layout.h"
 #include "kernels/cuda/backward.h"
@@ -83,18 +85,27 @@ void CudaTrainExecutor::BackwardWindow(size_t i) {
 
 void CudaTrainExecutor::BackwardSum(const Op& op) {
   const bool concat = op.kind == OpKind::kConcat;
+  std::vector<SumBackwardArguments> inputs;  // of the next launch
+  const auto flush = [&] {
+    if (!inputs.empty()) SumBackwardAll(inputs, S());
+    inputs.clear();
+  };
   int offset = 0;
   for (const OpInput& in : op.inputs) {
     bool accumulate = false;
     const int channels = ShapeOf(in.value).c;
     float* target = GradTarget(in.value, &accumulate);
+    const auto conflicts = [&](const SumBackwardArguments& other) {
+      return other.grad_x == target || other.channels != channels;
+    };
+    if (std::any_of(inputs.begin(), inputs.end(), conflicts)) flush();
     if (target != nullptr) {
-      SumBackward({Map(op.output), channels, concat ? offset : 0, in.relu, Codes(in.value),
-                   Mask(op.output), Grad(op.output), target, accumulate},
-                  S());
+      inputs.push_back({Map(op.output), channels, concat ? offset : 0, in.relu, Codes(in.value),
+                        Mask(op.output), Grad(op.output), target, accumulate});
     }
     offset += channels;
   }
+  flush();
 }
 
 void CudaTrainExecutor::BackwardLinear(size_t i) {

@@ -89,15 +89,30 @@ OutputGradient DeferredNormBackward(const NormBackwardArguments& a, DeviceStream
 }
 
 void SumBackward(const SumBackwardArguments& a, DeviceStream stream) {
-  FTT_CHECK(
-      a.channels > 0 && a.channel_offset >= 0 && a.channel_offset + a.channels <= a.shape.channels,
-      "sum backward: channels {} at {} of {}", a.channels, a.channel_offset, a.shape.channels);
-  MapShape in = a.shape;
-  in.channels = a.channels;
-  const PixelPlan plan = PlanPixels(in, kManyBlocks);
-  const auto kernel =
-      a.channel_offset % 4 == 0 ? &SumBackwardKernel<true> : &SumBackwardKernel<false>;
-  LaunchKernel("SumBackward", kernel, plan.grid, kBackwardThreads, 0, stream, a, plan.pixels);
+  SumBackwardAll({a}, stream);
+}
+
+void SumBackwardAll(const std::vector<SumBackwardArguments>& inputs, DeviceStream stream) {
+  FTT_CHECK(!inputs.empty() && inputs.size() <= kMaxSumInputs,
+            "sum backward: {} inputs; 1 to {} are possible", inputs.size(), kMaxSumInputs);
+  SumBackwardInputs all;
+  bool aligned = true;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const SumBackwardArguments& a = all.of[i] = inputs[i];
+    FTT_CHECK(a.channels > 0 && a.channel_offset >= 0 &&
+                  a.channel_offset + a.channels <= a.shape.channels,
+              "sum backward: channels {} at {} of {}", a.channels, a.channel_offset,
+              a.shape.channels);
+    FTT_CHECK(a.channels == inputs[0].channels, "sum backward: inputs of {} and {} channels",
+              a.channels, inputs[0].channels);
+    aligned = aligned && a.channel_offset % 4 == 0;
+  }
+  MapShape in = inputs[0].shape;
+  in.channels = inputs[0].channels;
+  PixelPlan plan = PlanPixels(in, kManyBlocks);
+  plan.grid.y *= static_cast<unsigned>(inputs.size());
+  LaunchKernel("SumBackward", aligned ? &SumBackwardKernel<true> : &SumBackwardKernel<false>,
+               plan.grid, kBackwardThreads, 0, stream, all, plan.pixels);
 }
 
 void GlobalSumBackward(const GlobalSumBackwardArguments& a, DeviceStream stream) {

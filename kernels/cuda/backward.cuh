@@ -285,14 +285,22 @@ __device__ __forceinline__ uint32_t PositiveBits(uint32_t codes) {
   return bits;
 }
 
-// kAligned: vectors of the input are vectors of the output.
+struct SumBackwardInputs {
+  SumBackwardArguments of[kMaxSumInputs];
+};
+
+// Grid: as VectorPlace wants it, with the lanes of one input after the other. kAligned: vectors of
+// the inputs are vectors of the output.
 template <bool kAligned>
 __global__ void __launch_bounds__(kBackwardThreads, 3)
-    SumBackwardKernel(SumBackwardArguments a, int pixels) {
+    SumBackwardKernel(FTT_IN_PLACE SumBackwardInputs inputs, int pixels) {
+  const int lanes = inputs.of[0].shape.lanes, input = static_cast<int>(blockIdx.y) / lanes;
+  const int lane = static_cast<int>(blockIdx.y) - input * lanes;
+  const SumBackwardArguments& a = inputs.of[input];
   const int stride = PaddedChannels(a.channels), out_stride = a.shape.Stride();
   const VectorPlace place(stride, a.shape.Pixels(), pixels);
   if (!place.Works()) return;
-  const int64_t pixel0 = int64_t{blockIdx.y} * a.shape.Pixels() + place.first;
+  const int64_t pixel0 = int64_t{lane} * a.shape.Pixels() + place.first;
   const uint32_t real = place.Real(a.channels);
   const int64_t x0 = pixel0 * stride + place.channel;
   const int64_t y0 = pixel0 * out_stride + a.channel_offset + place.channel;

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "kernels/cuda/gradient.h"
 #include "kernels/cuda/stream.h"
+#include "kernels/cuda/sum.h"
 #include "kernels/cuda/tensor.h"
 
 namespace ftt::cuda {
@@ -53,6 +55,9 @@ struct SumBackwardArguments {
   bool accumulate = false;
 };
 void SumBackward(const SumBackwardArguments& arguments, DeviceStream stream);
+// Several inputs of one output at once: with the same number of channels, each with a grad_x of its
+// own, at most kMaxSumInputs.
+void SumBackwardAll(const std::vector<SumBackwardArguments>& inputs, DeviceStream stream);
 
 struct GlobalSumBackwardArguments {
   MapShape in;

@@ -110,6 +110,18 @@ void Event::Wait() const {
   Check(cudaEventSynchronize(event_), "wait for an event");
 }
 
+Milestone::Milestone() {
+  Check(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), "create an event");
+}
+Milestone::~Milestone() {
+  if (event_ != nullptr) cudaEventDestroy(event_);
+}
+Milestone::Milestone(Milestone&& other) noexcept : event_(std::exchange(other.event_, nullptr)) {}
+void Milestone::Record(DeviceStream stream) { Check(cudaEventRecord(event_, stream), "record"); }
+void Milestone::HoldBack(DeviceStream stream) const {
+  Check(cudaStreamWaitEvent(stream, event_, 0), "let a stream wait");
+}
+
 Graph::Graph(DeviceStream stream, const std::function<void()>& enqueue) {
   Check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "begin a capture");
   cudaGraph_t captured = nullptr;

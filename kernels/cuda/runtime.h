@@ -103,6 +103,23 @@ class Event {
   CUevent_st* event_ = nullptr;
 };
 
+// A point in a stream that other streams wait for, on the device. Move-only.
+class Milestone {
+ public:
+  Milestone();
+  ~Milestone();
+  Milestone(Milestone&& other) noexcept;
+  Milestone& operator=(Milestone&&) = delete;
+  void Record(DeviceStream stream);
+  // What `stream` is given from now on waits for what was last recorded. While that stream is
+  // recorded for a Graph, `stream` becomes part of the recording, and must have been waited for
+  // when it ends.
+  void HoldBack(DeviceStream stream) const;
+
+ private:
+  CUevent_st* event_ = nullptr;
+};
+
 // Launches, copies and fills that are recorded once and started together as often as wanted.
 class Graph {
  public:

@@ -182,6 +182,36 @@ TEST_P(CudaBackwardTest, SumAndConcat) {
   }
 }
 
+// Several inputs in one launch: what each would get alone.
+TEST_P(CudaBackwardTest, SumOfSeveralInputs) {
+  const int c = case_.map.c;
+  const DeviceBuffer<uint8_t> mask(PaddedMask(mask_, shape_));
+  const DeviceBuffer<float> grad_y(Padded(grad_, c, 9.0f));
+  std::vector<DeviceBuffer<int8_t>> codes;
+  std::vector<DeviceBuffer<float>> apart, together;
+  std::vector<SumBackwardArguments> inputs;
+  for (int k = 0; k < 3; ++k) {
+    codes.emplace_back(Padded(operands_.Codes(n_), c));
+    const std::vector<float> before = Padded(operands_.Floats(n_), c);
+    apart.emplace_back(before);
+    together.emplace_back(before);
+    SumBackwardArguments a{shape_,
+                           c,
+                           0,
+                           k != 1,
+                           codes.back().Data(),
+                           case_.masked ? mask.Data() : nullptr,
+                           grad_y.Data(),
+                           apart.back().Data(),
+                           k == 2};
+    SumBackward(a, {});
+    a.grad_x = together.back().Data();
+    inputs.push_back(a);
+  }
+  SumBackwardAll(inputs, {});
+  for (size_t k = 0; k < 3; ++k) EXPECT_EQ(apart[k].Get(), together[k].Get()) << k;
+}
+
 TEST_P(CudaBackwardTest, GlobalSum) {
   const int c = case_.map.c;
   const std::vector<float> grad_y = operands_.Floats(maps_ * c);

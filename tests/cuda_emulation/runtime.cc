@@ -11,7 +11,10 @@
 #include "core/error.h"
 #include "tests/cuda_emulation/runtime.h"
 
-struct CUevent_st {};
+struct CUevent_st {
+  CUstream_st* stream = nullptr;
+  int64_t position = 0;  // in what the stream was given
+};
 struct CUgraphExec_st {
   std::vector<std::function<void()>> nodes;
 };
@@ -21,7 +24,9 @@ namespace {
 
 RuntimeCounts counts;
 int64_t device_memory = emulation::kUsualDeviceMemory, in_use = 0;
-int recordings = 0;  // under way
+int recordings = 0;                  // under way
+std::vector<DeviceStream> branches;  // of them
+bool late_streams = false;
 constexpr std::align_val_t kAlign{256};
 constexpr int kSentinel = 0x5B;
 
@@ -37,6 +42,16 @@ uint8_t* Allocate(int64_t bytes) {
   std::memset(memory, kSentinel, static_cast<size_t>(bytes));
   return memory;
 }
+// What the stream put off, up to that much of what it was given.
+void RunDelayed(CUstream_st& stream, int64_t position) {
+  while (!stream.delayed.empty() &&
+         stream.given - static_cast<int64_t>(stream.delayed.size()) < position) {
+    const std::function<void()> work = std::move(stream.delayed.front());
+    stream.delayed.pop_front();
+    work();
+  }
+}
+
 void Free(uint8_t* memory) { ::operator delete(memory, kAlign); }
 
 }  // namespace
@@ -82,6 +97,7 @@ Stream::Stream() : stream_(new CUstream_st) {}
 Stream::~Stream() { delete stream_; }
 void Stream::Wait() const {
   CheckNotRecording("the host waits");
+  RunDelayed(*stream_, stream_->given);
   ++counts.synchronisations;
 }
 
@@ -95,6 +111,26 @@ bool Event::Done() const {
 }
 void Event::Wait() const { CheckNotRecording("the host waits"); }
 
+Milestone::Milestone() : event_(new CUevent_st) {}
+Milestone::~Milestone() { delete event_; }
+Milestone::Milestone(Milestone&& other) noexcept : event_(std::exchange(other.event_, nullptr)) {}
+void Milestone::Record(DeviceStream stream) { *event_ = {stream, stream->given}; }
+void Milestone::HoldBack(DeviceStream stream) const {
+  if (event_->stream == nullptr) return;
+  CUstream_st& before = *event_->stream;
+  if (before.recording != nullptr) {
+    before.awaited = event_->position;
+    if (stream->recording != nullptr) return;
+    stream->recording = before.recording;
+    branches.push_back(stream);
+    return;
+  }
+  FTT_CHECK(stream->recording == nullptr,
+            "emulated device: a recording waits for what is not part of it");
+  RunDelayed(before, event_->position);
+  if (!before.late) stream->late = late_streams;
+}
+
 Graph::Graph(DeviceStream stream, const std::function<void()>& enqueue)
     : graph_(new CUgraphExec_st) {
   FTT_CHECK(stream != nullptr, "emulated device: the default stream cannot be recorded");
@@ -102,7 +138,13 @@ Graph::Graph(DeviceStream stream, const std::function<void()>& enqueue)
   ++recordings;
   const auto end = [&] {
     stream->recording = nullptr;
+    bool awaited = true;
+    for (const DeviceStream branch : std::exchange(branches, {})) {
+      awaited = awaited && branch->awaited == branch->given;
+      branch->recording = nullptr;
+    }
     --recordings;
+    return awaited;
   };
   try {
     enqueue();
@@ -111,7 +153,9 @@ Graph::Graph(DeviceStream stream, const std::function<void()>& enqueue)
     delete graph_;
     throw;
   }
-  end();
+  if (end()) return;
+  delete graph_;
+  Fail("emulated device: a recording ends before a branch of it");
 }
 Graph::~Graph() { delete graph_; }
 Graph::Graph(Graph&& other) noexcept : graph_(std::exchange(other.graph_, nullptr)) {}
@@ -149,6 +193,7 @@ void FillDevice(void* device, int byte, int64_t bytes, DeviceStream stream) {
 
 namespace ftt::emulation {
 
+void SetLateStreams(bool late) { cuda::late_streams = late; }
 void SetDeviceMemory(int64_t bytes) { cuda::device_memory = bytes; }
 int64_t DeviceMemoryInUse() { return cuda::in_use; }
 

@@ -2,13 +2,18 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <utility>
 #include <vector>
 
-// Work runs at once, or is recorded for a Graph.
+// Work runs at once, is recorded for a Graph, or is put off (see SetLateStreams).
 struct CUstream_st {
   std::vector<std::function<void()>>* recording = nullptr;
+  bool late = false;
+  std::deque<std::function<void()>> delayed;
+  // How much it was ever given, and up to where a recording's other streams waited for it.
+  int64_t given = 0, awaited = 0;
 };
 
 namespace ftt::emulation {
@@ -19,13 +24,20 @@ void SetDeviceMemory(int64_t bytes);
 inline constexpr int64_t kUsualDeviceMemory = int64_t{1} << 34;
 int64_t DeviceMemoryInUse();  // bytes
 
-// Runs `work` at once, unless the stream records.
+// Streams that wait for another one put everything off until somebody waits for them: of the orders
+// that a device may choose the one furthest from that of the calls.
+void SetLateStreams(bool late);
+
+// Runs `work` at once, unless the stream records or is late.
 template <typename F>
 void Enqueue(CUstream_st* stream, F work) {
-  if (stream == nullptr || stream->recording == nullptr) {
-    work();
-  } else {
+  if (stream != nullptr) ++stream->given;
+  if (stream != nullptr && stream->recording != nullptr) {
     stream->recording->emplace_back(std::move(work));
+  } else if (stream != nullptr && stream->late) {
+    stream->delayed.emplace_back(std::move(work));
+  } else {
+    work();
   }
 }
 
