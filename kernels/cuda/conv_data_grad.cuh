@@ -92,47 +92,65 @@ __device__ __forceinline__ void DataGradStep(const uint16_t* const (&rows)[2],
   }
 }
 
-// Two neighbouring channels of an input pixel out.
-__device__ __forceinline__ void StoreDataGrad(const ConvDataGradArguments& a, int64_t at, float low,
-                                              float high) {
-  if (a.geometry.relu) {
-    const uint32_t codes = *reinterpret_cast<const uint16_t*>(a.x + at);
-    low = static_cast<int8_t>(codes & 0xFF) > 0 ? low : 0.0f;
-    high = static_cast<int8_t>(codes >> 8) > 0 ? high : 0.0f;
-  }
-  auto* to = reinterpret_cast<float2*>(a.grad_x + at);
-  if (a.accumulate) {
-    const float2 before = *to;
-    low += before.x;
-    high += before.y;
-  }
-  *to = make_float2(low, high);
-}
-
+// Neighbouring threads swap halves of their fragments, so that each holds four channels in a row.
+// The loads of several rows are under way together: a store in front of them would hold them back.
 template <int kWarpN>
 __device__ __forceinline__ void StoreDataGradTile(const ConvDataGradArguments& a,
                                                   const DataGradClass& k, int lane, int first_row,
                                                   int channel,
                                                   const float (&acc)[2][kWarpN / 8][4]) {
+  constexpr int kVectors = kWarpN / 16;
+  constexpr int kRows = kWarpN == 16 ? 4 : (kWarpN < 64 ? 2 : 1);
   const WindowGeometry& g = a.geometry;
   const MapShape in = g.In();
   const int thread = static_cast<int>(threadIdx.x) % kWarpSize, stride = in.Stride();
+  const bool odd = thread % 2 != 0;
+  const int64_t lane_at = lane * in.LaneElements() + channel + thread % 4 / 2 * 4 + (odd ? 8 : 0);
   const float unit = PowerOfTwo(*a.weight_exponent);
   FTT_UNROLL
-  for (int i = 0; i < 4; ++i) {
-    const int position = first_row + 16 * (i / 2) + 8 * (i % 2) + thread / 4;
-    if (position >= k.tile.Positions()) continue;
-    const int row = position / k.tile.w, x = position - row * k.tile.w;
-    const int image = row / k.tile.h, y = row - image * k.tile.h;
-    const int pixel =
-        (image * g.in_h + k.y.first + g.stride * y) * g.in_w + k.x.first + g.stride * x;
-    const int64_t at = lane * in.LaneElements() + int64_t{pixel} * stride + channel;
+  for (int first = 0; first < 4; first += kRows) {
+    int64_t at[kRows];
+    bool inside[kRows];
+    uint32_t codes[kRows][kVectors];
+    float4 before[kRows][kVectors];
     FTT_UNROLL
-    for (int nt = 0; nt < kWarpN / 8; ++nt) {
-      const int column = 8 * nt + thread % 4 * 2;
-      if (channel + column >= stride) continue;
-      StoreDataGrad(a, at + column, acc[i / 2][nt][i % 2 * 2] * unit,
-                    acc[i / 2][nt][i % 2 * 2 + 1] * unit);
+    for (int r = 0; r < kRows; ++r) {
+      const int i = first + r;
+      const int position = first_row + 16 * (i / 2) + 8 * (i % 2) + thread / 4;
+      const int row = position / k.tile.w, x = position - row * k.tile.w;
+      const int image = row / k.tile.h, y = row - image * k.tile.h;
+      const int pixel =
+          (image * g.in_h + k.y.first + g.stride * y) * g.in_w + k.x.first + g.stride * x;
+      inside[r] = position < k.tile.Positions();
+      at[r] = lane_at + int64_t{pixel} * stride;
+      FTT_UNROLL
+      for (int v = 0; v < kVectors; ++v) {
+        codes[r][v] = 0x01010101u;
+        before[r][v] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+        if (!inside[r] || channel + 16 * v >= stride) continue;
+        if (g.relu) codes[r][v] = *reinterpret_cast<const uint32_t*>(a.x + at[r] + 16 * v);
+        if (a.accumulate) before[r][v] = *reinterpret_cast<float4*>(a.grad_x + at[r] + 16 * v);
+      }
+    }
+    FTT_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      const int i = first + r, mt = i / 2, pair = i % 2 * 2;
+      FTT_UNROLL
+      for (int v = 0; v < kVectors; ++v) {
+        const float(&even_tile)[4] = acc[mt][2 * v], (&odd_tile)[4] = acc[mt][2 * v + 1];
+        const float got0 = ShuffleXor(odd ? even_tile[pair] : odd_tile[pair], 1);
+        const float got1 = ShuffleXor(odd ? even_tile[pair + 1] : odd_tile[pair + 1], 1);
+        float f[4] = {odd ? got0 : even_tile[pair], odd ? got1 : even_tile[pair + 1],
+                      odd ? odd_tile[pair] : got0, odd ? odd_tile[pair + 1] : got1};
+        FTT_UNROLL
+        for (int c = 0; c < 4; ++c)
+          f[c] = static_cast<int8_t>(codes[r][v] >> 8 * c & 0xFF) > 0 ? f[c] * unit : 0.0f;
+        if (!inside[r] || channel + 16 * v >= stride) continue;
+        const float4& b = before[r][v];
+        *reinterpret_cast<float4*>(a.grad_x + at[r] + 16 * v) =
+            a.accumulate ? make_float4(f[0] + b.x, f[1] + b.y, f[2] + b.z, f[3] + b.w)
+                         : make_float4(f[0], f[1], f[2], f[3]);
+      }
     }
   }
 }
