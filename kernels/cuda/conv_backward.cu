@@ -17,6 +17,8 @@ constexpr int kGoodTileBytes = 72 << 10;
 constexpr int kMaxChunk = 64;
 // Shared memory of a block of which two, or four, fit a multiprocessor.
 constexpr int kHalfSharedBytes = 113 << 10, kQuarterSharedBytes = 56 << 10;
+// Warps of a data gradient, at least where possible: fifteen on each of 132 multiprocessors.
+constexpr int kDataGradWarps = 15 * 132;
 // Blocks of a weight gradient: two on each of 132 multiprocessors.
 constexpr int kWeightGradBlocks = 264;
 
@@ -84,6 +86,23 @@ void LaunchDataGrad(const ConvDataGradArguments& a, DataGradPlan plan, DeviceStr
                       static_cast<unsigned>(a.geometry.lanes)};
   LaunchKernel("ConvDataGrad", &ConvDataGradKernel<kWarpN, kWarpsN>, grid, Shape::kThreads,
                static_cast<size_t>(shared), stream, a, plan);
+}
+
+// The narrowest tile that holds all channels loads the gradient once; narrower ones, as far as they
+// compute no more pads, hide more loads behind each other where there are few blocks.
+int DataGradColumns(const WindowGeometry& g, const DataGradPlan& plan) {
+  const int width = g.In().Stride();
+  const DataGradClass& last = plan.classes[plan.count - 1];
+  const int rows = g.lanes * (last.first_block + last.tile.Blocks());
+  int best = 128;
+  if (width <= 96 || (width > 128 && width <= 192)) best = 96;
+  for (const int columns : {64, 48, 32, 16}) {
+    const bool holds = width <= columns;
+    const int warps = rows * DivideUp(width, best) * (best > 64 ? 8 : 4);
+    if (holds || (warps < kDataGradWarps && RoundUp(width, columns) <= RoundUp(width, best)))
+      best = columns;
+  }
+  return best;
 }
 
 int GreatestCommonDivisor(int a, int b) { return b == 0 ? a : GreatestCommonDivisor(b, a % b); }
@@ -195,14 +214,20 @@ void NarrowGradient(const MapShape& s, const OutputGradient& y, uint16_t* narrow
 void ConvDataGrad(const ConvDataGradArguments& a, DeviceStream stream) {
   CheckGeometry(a.geometry);
   const DataGradPlan plan = PlanDataGrad(a.geometry);
-  // The narrowest tile that holds all channels loads the gradient once.
-  const int width = a.geometry.In().Stride();
-  if (width <= 16) return LaunchDataGrad<16, 1>(a, plan, stream);
-  if (width <= 32) return LaunchDataGrad<32, 1>(a, plan, stream);
-  if (width <= 48) return LaunchDataGrad<48, 1>(a, plan, stream);
-  if (width <= 64) return LaunchDataGrad<64, 1>(a, plan, stream);
-  if (width <= 96 || (width > 128 && width <= 192)) return LaunchDataGrad<48, 2>(a, plan, stream);
-  LaunchDataGrad<64, 2>(a, plan, stream);
+  switch (DataGradColumns(a.geometry, plan)) {
+    case 16:
+      return LaunchDataGrad<16, 1>(a, plan, stream);
+    case 32:
+      return LaunchDataGrad<32, 1>(a, plan, stream);
+    case 48:
+      return LaunchDataGrad<48, 1>(a, plan, stream);
+    case 64:
+      return LaunchDataGrad<64, 1>(a, plan, stream);
+    case 96:
+      return LaunchDataGrad<48, 2>(a, plan, stream);
+    default:
+      return LaunchDataGrad<64, 2>(a, plan, stream);
+  }
 }
 
 int64_t ConvWeightGradScratch(const WindowGeometry& g) {

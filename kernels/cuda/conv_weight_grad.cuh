@@ -159,15 +159,7 @@ __global__ void __launch_bounds__(kWeightGradThreads, 2)
   int* pixels = reinterpret_cast<int*>(input + plan.tile_pixels * pitch);
   auto* codes = reinterpret_cast<int8_t*>(pixels + kTilePositions);
 
-  int unit[kUnits];
-  FTT_UNROLL
-  for (int j = 0; j < kUnits; ++j) {
-    const int k = warp_u + j * plan.warps_u, u = first_unit + (k < units ? k : 0), tap = u % taps;
-    const int shift = (tap / g.kernel * t.Width() + tap % g.kernel) * plan.tap_shift;
-    unit[j] = shift * pitch + u / taps * 16 - in_channel;  // those beyond are not stored
-  }
   const int lane_at = (matrix_lane % 8 + matrix_lane / 16 * 8) * kPitch + matrix_lane / 8 % 2 * 8;
-  WeightGradSums<kM16, kUnits> acc = {};
   const uint16_t* y = a.grad_y + lane * out.LaneElements();
   const int8_t* x = a.x + lane * g.In().LaneElements() + in_channel;
   const int first_tile = split * plan.tiles_per_split, tiles = t.Blocks();
@@ -180,6 +172,14 @@ __global__ void __launch_bounds__(kWeightGradThreads, 2)
     AsyncCommit();
   };
   copy(first_tile);
+  int unit[kUnits];
+  FTT_UNROLL
+  for (int j = 0; j < kUnits; ++j) {
+    const int k = warp_u + j * plan.warps_u, u = first_unit + (k < units ? k : 0), tap = u % taps;
+    const int shift = (tap / g.kernel * t.Width() + tap % g.kernel) * plan.tap_shift;
+    unit[j] = shift * pitch + u / taps * 16 - in_channel;  // those beyond are not stored
+  }
+  WeightGradSums<kM16, kUnits> acc = {};
   for (int tile = first_tile; tile < end; ++tile) {
     const int first = tile * kTilePositions;
     const TileRows rows(t, first);

@@ -177,6 +177,29 @@ INSTANTIATE_TEST_SUITE_P(
         WindowCase{"dense3x3_stride", MakeWindow({9, 7, 5}, 17, Params(3, 2, 1, 1), true), 2, 2}),
     [](const auto& info) { return std::string(info.param.name); });
 
+TEST(CudaNarrowGradientTest, AppliesMaskAndMap) {
+  Operands operands(6);
+  for (const int channels : {1, 20, 300}) {
+    const MapShape s{2, 3, 5, 7, channels};
+    for (const RawType type : {RawType::kInt32, RawType::kHalf}) {
+      for (const bool mapped : {false, true}) {
+        const MappedGradient grad_y(operands, s, mapped, type);
+        const std::vector<float> want = Padded(RoundedToBf16(grad_y.Host()), channels);
+        InBothOrders([&] {
+          const DeviceBuffer<uint16_t> narrow(want.size());
+          NarrowGradient(s, grad_y.Device(), narrow.Data(), {});
+          const std::vector<uint16_t> got = narrow.Get();
+          for (size_t i = 0; i < want.size(); ++i) {
+            uint32_t bits;
+            std::memcpy(&bits, &want[i], 4);
+            ASSERT_EQ(bits >> 16 & 0x7FFF, got[i] & 0x7FFF) << i;  // zeros have either sign
+          }
+        });
+      }
+    }
+  }
+}
+
 TEST(CudaWeightReduceTest, AddsRowsAndLanesInOrder) {
   constexpr int kInner = 5, kPitch = 7, kOuter = 9, kRows = 19, kLanes = 2;
   constexpr int kWeights = kInner * kOuter, kRow = kPitch * kOuter + 3;
