@@ -1,4 +1,5 @@
-// Gradients of a convolution's input and weights, beside cuDNN's.
+// Gradients of a convolution's input and weights, beside cuDNN's. Dense convolutions read the
+// gradient of the output as NarrowGradient leaves it, in bfloat16, cuDNN in half precision.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -44,6 +45,7 @@ class BackwardBench {
  private:
   int64_t In() const { return geometry_.In().LaneElements(); }
   int64_t Out() const { return geometry_.Out().LaneElements(); }
+  int64_t GradientBytes() const { return (depthwise_ ? 4 : 2) * Out(); }
   void Differentiate(int set, bool weights);
   void DifferentiatePeer(int set, bool weights);
   // All but the first and the last image of the last set's gradient become zero.
@@ -64,7 +66,7 @@ class BackwardBench {
   std::vector<int8_t> x_, gradient_;  // dense
   WeightCodes weights_;
   std::vector<float> want_x_, want_w_;
-  SetMemory device_x_, grad_y_, grad_x_;
+  SetMemory device_x_, grad_y_, narrow_, grad_x_;
   SetMemory half_x_, half_grad_y_, half_grad_x_;
   DeviceMemory codes_, packed_, half_w_, half_grad_w_, exponents_, scratch_, grad_w_;
 };
@@ -77,13 +79,14 @@ BackwardBench::BackwardBench(BenchBed& bed, const Shape& map, int kernel, int st
       peer_(bed.Cudnn() != nullptr),
       geometry_(GeometryOf(program_, program_.ops[0], 1, bed.Options().batch)),
       n_(program_.params[static_cast<size_t>(program_.ops[0].weight)].Elements()),
-      sets_(bed.Sets(5 * In() + 4 * Out())),
+      sets_(bed.Sets(5 * In() + GradientBytes())),
       // Positive: the ReLU lets every gradient pass, as cuDNN does.
       x_(BenchCodes(bed.Options().batch * map.Elements(), 1, 127, bed.Options().seed)),
       gradient_(BenchCodes(bed.Options().batch * program_.values[1].Elements(), -127, 127,
                            bed.Options().seed + 2)),
       device_x_(sets_, PadRows(x_, map.c), bed.S()),
-      grad_y_(sets_, 4 * Out()),
+      grad_y_(depthwise ? sets_ : 1, 4 * Out()),
+      narrow_(depthwise ? 1 : sets_, 2 * Out()),
       grad_x_(sets_, 4 * In()),
       half_x_(peer_ ? sets_ : 1, 2 * In()),
       half_grad_y_(peer_ ? sets_ : 1, 2 * Out()),
@@ -132,19 +135,20 @@ void BackwardBench::Differentiate(int set, bool weights) {
   const auto* x = device_x_.At<int8_t>(set);
   const int* exponent = exponents_.As<int>();
   OutputGradient y;
-  y.grad = grad_y_.At<float>(set);
+  if (depthwise_) y.grad = grad_y_.At<float>(set);
+  const uint16_t* narrow = depthwise_ ? nullptr : narrow_.At<uint16_t>(set);
   auto *grad_x = grad_x_.At<float>(set), *scratch = scratch_.As<float>();
   if (weights && depthwise_) {
     DepthwiseWeightGrad({geometry_, x, exponent, nullptr, true, y, scratch, grad_w_.As<float>()},
                         bed_.S());
   } else if (weights) {
-    ConvWeightGrad({geometry_, x, exponent, nullptr, true, y, scratch, grad_w_.As<float>()},
+    ConvWeightGrad({geometry_, x, exponent, nullptr, true, narrow, scratch, grad_w_.As<float>()},
                    bed_.S());
   } else if (depthwise_) {
     DepthwiseDataGrad({geometry_, x, codes_.As<int8_t>(), true, exponent + 1, y, grad_x, false},
                       bed_.S());
   } else {
-    ConvDataGrad({geometry_, x, packed_.As<uint16_t>(), true, exponent + 1, y, grad_x, false},
+    ConvDataGrad({geometry_, x, packed_.As<uint16_t>(), true, exponent + 1, narrow, grad_x, false},
                  bed_.S());
   }
 }
@@ -160,7 +164,11 @@ void BackwardBench::KeepEnds() {
   const int64_t image = Out() / geometry_.images, middle = image * (geometry_.images - 2);
   if (middle <= 0) return;
   const int set = sets_ - 1;
-  FillDevice(grad_y_.At<float>(set) + image, 0, 4 * middle, bed_.S());
+  if (depthwise_) {
+    FillDevice(grad_y_.At<float>(set) + image, 0, 4 * middle, bed_.S());
+  } else {
+    FillDevice(narrow_.At<uint16_t>(set) + image, 0, 2 * middle, bed_.S());
+  }
   if (peer_) FillDevice(half_grad_y_.At<uint16_t>(set) + image, 0, 2 * middle, bed_.S());
 }
 
@@ -215,7 +223,11 @@ void BackwardBench::Row(bool weights) {
   const std::vector<uint16_t> half = Halves(PadRows(gradient_, geometry_.out_channels));
   const std::vector<uint16_t> half_x = Halves(PadRows(x_, geometry_.in_channels));
   for (int set = 0; set < sets_; ++set) {
-    CopyToDevice(grad_y_.At<float>(set), grad_y.data(), 4 * Out(), bed_.S());
+    auto* floats = grad_y_.At<float>(set);
+    CopyToDevice(floats, grad_y.data(), 4 * Out(), bed_.S());
+    OutputGradient y;
+    y.grad = floats;
+    if (!depthwise_) NarrowGradient(geometry_.Out(), y, narrow_.At<uint16_t>(set), bed_.S());
     if (!peer_) continue;
     CopyToDevice(half_grad_y_.At<uint16_t>(set), half.data(), 2 * Out(), bed_.S());
     CopyToDevice(half_x_.At<uint16_t>(set), half_x.data(), 2 * In(), bed_.S());
@@ -231,7 +243,7 @@ void BackwardBench::Row(bool weights) {
   const double seconds = bed_.Seconds(sets_, [&](int set) { Differentiate(set, weights); });
   // bfloat16 products take twice as long as those of codes.
   bed_.Fill(row, seconds,
-            In() + 4 * Out() + (weights ? 4 * n_ : 4 * In() + PackedBytes(g, depthwise_)),
+            In() + GradientBytes() + (weights ? 4 * n_ : 4 * In() + PackedBytes(g, depthwise_)),
             depthwise_ ? 0 : 2 * program_.MacsPerOutput(program_.ops[0]) * Out());
   MeasurePeer(row, weights);
   KeepEnds();

@@ -19,7 +19,7 @@ float* CudaTrainExecutor::GradTarget(int value, bool* accumulate) {
 }
 
 // Gradient of the codes -> gradient of the real output: for a pool in place, for a convolution by
-// the kernels that load it.
+// the kernels that load or narrow it.
 OutputGradient CudaTrainExecutor::BackwardNorm(size_t i) {
   const Op& op = OpAt(i);
   const OpBuffers& b = layout_.ops[i];
@@ -75,10 +75,13 @@ void CudaTrainExecutor::BackwardWindow(size_t i) {
     }
     return;
   }
-  ConvWeightGrad({g, x, Exponent(input), keep, one, y, scratch_.As<float>(), grad_w}, S());
+  // Behind the partial sums; read by both passes.
+  auto* narrow = scratch_.As<uint16_t>() + ConvPartialBytes(g) / 2;
+  NarrowGradient(g.Out(), y, narrow, S());
+  ConvWeightGrad({g, x, Exponent(input), keep, one, narrow, scratch_.As<float>(), grad_w}, S());
   if (target != nullptr) {
     ConvDataGrad(
-        {g, x, OpMemory<uint16_t>(b.packed_grad), one, weight_exponent, y, target, accumulate},
+        {g, x, OpMemory<uint16_t>(b.packed_grad), one, weight_exponent, narrow, target, accumulate},
         S());
   }
 }

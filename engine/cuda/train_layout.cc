@@ -116,7 +116,7 @@ class OpPlanner {
       Scratch(4 * DepthwiseWeightGradScratch(g));
     } else {
       b.packed_grad = Take(2 * PackedConvGradElements(g) * b.copies);
-      Scratch(4 * ConvWeightGradScratch(g));
+      Scratch(ConvPartialBytes(g) + 2 * g.lanes * g.Out().LaneElements());
     }
   }
 
@@ -126,6 +126,10 @@ class OpPlanner {
 };
 
 }  // namespace
+
+int64_t ConvPartialBytes(const WindowGeometry& g) {
+  return RoundBytes(4 * ConvWeightGradScratch(g));
+}
 
 TrainLayout PlanTraining(const Program& program, const TrainShape& shape) {
   TrainLayout layout;

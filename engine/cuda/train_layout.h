@@ -45,6 +45,10 @@ struct TrainLayout {
 
 TrainLayout PlanTraining(const Program& program, const TrainShape& shape);
 
+// Of the partial sums of a convolution's weight gradient, at the start of the scratch memory; its
+// narrowed gradient lies behind them.
+int64_t ConvPartialBytes(const WindowGeometry& geometry);
+
 // What is allocated for so many bytes where programs differ from step to step.
 inline int64_t WithRoom(int64_t bytes) { return bytes + bytes / 4; }
 

@@ -3,6 +3,7 @@
 #include "core/error.h"
 #include "kernels/cuda/conv_data_grad.cuh"
 #include "kernels/cuda/conv_weight_grad.cuh"
+#include "kernels/cuda/narrow_gradient.cuh"
 #include "kernels/cuda/pack.h"
 #include "kernels/cuda/weight_reduce.h"
 
@@ -14,6 +15,10 @@ constexpr int kMaxSharedBytes = 227 << 10;
 // multiprocessor.
 constexpr int kGoodTileBytes = 72 << 10;
 constexpr int kMaxChunk = 64;
+// Shared memory of a block of which two, or four, fit a multiprocessor.
+constexpr int kHalfSharedBytes = 113 << 10, kQuarterSharedBytes = 56 << 10;
+// Warps of a data gradient, at least where possible: fifteen on each of 132 multiprocessors.
+constexpr int kDataGradWarps = 15 * 132;
 // Blocks of a weight gradient: two on each of 132 multiprocessors.
 constexpr int kWeightGradBlocks = 264;
 
@@ -27,7 +32,7 @@ void CheckGeometry(const WindowGeometry& g) {
 
 DataGradPlan PlanDataGrad(const WindowGeometry& g) {
   DataGradPlan plan;
-  int blocks = 0;
+  int blocks = 0, least_taps = kDataGradStages, most_taps = 1;
   for (int i = 0; i < g.stride * g.stride; ++i) {
     DataGradClass k;
     k.y = MakeGradAxis(g, g.in_h, i / g.stride);
@@ -37,7 +42,10 @@ DataGradPlan PlanDataGrad(const WindowGeometry& g) {
               k.y.Low(), k.x.Low(), 1,         g.out_h, g.out_w};
     k.first_block = blocks;
     blocks += k.tile.Blocks();
-    if (k.y.taps * k.x.taps != 0) {
+    const int taps = k.y.taps * k.x.taps;
+    if (taps != 0) {
+      least_taps = taps < least_taps ? taps : least_taps;
+      most_taps = taps > most_taps ? taps : most_taps;
       const int pixels = k.tile.MaxPixels();
       plan.tile_pixels = pixels > plan.tile_pixels ? pixels : plan.tile_pixels;
     }
@@ -46,16 +54,30 @@ DataGradPlan PlanDataGrad(const WindowGeometry& g) {
   const int depth = g.Out().Stride();
   int chunks = DivideUp(depth, kMaxChunk);
   const auto chunk = [&] { return RoundUp(DivideUp(depth, chunks), 16); };
-  while (chunk() > 16 && 2 * plan.tile_pixels * (chunk() + kTileSkew) > kGoodTileBytes) ++chunks;
+  // Copies run two steps ahead: to the next chunk, or with one tap to the one after that.
+  const auto tiles = [&] {
+    const int most = least_taps == 1 ? 3 : 2;
+    return chunks < most ? chunks : most;
+  };
+  while (chunk() > 16 && 2 * tiles() * plan.tile_pixels * (chunk() + kTileSkew) > kGoodTileBytes)
+    ++chunks;
   plan.chunk = chunk();
+  plan.tiles = tiles();
+  if (plan.chunk >= depth) plan.stages = most_taps;
   return plan;
 }
 
 template <int kWarpN, int kWarpsN>
-void LaunchDataGrad(const ConvDataGradArguments& a, const DataGradPlan& plan, DeviceStream stream) {
+void LaunchDataGrad(const ConvDataGradArguments& a, DataGradPlan plan, DeviceStream stream) {
   using Shape = DataGradShape<kWarpN, kWarpsN>;
   const DataGradClass& last = plan.classes[plan.count - 1];
-  const int shared = Shape::SharedBytes(plan.tile_pixels, plan.chunk);
+  plan.resident = plan.chunk >= a.geometry.Out().Stride();
+  if (plan.resident && plan.stages > kDataGradStages &&
+      Shape::SharedBytes(plan) > kQuarterSharedBytes * kWarpsN) {
+    plan.resident = false;
+    plan.stages = kDataGradStages;
+  }
+  const int shared = Shape::SharedBytes(plan);
   FTT_CHECK(shared <= kMaxSharedBytes,
             "convolution backward: windows of 128 pixels are {} bytes; at most {} are possible",
             shared, kMaxSharedBytes);
@@ -66,25 +88,37 @@ void LaunchDataGrad(const ConvDataGradArguments& a, const DataGradPlan& plan, De
                static_cast<size_t>(shared), stream, a, plan);
 }
 
-int GreatestCommonDivisor(int a, int b) { return b == 0 ? a : GreatestCommonDivisor(b, a % b); }
-
-// Units of a warp beside m16 matrices of output channels: as many sums as leave two blocks of 256
-// threads on a multiprocessor.
-constexpr int UnitsOfWarp(int m16) { return m16 == 1 ? 5 : (m16 == 2 ? 4 : 2); }
-
-// The largest m16 that wastes least.
-int PlanRows(int matrices) {
-  int best = 1;
-  for (int m16 = 2; m16 <= 4; ++m16) {
-    if (RoundUp(matrices, m16) <= RoundUp(matrices, best)) best = m16;
+// The narrowest tile that holds all channels loads the gradient once; narrower ones, as far as they
+// compute no more pads, hide more loads behind each other where there are few blocks.
+int DataGradColumns(const WindowGeometry& g, const DataGradPlan& plan) {
+  const int width = g.In().Stride();
+  const DataGradClass& last = plan.classes[plan.count - 1];
+  const int rows = g.lanes * (last.first_block + last.tile.Blocks());
+  int best = 128;
+  if (width <= 96 || (width > 128 && width <= 192)) best = 96;
+  for (const int columns : {64, 48, 32, 16}) {
+    const bool holds = width <= columns;
+    const int warps = rows * DivideUp(width, best) * (best > 64 ? 8 : 4);
+    if (holds || (warps < kDataGradWarps && RoundUp(width, columns) <= RoundUp(width, best)))
+      best = columns;
   }
   return best;
 }
 
+int GreatestCommonDivisor(int a, int b) { return b == 0 ? a : GreatestCommonDivisor(b, a % b); }
+
+// At most, units of a warp beside m16 matrices of output channels: as many sums as leave two blocks
+// of 256 threads on a multiprocessor.
+constexpr int UnitsOfWarp(int m16) { return m16 == 1 ? 5 : (m16 == 2 ? 4 : 2); }
+
+// Few blocks beside each other, as all of them load the same input; of these the smallest.
+int PlanRows(int matrices) { return DivideUp(matrices, DivideUp(matrices, 4)); }
+
 int WeightGradSharedBytes(const WeightGradPlan& p) {
-  const int tiles = 2 * (kTilePositions * (16 * p.m16 + kTileSkew) + p.tile_pixels * p.XPitch()) +
-                    4 * kTilePositions;
-  const int sums = kWeightGradWarps / 2 * p.m16 * UnitsOfWarp(p.m16) * 8 * kWarpSize * 4;
+  const int tiles =
+      2 * (2 * kTilePositions * (16 * p.m16 + kTileSkew) + p.tile_pixels * p.XPitch()) +
+      4 * kTilePositions + p.tile_pixels * p.x_channels;
+  const int sums = kWeightGradWarps / 2 * p.m16 * p.warp_units * 8 * kWarpSize * 4;
   return tiles > sums ? tiles : sums;
 }
 
@@ -110,8 +144,10 @@ WeightGradPlan PlanWeightGrad(const WindowGeometry& g) {
   };
   int unit_tiles = DivideUp(units, kWeightGradWarps * UnitsOfWarp(p.m16));
   cut(unit_tiles);
-  while (p.x_channels > 32 && 2 * p.tile_pixels * p.XPitch() > kGoodTileBytes) cut(++unit_tiles);
+  while (p.x_channels > 32 && WeightGradSharedBytes(p) > kHalfSharedBytes) cut(++unit_tiles);
   while (p.warps_u * UnitsOfWarp(p.m16) < p.units) p.warps_u *= 2;
+  p.warp_units = DivideUp(p.units, p.warps_u);
+  if (p.warp_units > 3) p.warp_units = UnitsOfWarp(p.m16);
   const int tiles = p.tile.Blocks();
   int splits = DivideUp(kWeightGradBlocks, p.m_tiles * p.unit_tiles * g.lanes);
   splits = splits < tiles ? splits : tiles;
@@ -120,17 +156,41 @@ WeightGradPlan PlanWeightGrad(const WindowGeometry& g) {
   return p;
 }
 
-template <int kM16>
+template <int kM16, int kUnits>
 void LaunchWeightGrad(const ConvWeightGradArguments& a, const WeightGradPlan& p,
                       DeviceStream stream) {
   const int shared = WeightGradSharedBytes(p);
   FTT_CHECK(shared <= kMaxSharedBytes,
             "convolution backward: windows of 128 pixels are {} bytes; at most {} are possible",
             shared, kMaxSharedBytes);
-  LaunchKernel("ConvWeightGrad", &ConvWeightGradKernel<kM16, UnitsOfWarp(kM16)>,
+  LaunchKernel("ConvWeightGrad", &ConvWeightGradKernel<kM16, kUnits>,
                {static_cast<unsigned>(p.splits), static_cast<unsigned>(p.m_tiles * p.unit_tiles),
                 static_cast<unsigned>(a.geometry.lanes)},
                kWeightGradThreads, static_cast<size_t>(shared), stream, a, p);
+}
+
+// One kernel for each number of units of a warp, so that no products are behind branches.
+template <int kM16>
+void LaunchWeightGradRows(const ConvWeightGradArguments& a, const WeightGradPlan& p,
+                          DeviceStream stream) {
+  constexpr int kMost = UnitsOfWarp(kM16);
+  if (p.warp_units <= 1) return LaunchWeightGrad<kM16, 1>(a, p, stream);
+  if (p.warp_units == 2) return LaunchWeightGrad<kM16, 2>(a, p, stream);
+  if constexpr (kMost > 2) {
+    if (p.warp_units == 3) return LaunchWeightGrad<kM16, 3>(a, p, stream);
+    LaunchWeightGrad<kM16, kMost>(a, p, stream);
+  }
+}
+
+template <bool kMapped, RawType kRaw>
+void LaunchNarrow(const MapShape& s, const OutputGradient& y, uint16_t* narrow,
+                  DeviceStream stream) {
+  const int all = s.Stride() / 8, groups = DivideUp(all, DivideUp(all, kNarrowGroups));
+  LaunchKernel(
+      "NarrowGradient", &NarrowGradientKernel<kMapped, kRaw>,
+      {static_cast<unsigned>(DivideUp(s.Pixels(), kNarrowThreads / groups * kNarrowPixels)),
+       static_cast<unsigned>(DivideUp(all, groups)), static_cast<unsigned>(s.lanes)},
+      kNarrowThreads, 0, stream, s, y, groups, narrow);
 }
 
 int64_t RowFloats(const WindowGeometry& g) {
@@ -144,17 +204,30 @@ void PackConvGradWeights(const WindowGeometry& g, int copies, const int8_t* code
   PackTensor({PackLayout::kConvGrad, g, copies, codes, packed}, stream);
 }
 
+void NarrowGradient(const MapShape& s, const OutputGradient& y, uint16_t* narrow,
+                    DeviceStream stream) {
+  if (y.raw == nullptr) return LaunchNarrow<false, RawType::kInt32>(s, y, narrow, stream);
+  if (y.raw_type == RawType::kHalf) return LaunchNarrow<true, RawType::kHalf>(s, y, narrow, stream);
+  LaunchNarrow<true, RawType::kInt32>(s, y, narrow, stream);
+}
+
 void ConvDataGrad(const ConvDataGradArguments& a, DeviceStream stream) {
   CheckGeometry(a.geometry);
   const DataGradPlan plan = PlanDataGrad(a.geometry);
-  // The narrowest tile that holds all channels loads the gradient once.
-  const int width = a.geometry.In().Stride();
-  if (width <= 16) return LaunchDataGrad<16, 1>(a, plan, stream);
-  if (width <= 32) return LaunchDataGrad<32, 1>(a, plan, stream);
-  if (width <= 48) return LaunchDataGrad<48, 1>(a, plan, stream);
-  if (width <= 64) return LaunchDataGrad<64, 1>(a, plan, stream);
-  if (width <= 96 || (width > 128 && width <= 192)) return LaunchDataGrad<48, 2>(a, plan, stream);
-  LaunchDataGrad<64, 2>(a, plan, stream);
+  switch (DataGradColumns(a.geometry, plan)) {
+    case 16:
+      return LaunchDataGrad<16, 1>(a, plan, stream);
+    case 32:
+      return LaunchDataGrad<32, 1>(a, plan, stream);
+    case 48:
+      return LaunchDataGrad<48, 1>(a, plan, stream);
+    case 64:
+      return LaunchDataGrad<64, 1>(a, plan, stream);
+    case 96:
+      return LaunchDataGrad<48, 2>(a, plan, stream);
+    default:
+      return LaunchDataGrad<64, 2>(a, plan, stream);
+  }
 }
 
 int64_t ConvWeightGradScratch(const WindowGeometry& g) {
@@ -168,16 +241,16 @@ void ConvWeightGrad(const ConvWeightGradArguments& a, DeviceStream stream) {
   const WeightGradPlan plan = PlanWeightGrad(g);
   switch (plan.m16) {
     case 1:
-      LaunchWeightGrad<1>(a, plan, stream);
+      LaunchWeightGradRows<1>(a, plan, stream);
       break;
     case 2:
-      LaunchWeightGrad<2>(a, plan, stream);
+      LaunchWeightGradRows<2>(a, plan, stream);
       break;
     case 3:
-      LaunchWeightGrad<3>(a, plan, stream);
+      LaunchWeightGradRows<3>(a, plan, stream);
       break;
     default:
-      LaunchWeightGrad<4>(a, plan, stream);
+      LaunchWeightGradRows<4>(a, plan, stream);
       break;
   }
   WeightReduceArguments r;

@@ -1,5 +1,5 @@
 // Backward passes of dense convolutions: implicit GEMMs on the tensor cores. Codes are exact in
-// bfloat16, gradients are rounded to it on load, sums are float32. Deterministic.
+// bfloat16, gradients are rounded to it by a pass of their own, sums are float32. Deterministic.
 #pragma once
 
 #include <cstdint>
@@ -20,15 +20,20 @@ FTT_HD constexpr int64_t PackedConvGradElements(const WindowGeometry& g) {
 void PackConvGradWeights(const WindowGeometry& geometry, int copies, const int8_t* codes,
                          uint16_t* packed, DeviceStream stream);
 
+// The gradient with its mask and map applied, in bfloat16: [lanes][Pixels()][Stride()], 16-byte
+// aligned. Both passes below read it.
+void NarrowGradient(const MapShape& shape, const OutputGradient& grad_y, uint16_t* narrow,
+                    DeviceStream stream);
+
 struct ConvDataGradArguments {
   WindowGeometry geometry;               // stride 1 or 2
   const int8_t* x = nullptr;             // codes of the input; needed with geometry.relu
   const uint16_t* weights = nullptr;     // packed by PackConvGradWeights
   bool one_weight = false;               // one copy for all lanes
   const int* weight_exponent = nullptr;  // one, in device memory
-  OutputGradient grad_y;
-  float* grad_x = nullptr;  // out: [lanes][In().Pixels()][In().Stride()]
-  bool accumulate = false;  // add to grad_x, whose pads are 0
+  const uint16_t* grad_y = nullptr;      // by NarrowGradient
+  float* grad_x = nullptr;               // out: [lanes][In().Pixels()][In().Stride()]
+  bool accumulate = false;               // add to grad_x, whose pads are 0
 };
 // grad_x (+)= gradient of the real input. Throws ftt::Error on strides beyond 2 and on windows so
 // large that those of 128 neighbouring pixels do not fit shared memory.
@@ -37,12 +42,12 @@ void ConvDataGrad(const ConvDataGradArguments& arguments, DeviceStream stream);
 struct ConvWeightGradArguments {
   WindowGeometry geometry;
   const int8_t* x = nullptr;
-  const int* x_exponent = nullptr;  // [lanes]
-  const uint8_t* keep = nullptr;    // [lanes or 1][n], 0 where no gradient passes; nullable
-  bool one_weight = false;          // one copy of `keep`
-  OutputGradient grad_y;
-  float* scratch = nullptr;  // [ConvWeightGradScratch()], 16-byte aligned
-  float* grad_w = nullptr;   // [n] = [out_c][k][k][in_c], added to, lanes in order
+  const int* x_exponent = nullptr;   // [lanes]
+  const uint8_t* keep = nullptr;     // [lanes or 1][n], 0 where no gradient passes; nullable
+  bool one_weight = false;           // one copy of `keep`
+  const uint16_t* grad_y = nullptr;  // by NarrowGradient
+  float* scratch = nullptr;          // [ConvWeightGradScratch()], 16-byte aligned
+  float* grad_w = nullptr;           // [n] = [out_c][k][k][in_c], added to, lanes in order
 };
 // Floats of scratch memory. Depends on the geometry alone, as does the order of all sums.
 int64_t ConvWeightGradScratch(const WindowGeometry& geometry);

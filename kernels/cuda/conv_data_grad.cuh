@@ -2,8 +2,9 @@
 //
 // Rows of the GEMM are the input pixels of one class (gradient.h), 128 a block, columns its input
 // channels, the depth runs over chunks of output channels and within them over taps. The gradient
-// of the block's windows lies in shared memory while all taps of a chunk pass; weights stream
-// through three stages of asynchronous copies.
+// of the block's windows lies in shared memory while all taps of a chunk pass. Copies run ahead of
+// the products: where a single chunk and the weights of all its taps are small, all of them at the
+// start; otherwise weights stream through three stages, and the next chunk's gradient with them.
 #pragma once
 
 #include "kernels/cuda/conv_backward.h"
@@ -23,44 +24,57 @@ struct DataGradClass {
 struct DataGradPlan {
   DataGradClass classes[4];
   int count = 0, chunk = 16, tile_pixels = 0;
+  int tiles = 1;                 // chunks of the gradient in shared memory
+  int stages = kDataGradStages;  // of weights
+  bool resident = false;         // there are stages for all steps
 };
 
 template <int kWarpN, int kWarpsN>
 struct DataGradShape {
   static constexpr int kColumns = kWarpN * kWarpsN;
   static constexpr int kThreads = 128 * kWarpsN;
-  static int SharedBytes(int tile_pixels, int chunk) {
-    return 2 * (tile_pixels + kDataGradStages * kColumns) * (chunk + kTileSkew);
+  // On a multiprocessor, as many as the sums leave registers for.
+  static constexpr int kBlocks = kWarpsN == 2 ? 2 : (kWarpN == 16 ? 8 : (kWarpN == 32 ? 6 : 4));
+  static int SharedBytes(const DataGradPlan& p) {
+    return 2 * (p.tiles * p.tile_pixels + p.stages * kColumns) * (p.chunk + kTileSkew);
   }
 };
 
 // Walks over the depth: chunks, and the taps of each.
 struct DepthWalk {
   int channel = 0, jy = 0, jx = 0;
-  __device__ __forceinline__ void Next(const DataGradClass& k, int chunk) {
+  int tile = 0, stage = 0;
+
+  __device__ bool NewChunk() const { return jy == 0 && jx == 0; }
+  __device__ __forceinline__ void Next(const DataGradClass& k, const DataGradPlan& plan) {
+    if (++stage == plan.stages) stage = 0;
     if (++jx < k.x.taps) return;
     jx = 0;
     if (++jy < k.y.taps) return;
     jy = 0;
-    channel += chunk;
+    channel += plan.chunk;
+    if (++tile == plan.tiles) tile = 0;
   }
 };
 
-// The weights of one step of the walk, [columns][chunk]; columns beyond the last are zeros.
+// The weights of one step of the walk, [columns][8 * segments]; columns beyond the last are zeros.
 template <int kThreads, int kColumns>
 __device__ __forceinline__ void CopyGradWeights(const ConvDataGradArguments& a,
                                                 const DataGradClass& k, const DepthWalk& at,
                                                 const uint16_t* weights, int columns, int segments,
-                                                uint16_t* to) {
+                                                int pitch, uint16_t* to) {
   const WindowGeometry& g = a.geometry;
-  const int depth = PaddedChannels(g.out_channels), pitch = 8 * segments + kTileSkew;
+  const int depth = PaddedChannels(g.out_channels);
   const int tap =
       (k.y.first_tap + at.jy * k.y.tap_step) * g.kernel + k.x.first_tap + at.jx * k.x.tap_step;
   const int column_pitch = g.kernel * g.kernel * depth;
   const uint16_t* from = weights + tap * depth + at.channel;
-  for (int i = static_cast<int>(threadIdx.x); i < kColumns * segments; i += kThreads) {
-    const int column = i / segments, segment = i - column * segments;
-    const bool inside = column < columns && at.channel + 8 * segment < depth;
+  const GroupShift split(segments);
+  FTT_ROLLED
+  for (int i = static_cast<int>(threadIdx.x); split.Column(i) < kColumns; i += kThreads) {
+    const int column = split.Column(i), segment = split.Group(i);
+    if (segment >= segments) continue;
+    const bool inside = column < columns;
     AsyncCopy16(to + column * pitch + 8 * segment,
                 inside ? from + int64_t{column} * column_pitch + 8 * segment : weights,
                 inside ? 16 : 0);
@@ -74,6 +88,7 @@ __device__ __forceinline__ void DataGradStep(const uint16_t* const (&rows)[2],
                                              float (&acc)[2][kWarpN / 8][4]) {
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
   const uint16_t* columns = weights + (lane / 16 * 8 + lane % 8) * pitch + lane / 8 % 2 * 8;
+  FTT_ROLLED
   for (int k = 0; k < depth; k += 16) {
     uint32_t f[2][4];
     FTT_UNROLL
@@ -92,53 +107,76 @@ __device__ __forceinline__ void DataGradStep(const uint16_t* const (&rows)[2],
   }
 }
 
-// Two neighbouring channels of an input pixel out.
-__device__ __forceinline__ void StoreDataGrad(const ConvDataGradArguments& a, int64_t at, float low,
-                                              float high) {
-  if (a.geometry.relu) {
-    const uint32_t codes = *reinterpret_cast<const uint16_t*>(a.x + at);
-    low = static_cast<int8_t>(codes & 0xFF) > 0 ? low : 0.0f;
-    high = static_cast<int8_t>(codes >> 8) > 0 ? high : 0.0f;
-  }
-  auto* to = reinterpret_cast<float2*>(a.grad_x + at);
-  if (a.accumulate) {
-    const float2 before = *to;
-    low += before.x;
-    high += before.y;
-  }
-  *to = make_float2(low, high);
-}
-
+// Neighbouring threads swap halves of their fragments, so that each holds four channels in a row.
+// The loads of several rows are under way together: a store in front of them would hold them back.
 template <int kWarpN>
 __device__ __forceinline__ void StoreDataGradTile(const ConvDataGradArguments& a,
                                                   const DataGradClass& k, int lane, int first_row,
                                                   int channel,
                                                   const float (&acc)[2][kWarpN / 8][4]) {
+  constexpr int kVectors = kWarpN / 16;
+  constexpr int kRows = kWarpN == 16 ? 4 : (kWarpN < 64 ? 2 : 1);
   const WindowGeometry& g = a.geometry;
   const MapShape in = g.In();
   const int thread = static_cast<int>(threadIdx.x) % kWarpSize, stride = in.Stride();
+  const bool odd = thread % 2 != 0;
+  const int64_t lane_at = lane * in.LaneElements() + channel + thread % 4 / 2 * 4 + (odd ? 8 : 0);
   const float unit = PowerOfTwo(*a.weight_exponent);
+  int position = first_row + thread / 4;
+  int y = position / k.tile.w, x = position - y * k.tile.w, image = y / k.tile.h;
+  y -= image * k.tile.h;
   FTT_UNROLL
-  for (int i = 0; i < 4; ++i) {
-    const int position = first_row + 16 * (i / 2) + 8 * (i % 2) + thread / 4;
-    if (position >= k.tile.Positions()) continue;
-    const int row = position / k.tile.w, x = position - row * k.tile.w;
-    const int image = row / k.tile.h, y = row - image * k.tile.h;
-    const int pixel =
-        (image * g.in_h + k.y.first + g.stride * y) * g.in_w + k.x.first + g.stride * x;
-    const int64_t at = lane * in.LaneElements() + int64_t{pixel} * stride + channel;
+  for (int first = 0; first < 4; first += kRows) {
+    int64_t at[kRows];
+    bool inside[kRows];
+    uint32_t codes[kRows][kVectors];
+    float4 before[kRows][kVectors];
     FTT_UNROLL
-    for (int nt = 0; nt < kWarpN / 8; ++nt) {
-      const int column = 8 * nt + thread % 4 * 2;
-      if (channel + column >= stride) continue;
-      StoreDataGrad(a, at + column, acc[i / 2][nt][i % 2 * 2] * unit,
-                    acc[i / 2][nt][i % 2 * 2 + 1] * unit);
+    for (int r = 0; r < kRows; ++r) {
+      const int pixel =
+          (image * g.in_h + k.y.first + g.stride * y) * g.in_w + k.x.first + g.stride * x;
+      inside[r] = position < k.tile.Positions();
+      at[r] = lane_at + int64_t{pixel} * stride;
+      position += 8;
+      for (x += 8; x >= k.tile.w; x -= k.tile.w) {
+        if (++y < k.tile.h) continue;
+        y = 0;
+        ++image;
+      }
+      FTT_UNROLL
+      for (int v = 0; v < kVectors; ++v) {
+        codes[r][v] = 0x01010101u;
+        before[r][v] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+        if (!inside[r] || channel + 16 * v >= stride) continue;
+        if (g.relu) codes[r][v] = *reinterpret_cast<const uint32_t*>(a.x + at[r] + 16 * v);
+        if (a.accumulate) before[r][v] = *reinterpret_cast<float4*>(a.grad_x + at[r] + 16 * v);
+      }
+    }
+    FTT_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      const int i = first + r, mt = i / 2, pair = i % 2 * 2;
+      FTT_UNROLL
+      for (int v = 0; v < kVectors; ++v) {
+        const float(&even_tile)[4] = acc[mt][2 * v], (&odd_tile)[4] = acc[mt][2 * v + 1];
+        const float got0 = ShuffleXor(odd ? even_tile[pair] : odd_tile[pair], 1);
+        const float got1 = ShuffleXor(odd ? even_tile[pair + 1] : odd_tile[pair + 1], 1);
+        float f[4] = {odd ? got0 : even_tile[pair], odd ? got1 : even_tile[pair + 1],
+                      odd ? odd_tile[pair] : got0, odd ? odd_tile[pair + 1] : got1};
+        FTT_UNROLL
+        for (int c = 0; c < 4; ++c)
+          f[c] = static_cast<int8_t>(codes[r][v] >> 8 * c & 0xFF) > 0 ? f[c] * unit : 0.0f;
+        if (!inside[r] || channel + 16 * v >= stride) continue;
+        const float4& b = before[r][v];
+        *reinterpret_cast<float4*>(a.grad_x + at[r] + 16 * v) =
+            a.accumulate ? make_float4(f[0] + b.x, f[1] + b.y, f[2] + b.z, f[3] + b.w)
+                         : make_float4(f[0], f[1], f[2], f[3]);
+      }
     }
   }
 }
 
 template <int kWarpN, int kWarpsN>
-__global__ void __launch_bounds__(128 * kWarpsN, kWarpsN == 1 ? 4 : 2)
+__global__ void __launch_bounds__(128 * kWarpsN, DataGradShape<kWarpN, kWarpsN>::kBlocks)
     ConvDataGradKernel(ConvDataGradArguments a, DataGradPlan plan) {
   using Shape = DataGradShape<kWarpN, kWarpsN>;
   const int block = static_cast<int>(blockIdx.x);
@@ -159,50 +197,59 @@ __global__ void __launch_bounds__(128 * kWarpsN, kWarpsN == 1 ? 4 : 2)
   const uint16_t* weights = a.weights + (a.one_weight ? 0 : lane * PackedConvGradElements(g)) +
                             int64_t{channel} * g.kernel * g.kernel * depth;
   const int columns = PaddedChannels(g.in_channels) - channel;
-  auto* tile = reinterpret_cast<uint16_t*>(SharedMemory());
-  uint16_t* stages = tile + plan.tile_pixels * pitch;
+  const uint16_t* y = a.grad_y + lane * out.LaneElements();
+  auto* tiles = reinterpret_cast<uint16_t*>(SharedMemory());
+  uint16_t* stages = tiles + plan.tiles * plan.tile_pixels * pitch;
   const TileRows tile_rows(k.tile, first);
 
   DepthWalk ahead, now;
   const auto copy = [&](int step) {
     if (step < steps) {
+      const int left = depth - ahead.channel, width = left < plan.chunk ? left : plan.chunk;
+      if (ahead.NewChunk()) {
+        uint16_t* to = tiles + ahead.tile * plan.tile_pixels * pitch;
+        ForTile<Shape::kThreads>(k.tile, tile_rows, width / 8, [&](int source, int group, int at) {
+          const uint16_t* from = y + int64_t{source} * depth + ahead.channel + 8 * group;
+          AsyncCopy16(to + at * pitch + 8 * group, source >= 0 ? from : y, source >= 0 ? 16 : 0);
+        });
+      }
       CopyGradWeights<Shape::kThreads, Shape::kColumns>(
-          a, k, ahead, weights, columns, plan.chunk / 8,
-          stages + step % kDataGradStages * Shape::kColumns * pitch);
-      ahead.Next(k, plan.chunk);
+          a, k, ahead, weights, columns, width / 8, pitch,
+          stages + ahead.stage * Shape::kColumns * pitch);
+      ahead.Next(k, plan);
     }
     AsyncCommit();
   };
-  for (int step = 0; step < kDataGradStages - 1; ++step) copy(step);
+  FTT_ROLLED
+  for (int step = 0; step < (plan.resident ? steps : kDataGradStages - 1); ++step) copy(step);
 
   int pixel[2];
   FTT_UNROLL
   for (int mt = 0; mt < 2; ++mt)
     pixel[mt] = TilePixel(k.tile, tile_rows, first + warp_row + 16 * mt + matrix_lane % 16);
   float acc[2][kWarpN / 8][4] = {};
-  for (int step = 0; step < steps; ++step) {
-    AsyncWait<kDataGradStages - 2>();
-    const int left = depth - now.channel, width = left < plan.chunk ? left : plan.chunk;
-    if (now.jy == 0 && now.jx == 0) {
-      SyncThreads();  // nobody reads the chunk before any more
-      ForTile<Shape::kThreads>(k.tile, tile_rows, width / 8, [&](int source, int group, int at) {
-        *reinterpret_cast<uint4*>(tile + at * pitch + 8 * group) =
-            GradientBf16(a.grad_y, out, lane, source, now.channel + 8 * group);
-      });
-    }
-    // This step's copies are there, and the step before no longer reads its stage.
+  if (plan.resident) {
+    AsyncWait<0>();
     SyncThreads();
-    copy(step + kDataGradStages - 1);
+  }
+  FTT_ROLLED
+  for (int step = 0; step < steps; ++step) {
+    if (!plan.resident) {
+      // This step's copies are there, and the step before no longer reads its stage.
+      AsyncWait<kDataGradStages - 2>();
+      SyncThreads();
+      copy(step + kDataGradStages - 1);
+    }
+    const int left = depth - now.channel, width = left < plan.chunk ? left : plan.chunk;
     const int shift = (k.y.taps - 1 - now.jy) * k.y.offset_step * k.tile.Width() +
                       (k.x.taps - 1 - now.jx) * k.x.offset_step;
+    const uint16_t* tile = tiles + now.tile * plan.tile_pixels * pitch + matrix_lane / 16 * 8;
     const uint16_t* rows[2];
     FTT_UNROLL
-    for (int mt = 0; mt < 2; ++mt)
-      rows[mt] = tile + (pixel[mt] + shift) * pitch + matrix_lane / 16 * 8;
-    DataGradStep<kWarpN>(rows,
-                         stages + (step % kDataGradStages * Shape::kColumns + warp_column) * pitch,
-                         pitch, width, acc);
-    now.Next(k, plan.chunk);
+    for (int mt = 0; mt < 2; ++mt) rows[mt] = tile + (pixel[mt] + shift) * pitch;
+    DataGradStep<kWarpN>(rows, stages + (now.stage * Shape::kColumns + warp_column) * pitch, pitch,
+                         width, acc);
+    now.Next(k, plan);
   }
   AsyncWait<0>();
   StoreDataGradTile<kWarpN>(a, k, lane, first + warp_row, channel + warp_column, acc);

@@ -1,5 +1,5 @@
-// The part of a map that 128 neighbouring positions and their windows read, in shared memory as
-// bfloat16: loaded and converted once, then read by matrix loads for every tap.
+// The part of a map that 128 neighbouring positions and their windows read, in shared memory:
+// copied once, then read as bfloat16 by matrix loads for every tap.
 #pragma once
 
 #include "kernels/cuda/gradient.cuh"
@@ -66,12 +66,26 @@ __device__ __forceinline__ int TilePixel(const MapTile& t, const TileRows& rows,
   return (t.Row(row / t.h, row % t.h) - rows.first) * t.Width() + x * t.advance;
 }
 
+// Shares out `groups` items of each column over threads, which go on by a power of two of them:
+// shifts instead of divisions, at the price of idle threads.
+struct GroupShift {
+  int shift = 0;
+
+  __device__ explicit GroupShift(int groups) {
+    while (1 << shift < groups) ++shift;
+  }
+  __device__ int Column(int item) const { return item >> shift; }
+  __device__ int Group(int item) const { return item & ((1 << shift) - 1); }
+};
+
 // Calls load(source pixel or -1, group, pixel of the tile) for `groups` groups of channels of
 // every pixel: a row of the tile a warp, neighbouring threads on neighbouring addresses.
 template <int kThreads, typename Load>
 __device__ __forceinline__ void ForTile(const MapTile& t, const TileRows& rows, int groups,
                                         const Load& load) {
-  const int width = t.Width(), items = width * groups, image_rows = t.ImageRows();
+  const int width = t.Width(), image_rows = t.ImageRows();
+  const GroupShift split(groups);
+  FTT_ROLLED
   for (int row = static_cast<int>(threadIdx.x) / kWarpSize; row < rows.count;
        row += kThreads / kWarpSize) {
     const int image = (rows.first + row) / image_rows;
@@ -79,30 +93,30 @@ __device__ __forceinline__ void ForTile(const MapTile& t, const TileRows& rows, 
     const bool inside =
         image < t.images && static_cast<unsigned>(y) < static_cast<unsigned>(t.source_h);
     const int source = (image * t.source_h + y) * t.source_w;
-    for (int i = static_cast<int>(threadIdx.x) % kWarpSize; i < items; i += kWarpSize) {
-      const int column = i / groups, x = t.low_x + column * t.step;
+    FTT_ROLLED
+    for (int i = static_cast<int>(threadIdx.x) % kWarpSize; split.Column(i) < width;
+         i += kWarpSize) {
+      const int column = split.Column(i), group = split.Group(i), x = t.low_x + column * t.step;
+      if (group >= groups) continue;
       const bool hit = inside && static_cast<unsigned>(x) < static_cast<unsigned>(t.source_w);
-      load(hit ? source + x : -1, i - column * groups, row * width + column);
+      load(hit ? source + x : -1, group, row * width + column);
     }
   }
 }
 
-// Eight channels of a gradient as bfloat16; pixel < 0: zeros.
-__device__ __forceinline__ uint4 GradientBf16(const OutputGradient& y, const MapShape& s, int lane,
-                                              int pixel, int channel) {
-  if (pixel < 0) return make_uint4(0, 0, 0, 0);
-  float v[8];
-  const int stride = s.Stride();
-  LoadGradient<8>(y, lane * s.LaneElements() + int64_t{pixel} * stride + channel,
-                  int64_t{lane} * stride + channel, v);
-  return make_uint4(PackBf16(v[0], v[1]), PackBf16(v[2], v[3]), PackBf16(v[4], v[5]),
-                    PackBf16(v[6], v[7]));
-}
-
-// Four codes as bfloat16.
-__device__ __forceinline__ uint2 CodesBf16(uint32_t word, bool relu) {
-  return make_uint2(PackBf16(CodeToFloat(word, 0, relu), CodeToFloat(word, 1, relu)),
-                    PackBf16(CodeToFloat(word, 2, relu), CodeToFloat(word, 3, relu)));
+// Sixteen codes as bfloat16. passing: all ones without a ReLU, otherwise zeros, in which negative
+// codes become 0.
+__device__ __forceinline__ void CodesToBf16(const uint4& codes, uint32_t passing, uint4* to) {
+  uint32_t words[4] = {codes.x, codes.y, codes.z, codes.w};
+  uint32_t pairs[8];
+  FTT_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    const uint32_t w = words[i] & (~BytePermute(words[i], 0, 0xBA98u) | passing);
+    pairs[2 * i] = PackBf16(CodeToFloat(w, 0, false), CodeToFloat(w, 1, false));
+    pairs[2 * i + 1] = PackBf16(CodeToFloat(w, 2, false), CodeToFloat(w, 3, false));
+  }
+  to[0] = make_uint4(pairs[0], pairs[1], pairs[2], pairs[3]);
+  to[1] = make_uint4(pairs[4], pairs[5], pairs[6], pairs[7]);
 }
 
 }  // namespace ftt::cuda

@@ -3,8 +3,9 @@
 // A GEMM whose depth are the output pixels of a lane: rows are output channels, columns units of
 // one tap and 16 input channels. A block goes over a run of tiles of 128 pixels with up to 64
 // output channels and a range of units; its gradient and its input windows lie in shared memory as
-// bfloat16, pixel by pixel, and transposing matrix loads turn them into fragments. Its eight warps
-// share out the units, and where there are few of them the depth, too.
+// bfloat16, pixel by pixel, and transposing matrix loads turn them into fragments. The gradient and
+// the codes of the next tile are copied during the products of this one. Its eight warps share out
+// the units, and where there are few of them the depth, too.
 #pragma once
 
 #include "kernels/cuda/conv_backward.h"
@@ -20,6 +21,7 @@ struct WeightGradPlan {
   int tap_shift = 1;              // tile rows or columns between taps
   int m16 = 1, m_tiles = 1;       // output channels of a block / 16
   int units = 1, unit_tiles = 1;  // units of a block
+  int warp_units = 1;             // units of a warp, at most
   int warps_u = 1;                // warps that share out the units; the others share the depth
   int splits = 1, tiles_per_split = 1;
   int x_channels = 16;  // at most, of a block's input windows
@@ -34,35 +36,38 @@ using WeightGradSums = float[kM16][kUnits][2][4];
 
 // The gradient of 128 positions, kM16 * 16 channels from `channel` on; zeros beyond the map.
 template <int kM16>
-__device__ __forceinline__ void LoadGradientTile(const OutputGradient& y, const MapShape& s,
-                                                 int lane, int first, int channel, uint16_t* to) {
+__device__ __forceinline__ void CopyGradientTile(const uint16_t* y, const MapShape& s, int first,
+                                                 int channel, uint16_t* to) {
   constexpr int kGroups = 2 * kM16, kPitch = 16 * kM16 + kTileSkew;
+  const int stride = s.Stride();
   for (int i = static_cast<int>(threadIdx.x); i < kTilePositions * kGroups;
        i += kWeightGradThreads) {
     const int position = i / kGroups, group = i % kGroups, c = channel + 8 * group;
-    const bool inside = first + position < s.Pixels() && c < s.Stride();
-    *reinterpret_cast<uint4*>(to + position * kPitch + 8 * group) =
-        GradientBf16(y, s, lane, inside ? first + position : -1, c);
+    const bool inside = first + position < s.Pixels() && c < stride;
+    AsyncCopy16(to + position * kPitch + 8 * group,
+                inside ? y + int64_t{first + position} * stride + c : y, inside ? 16 : 0);
   }
 }
 
-// The input windows of the same positions, `channels` channels from `channel` on.
-__device__ __forceinline__ void LoadInputTile(const ConvWeightGradArguments& a, const MapTile& t,
-                                              const TileRows& rows, int lane, int channel,
-                                              int channels, int pitch, uint16_t* to) {
-  const MapShape in = a.geometry.In();
-  const bool relu = a.geometry.relu;
-  const int8_t* x = a.x + lane * in.LaneElements() + channel;
-  ForTile<kWeightGradThreads>(t, rows, channels / 16, [&](int source, int group, int at) {
-    uint4 codes = make_uint4(0, 0, 0, 0);
-    if (source >= 0)
-      codes = *reinterpret_cast<const uint4*>(x + int64_t{source} * in.Stride() + 16 * group);
-    const uint2 v[4] = {CodesBf16(codes.x, relu), CodesBf16(codes.y, relu),
-                        CodesBf16(codes.z, relu), CodesBf16(codes.w, relu)};
-    auto* vector = reinterpret_cast<uint4*>(to + at * pitch + 16 * group);
-    vector[0] = make_uint4(v[0].x, v[0].y, v[1].x, v[1].y);
-    vector[1] = make_uint4(v[2].x, v[2].y, v[3].x, v[3].y);
+// The codes of the input windows of the same positions, 16 * groups channels of every pixel.
+__device__ __forceinline__ void CopyInputTile(const int8_t* x, int stride, const MapTile& t,
+                                              const TileRows& rows, int groups, int8_t* to) {
+  ForTile<kWeightGradThreads>(t, rows, groups, [&](int source, int group, int at) {
+    AsyncCopy16(to + 16 * (at * groups + group),
+                source >= 0 ? x + int64_t{source} * stride + 16 * group : x, source >= 0 ? 16 : 0);
   });
+}
+
+__device__ __forceinline__ void ConvertInputTile(const int8_t* codes, int pixels, int groups,
+                                                 bool relu, int pitch, uint16_t* to) {
+  const GroupShift split(groups);
+  const auto* from = reinterpret_cast<const uint4*>(codes);
+  for (int i = static_cast<int>(threadIdx.x); split.Column(i) < pixels; i += kWeightGradThreads) {
+    const int pixel = split.Column(i), group = split.Group(i);
+    if (group >= groups) continue;
+    CodesToBf16(from[pixel * groups + group], relu ? 0 : kFullMask,
+                reinterpret_cast<uint4*>(to + pixel * pitch + 16 * group));
+  }
 }
 
 // Sixteen positions of the depth.
@@ -75,7 +80,6 @@ __device__ __forceinline__ void WeightGradStep(const uint16_t* gradient, const u
   for (int mt = 0; mt < kM16; ++mt) LoadMatrix4Transposed(gradient + 16 * mt, f[mt]);
   FTT_UNROLL
   for (int j = 0; j < kUnits; ++j) {
-    if (unit[j] < 0) continue;
     uint32_t b[4];
     LoadMatrix4Transposed(input + unit[j], b);
     const uint32_t low[2] = {b[0], b[1]}, high[2] = {b[2], b[3]};
@@ -150,32 +154,45 @@ __global__ void __launch_bounds__(kWeightGradThreads, 2)
   constexpr int kPitch = 16 * kM16 + kTileSkew;
   const int pitch = plan.x_channels + kTileSkew;
 
-  auto* gradient = reinterpret_cast<uint16_t*>(SharedMemory());
-  uint16_t* input = gradient + kTilePositions * kPitch;
+  auto* gradients = reinterpret_cast<uint16_t*>(SharedMemory());  // of two tiles
+  uint16_t* input = gradients + 2 * kTilePositions * kPitch;
   int* pixels = reinterpret_cast<int*>(input + plan.tile_pixels * pitch);
+  auto* codes = reinterpret_cast<int8_t*>(pixels + kTilePositions);
 
+  const int lane_at = (matrix_lane % 8 + matrix_lane / 16 * 8) * kPitch + matrix_lane / 8 % 2 * 8;
+  const uint16_t* y = a.grad_y + lane * out.LaneElements();
+  const int8_t* x = a.x + lane * g.In().LaneElements() + in_channel;
+  const int first_tile = split * plan.tiles_per_split, tiles = t.Blocks();
+  const int after = first_tile + plan.tiles_per_split, end = after < tiles ? after : tiles;
+  const auto copy = [&](int tile) {
+    const int first = tile * kTilePositions;
+    CopyGradientTile<kM16>(y, out, first, out_channel,
+                           gradients + (tile - first_tile) % 2 * kTilePositions * kPitch);
+    CopyInputTile(x, in_stride, t, TileRows(t, first), in_channels / 16, codes);
+    AsyncCommit();
+  };
+  copy(first_tile);
   int unit[kUnits];
   FTT_UNROLL
   for (int j = 0; j < kUnits; ++j) {
-    const int k = warp_u + j * plan.warps_u, u = first_unit + k, tap = u % taps;
+    const int k = warp_u + j * plan.warps_u, u = first_unit + (k < units ? k : 0), tap = u % taps;
     const int shift = (tap / g.kernel * t.Width() + tap % g.kernel) * plan.tap_shift;
-    unit[j] = k < units ? shift * pitch + u / taps * 16 - in_channel : -1;
+    unit[j] = shift * pitch + u / taps * 16 - in_channel;  // those beyond are not stored
   }
-  const uint16_t* gradient_lane =
-      gradient + (matrix_lane % 8 + matrix_lane / 16 * 8) * kPitch + matrix_lane / 8 % 2 * 8;
   WeightGradSums<kM16, kUnits> acc = {};
-  const int first_tile = split * plan.tiles_per_split, tiles = t.Blocks();
-  const int end = first_tile + plan.tiles_per_split;
-  for (int tile = first_tile; tile < (end < tiles ? end : tiles); ++tile) {
+  for (int tile = first_tile; tile < end; ++tile) {
     const int first = tile * kTilePositions;
     const TileRows rows(t, first);
-    SyncThreads();  // nobody reads the tile before any more
-    LoadGradientTile<kM16>(a.grad_y, out, lane, first, out_channel, gradient);
-    LoadInputTile(a, t, rows, lane, in_channel, in_channels, pitch, input);
+    AsyncWait<0>();
+    SyncThreads();  // this tile's copies are there, and nobody reads the tile before any more
+    ConvertInputTile(codes, rows.count * t.Width(), in_channels / 16, g.relu, pitch, input);
     if (thread < kTilePositions) pixels[thread] = TilePixel(t, rows, first + thread) * pitch;
     SyncThreads();
+    if (tile + 1 < end) copy(tile + 1);
+    const uint16_t* gradient =
+        gradients + (tile - first_tile) % 2 * kTilePositions * kPitch + lane_at;
     for (int k = 16 * warp_k; k < kTilePositions; k += 16 * warps_k) {
-      WeightGradStep<kM16, kUnits>(gradient_lane + k * kPitch,
+      WeightGradStep<kM16, kUnits>(gradient + k * kPitch,
                                    input + pixels[k + matrix_lane % 16] + matrix_lane / 16 * 8,
                                    unit, acc);
     }
@@ -187,8 +204,8 @@ __global__ void __launch_bounds__(kWeightGradThreads, 2)
       a.scratch + (int64_t{lane} * plan.splits + split) * g.out_channels * taps * in_stride;
   FTT_UNROLL
   for (int j = 0; j < kUnits; ++j) {
-    if (unit[j] >= 0)
-      StoreUnit<kM16, kUnits>(g, first_unit + warp_u + j * plan.warps_u, j, out_channel, row, acc);
+    const int k = warp_u + j * plan.warps_u;
+    if (k < units) StoreUnit<kM16, kUnits>(g, first_unit + k, j, out_channel, row, acc);
   }
 }
 

@@ -24,6 +24,8 @@
 #define FTT_IN_PLACE const __grid_constant__
 // In front of a loop whose arrays must stay in registers.
 #define FTT_UNROLL _Pragma("unroll")
+// In front of a loop of copies: unrolled, it would only take registers.
+#define FTT_ROLLED _Pragma("unroll 1")
 
 namespace ftt::cuda {
 

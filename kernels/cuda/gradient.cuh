@@ -25,7 +25,7 @@ __device__ __forceinline__ void LoadFloats(const float* from, float (&v)[kN]) {
   }
 }
 
-// kN stored outputs as floats.
+// kN (2, 4 or 8) stored outputs as floats, from a multiple of kN.
 template <int kN>
 __device__ __forceinline__ void LoadRaw(const void* raw, RawType type, int64_t at, float (&v)[kN]) {
   if (type == RawType::kInt32) {
@@ -39,14 +39,19 @@ __device__ __forceinline__ void LoadRaw(const void* raw, RawType type, int64_t a
     return;
   }
   const Half* from = static_cast<const Half*>(raw) + at;
-  FTT_UNROLL
-  for (int i = 0; i < kN; i += 2) {
-    const uint32_t pair = *reinterpret_cast<const uint32_t*>(from + i);
-    Half half[2];
-    memcpy(half, &pair, sizeof half);
-    v[i] = HalfToFloat(half[0]);
-    v[i + 1] = HalfToFloat(half[1]);
+  Half half[kN];
+  if constexpr (kN == 8) {
+    const uint4 all = *reinterpret_cast<const uint4*>(from);
+    memcpy(half, &all, sizeof half);
+  } else if constexpr (kN == 4) {
+    const uint2 all = *reinterpret_cast<const uint2*>(from);
+    memcpy(half, &all, sizeof half);
+  } else {
+    const uint32_t all = *reinterpret_cast<const uint32_t*>(from);
+    memcpy(half, &all, sizeof half);
   }
+  FTT_UNROLL
+  for (int i = 0; i < kN; ++i) v[i] = HalfToFloat(half[i]);
 }
 
 // The gradient of channels [channel, channel + kN) at element `at` of the map (counted over all

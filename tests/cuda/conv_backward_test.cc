@@ -66,6 +66,13 @@ class CudaConvBackwardTest : public ::testing::TestWithParam<WindowCase> {
     return MakeWeights(operands_, n, copies, keep);
   }
 
+  // As both passes read it.
+  static DeviceBuffer<uint16_t> Narrowed(const MapShape& s, const MappedGradient& grad_y) {
+    DeviceBuffer<uint16_t> narrow(static_cast<size_t>(s.lanes * s.LaneElements()));
+    NarrowGradient(s, grad_y.Device(), narrow.Data(), {});
+    return narrow;
+  }
+
   // Both copies of weights (one with accumulation), both orders of threads.
   void CheckDataGrad(const MappedGradient& grad_y) {
     const int channels = case_.shape.in.c;
@@ -89,9 +96,10 @@ class CudaConvBackwardTest : public ::testing::TestWithParam<WindowCase> {
         DeviceBuffer<float> grad_x(static_cast<size_t>(case_.lanes) *
                                    static_cast<size_t>(geometry_.In().LaneElements()));
         if (accumulate) grad_x.Set(Padded(before_, channels));
+        const DeviceBuffer<uint16_t> narrow = Narrowed(geometry_.Out(), grad_y);
         PackConvGradWeights(geometry_, copies, codes.Data(), packed.Data(), {});
         ConvDataGrad({geometry_, x.Data(), packed.Data(), copies == 1, exponent.Data(),
-                      grad_y.Device(), grad_x.Data(), accumulate},
+                      narrow.Data(), grad_x.Data(), accumulate},
                      {});
         const std::vector<float> got = Dense(grad_x.Get(), channels);
         EXPECT_LT(RelativeError(want, got), kParity);
@@ -118,9 +126,10 @@ class CudaConvBackwardTest : public ::testing::TestWithParam<WindowCase> {
         const DeviceBuffer<uint8_t> keep(w.keep);
         const DeviceBuffer<float> scratch(static_cast<size_t>(ConvWeightGradScratch(geometry_)));
         const DeviceBuffer<float> grad_w(before);
+        const DeviceBuffer<uint16_t> narrow = Narrowed(geometry_.Out(), grad_y);
         ConvWeightGrad(
             {geometry_, x.Data(), exponents.Data(), w.keep.empty() ? nullptr : keep.Data(),
-             copies == 1, grad_y.Device(), scratch.Data(), grad_w.Data()},
+             copies == 1, narrow.Data(), scratch.Data(), grad_w.Data()},
             {});
         EXPECT_LT(RelativeError(want, grad_w.Get()), kParity);
         ExpectClose(close, grad_w.Get(), kClose);
@@ -150,7 +159,7 @@ TEST_P(CudaConvBackwardTest, WeightGrad) {
 INSTANTIATE_TEST_SUITE_P(All, CudaConvBackwardTest, ::testing::ValuesIn(Cases()),
                          [](const auto& info) { return std::string(info.param.name); });
 
-// The gradient's mask and norm map, applied on load.
+// The gradient's mask and norm map, applied by NarrowGradient.
 class CudaConvBackwardMapTest : public CudaConvBackwardTest {};
 
 TEST_P(CudaConvBackwardMapTest, DataGrad) {
@@ -167,6 +176,29 @@ INSTANTIATE_TEST_SUITE_P(
         WindowCase{"pointwise", MakeWindow({5, 3, 20}, 33, Params(1, 1, 1, 1), true), 3, 2},
         WindowCase{"dense3x3_stride", MakeWindow({9, 7, 5}, 17, Params(3, 2, 1, 1), true), 2, 2}),
     [](const auto& info) { return std::string(info.param.name); });
+
+TEST(CudaNarrowGradientTest, AppliesMaskAndMap) {
+  Operands operands(6);
+  for (const int channels : {1, 20, 300}) {
+    const MapShape s{2, 3, 5, 7, channels};
+    for (const RawType type : {RawType::kInt32, RawType::kHalf}) {
+      for (const bool mapped : {false, true}) {
+        const MappedGradient grad_y(operands, s, mapped, type);
+        const std::vector<float> want = Padded(RoundedToBf16(grad_y.Host()), channels);
+        InBothOrders([&] {
+          const DeviceBuffer<uint16_t> narrow(want.size());
+          NarrowGradient(s, grad_y.Device(), narrow.Data(), {});
+          const std::vector<uint16_t> got = narrow.Get();
+          for (size_t i = 0; i < want.size(); ++i) {
+            uint32_t bits;
+            std::memcpy(&bits, &want[i], 4);
+            ASSERT_EQ(bits >> 16 & 0x7FFF, got[i] & 0x7FFF) << i;  // zeros have either sign
+          }
+        });
+      }
+    }
+  }
+}
 
 TEST(CudaWeightReduceTest, AddsRowsAndLanesInOrder) {
   constexpr int kInner = 5, kPitch = 7, kOuter = 9, kRows = 19, kLanes = 2;

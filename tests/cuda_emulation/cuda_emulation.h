@@ -18,6 +18,7 @@
 #define __forceinline__ inline
 #define __launch_bounds__(...)
 #define FTT_UNROLL
+#define FTT_ROLLED
 #define FTT_IN_PLACE const
 #define FTT_NOINLINE __attribute__((noinline))
 #define threadIdx (::ftt::emulation::running.thread->index)
