@@ -14,6 +14,8 @@
 #include "engine/cuda/train_layout.h"
 #include "engine/optimizer.h"
 #include "engine/train_executor.h"
+#include "kernels/cuda/conv_backward.h"
+#include "kernels/cuda/depthwise_backward.h"
 #include "kernels/cuda/gradient.h"
 #include "kernels/cuda/head.h"
 #include "kernels/cuda/input.h"
@@ -74,6 +76,7 @@ class CudaTrainExecutor final : public TrainExecutor {
   void Allocate();
   void StageImages();
   void StageWeights();
+  void StageReductions();
   void StageOptimizer(const OptimizerOptions& optimizer, float learning_rate);
   // cuda_train_forward.cc
   void Forward();
@@ -91,6 +94,7 @@ class CudaTrainExecutor final : public TrainExecutor {
   void BackwardOp(size_t i);
   OutputGradient BackwardNorm(size_t i);
   void BackwardWindow(size_t i);
+  void ReducePartials();
   void BackwardSum(const Op& op);
   void BackwardLinear(size_t i);
   float* GradTarget(int value, bool* accumulate);
@@ -126,6 +130,23 @@ class CudaTrainExecutor final : public TrainExecutor {
     return index < 0 ? nullptr
                      : gradient_.As<float>() + layout_.gradient_offset[static_cast<size_t>(index)];
   }
+  // The weight gradient of a convolution, as partial sums; without grad_y.
+  template <typename Arguments>
+  Arguments WeightGradOf(size_t i) {
+    const Op& op = OpAt(i);
+    const OpBuffers& b = layout_.ops[i];
+    const int input = op.inputs[0].value;
+    Arguments a;
+    a.geometry = GeometryOf(*program_, op, lanes_, images_);
+    a.x = Codes(input);
+    a.x_exponent = Exponent(input);
+    a.keep = OpMemory<uint8_t>(b.keep);
+    a.one_weight = b.copies == 1;
+    a.scratch = reinterpret_cast<float*>(weight_partials_.Data() + b.weight_partials);
+    a.grad_w = ParamGradient(op.weight);
+    a.reduces = false;
+    return a;
+  }
   // A step's results lie one behind the other: the gradient's norm, losses, hits.
   double* Norm() { return outcome_.As<double>(); }
   LaneLoss* Losses() { return reinterpret_cast<LaneLoss*>(Norm() + 1); }
@@ -153,6 +174,8 @@ class CudaTrainExecutor final : public TrainExecutor {
   EncodeArguments input_;
   WeightArguments weight_arguments_;
   PackArguments pack_arguments_;
+  std::vector<WeightReduceTables> reductions_;  // in the order of the backward pass
+  size_t next_reduction_ = 0;
   std::variant<std::monostate, SgdArguments, AdamArguments> update_;
   // In the step's staging block.
   const uint32_t* staged_step_ = nullptr;
@@ -162,7 +185,8 @@ class CudaTrainExecutor final : public TrainExecutor {
   const int* staged_input_exponents_ = nullptr;
 
   // --- device memory ---
-  DeviceMemory arena_, op_memory_, scratch_, exponents_, gradient_, table_, outcome_;
+  DeviceMemory arena_, op_memory_, scratch_, weight_partials_, exponents_, gradient_, table_,
+      outcome_;
   DeviceMemory logits_memory_, grad_logits_, keep_, partials_, moments_;
   std::map<const ImageSet*, DeviceMemory> sets_;  // data sets, resident
 

@@ -46,6 +46,9 @@ OutputGradient CudaTrainExecutor::BackwardNorm(size_t i) {
   return y;
 }
 
+// The partial sums that are there become weight gradients.
+void CudaTrainExecutor::ReducePartials() { ReduceWeightGrads(reductions_[next_reduction_++], S()); }
+
 void CudaTrainExecutor::BackwardWindow(size_t i) {
   const OutputGradient y = BackwardNorm(i);
   const Op& op = OpAt(i);
@@ -62,18 +65,21 @@ void CudaTrainExecutor::BackwardWindow(size_t i) {
     return;
   }
   const bool one = b.copies == 1;
-  const uint8_t* keep = OpMemory<uint8_t>(b.keep);
   const int* weight_exponent = OpMemory<int>(b.weight_exponent);
-  float* grad_w = ParamGradient(op.weight);
+  if (b.restarts_partials) ReducePartials();
   if (IsDepthwise(op)) {
-    DepthwiseWeightGrad({g, x, Exponent(input), keep, one, y, scratch_.As<float>(), grad_w}, S());
+    auto weights = WeightGradOf<DepthwiseWeightGradArguments>(i);
+    weights.grad_y = y;
+    DepthwiseWeightGrad(weights, S());
     if (target != nullptr) {
       DepthwiseDataGrad(
           {g, x, OpMemory<int8_t>(b.codes), one, weight_exponent, y, target, accumulate}, S());
     }
     return;
   }
-  ConvWeightGrad({g, x, Exponent(input), keep, one, y, scratch_.As<float>(), grad_w}, S());
+  auto weights = WeightGradOf<ConvWeightGradArguments>(i);
+  weights.grad_y = y;
+  ConvWeightGrad(weights, S());
   if (target != nullptr) {
     ConvDataGrad(
         {g, x, OpMemory<uint16_t>(b.packed_grad), one, weight_exponent, y, target, accumulate},
@@ -148,10 +154,12 @@ void CudaTrainExecutor::BackwardOp(size_t i) {
 }
 
 void CudaTrainExecutor::Backward() {
+  next_reduction_ = 0;
   for (size_t i = program_->ops.size(); i-- > 0;) {
     const Op& op = OpAt(i);
     if (op.kind == OpKind::kLinear || has_grad_[static_cast<size_t>(op.output)] != 0) BackwardOp(i);
   }
+  ReducePartials();
 }
 
 }  // namespace ftt::cuda

@@ -121,18 +121,33 @@ class OpPlanner {
     const bool depthwise = IsDepthwise(op);
     b.packed = Take(PackedBytes(g, depthwise) * b.copies);
     if (!s_.training) return;
-    if (depthwise) {
-      Scratch(4 * DepthwiseWeightGradScratch(g));
-    } else {
-      b.packed_grad = Take(2 * PackedConvGradElements(g) * b.copies);
-      Scratch(4 * ConvWeightGradScratch(g));
-    }
+    if (!depthwise) b.packed_grad = Take(2 * PackedConvGradElements(g) * b.copies);
   }
 
   const Program& program_;
   const TrainShape& s_;
   TrainLayout& layout_;
 };
+
+// In the order of the backward pass. The block is small enough to stay in a device's cache until
+// it is full; a larger one would save few launches.
+void PlanWeightPartials(const Program& program, const TrainShape& s, TrainLayout& layout) {
+  constexpr int64_t kBlockBytes = int64_t{32} << 20;
+  int64_t used = 0;
+  for (size_t i = program.ops.size(); i-- > 0;) {
+    if (!layout.HasWeightPartials(program, i)) continue;
+    const Op& op = program.ops[i];
+    const WindowGeometry g = GeometryOf(program, op, s.lanes, s.images);
+    const int64_t bytes = RoundBytes(
+        4 * (IsDepthwise(op) ? DepthwiseWeightGradScratch(g) : ConvWeightGradScratch(g)));
+    OpBuffers& b = layout.ops[i];
+    b.restarts_partials = used > 0 && used + bytes > kBlockBytes;
+    if (b.restarts_partials) used = 0;
+    b.weight_partials = used;
+    used += bytes;
+    layout.weight_partials = std::max(layout.weight_partials, used);
+  }
+}
 
 }  // namespace
 
@@ -143,6 +158,7 @@ TrainLayout PlanTraining(const Program& program, const TrainShape& shape) {
   layout.ops.assign(program.ops.size(), {});
   OpPlanner planner(program, shape, layout);
   for (size_t i = 0; i < program.ops.size(); ++i) planner.Plan(i);
+  if (shape.training) PlanWeightPartials(program, shape, layout);
   layout.exponents = static_cast<int64_t>(program.values.size()) * shape.lanes * 4;
   layout.logits = int64_t{4} * shape.lanes * shape.images * program.classes;
   for (const ParamInfo& info : program.params) {
@@ -152,9 +168,14 @@ TrainLayout PlanTraining(const Program& program, const TrainShape& shape) {
   return layout;
 }
 
+bool TrainLayout::HasWeightPartials(const Program& program, size_t op) const {
+  return program.ops[op].kind == OpKind::kConv &&
+         wants_grad[static_cast<size_t>(program.ops[op].output)] != 0;
+}
+
 int64_t TrainLayout::Bytes() const {
-  return values.total + op_memory + scratch + moments + exponents + keep + 2 * logits +
-         4 * gradient_floats;
+  return values.total + op_memory + scratch + weight_partials + moments + exponents + keep +
+         2 * logits + 4 * gradient_floats;
 }
 
 }  // namespace ftt::cuda

@@ -18,6 +18,10 @@ struct OpBuffers {
   int64_t weight_exponent = 0, weight_largest = 0;
   int64_t scale = 0, shift = 0, mean = 0, inv_std = 0, variance = 0, unit = 0, grad_map = 0;
   int copies = 1;  // of the weights
+  // Partial sums of the weights' gradient, as bytes into a block of their own. Where they start it
+  // anew, what lies in it is to be added up first.
+  int64_t weight_partials = 0;
+  bool restarts_partials = false;
 };
 
 struct TrainShape {
@@ -36,10 +40,13 @@ struct TrainLayout {
   std::vector<int> partners;                               // SeparablePartners
   std::vector<OpBuffers> ops;
   // Bytes of the other blocks.
-  int64_t op_memory = 0, scratch = 0, moments = 0, exponents = 0, keep = 0, logits = 0;
+  int64_t op_memory = 0, scratch = 0, weight_partials = 0, moments = 0, exponents = 0, keep = 0,
+          logits = 0;
   std::vector<int64_t> gradient_offset;  // by parameter of the program, floats; -1: not trained
   int64_t gradient_floats = 0;
 
+  // Whether the op's backward pass leaves partial sums of a weight gradient.
+  bool HasWeightPartials(const Program& program, size_t op) const;
   // All blocks that it describes.
   int64_t Bytes() const;
 };

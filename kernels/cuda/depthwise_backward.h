@@ -6,6 +6,7 @@
 #include "kernels/cuda/gradient.h"
 #include "kernels/cuda/stream.h"
 #include "kernels/cuda/tensor.h"
+#include "kernels/cuda/weight_reduce.h"
 
 namespace ftt::cuda {
 
@@ -32,10 +33,13 @@ struct DepthwiseWeightGradArguments {
   OutputGradient grad_y;
   float* scratch = nullptr;  // [DepthwiseWeightGradScratch()]
   float* grad_w = nullptr;   // [n] = [channels][k][k], added to, lanes in order
+  bool reduces = true;       // false: only partial sums, which DepthwiseWeightPartials describes
 };
 // Floats of scratch memory. Depends on the geometry alone, as does the order of all sums.
 int64_t DepthwiseWeightGradScratch(const WindowGeometry& geometry);
 // grad_w += gradient of the real weights, of all lanes. Throws as DepthwiseDataGrad does.
 void DepthwiseWeightGrad(const DepthwiseWeightGradArguments& arguments, DeviceStream stream);
+// What is left to do without `reduces`.
+WeightReduceArguments DepthwiseWeightPartials(const DepthwiseWeightGradArguments& arguments);
 
 }  // namespace ftt::cuda
