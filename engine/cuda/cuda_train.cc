@@ -57,6 +57,8 @@ void CudaTrainExecutor::Begin(const Program& program, const TrainBatch& batch,
   faults_ = std::make_unique<DeviceFaults>(plan, true, false, Hits(), staging_);
   Bind(plan);
   StageWeights();
+  reductions_.clear();
+  if (Training()) StageReductions();
   update_ = std::monostate{};
   if (optimizer != nullptr) StageOptimizer(*optimizer, learning_rate);
   if (table_.Size() == 0) {
@@ -92,8 +94,8 @@ GraphKey CudaTrainExecutor::StepKey() const {
   GraphKey key;
   key.AddAll(program_hash_, program_->dropout, lanes_, images_, batch_->frozen_norm);
   for (const DeviceMemory* memory :
-       {&arena_, &op_memory_, &scratch_, &moments_, &exponents_, &gradient_, &table_, &outcome_,
-        &logits_memory_, &grad_logits_, &keep_})
+       {&arena_, &op_memory_, &scratch_, &weight_partials_, &moments_, &exponents_, &gradient_,
+        &table_, &outcome_, &logits_memory_, &grad_logits_, &keep_})
     key.Add(memory->Data());
   key.AddAll(staged_step_, staged_labels_, staged_ids_, staged_loss_weights_,
              staged_input_exponents_);
@@ -103,6 +105,7 @@ GraphKey CudaTrainExecutor::StepKey() const {
   key.AddAll(w.tensors, w.count, w.chunks, w.chunk_count, w.copies, w.collects, w.zero);
   const PackArguments& p = pack_arguments_;
   key.AddAll(p.jobs, p.chunks, p.chunk_count, p.copies);
+  for (const WeightReduceTables& r : reductions_) key.AddAll(r.jobs, r.chunks, r.chunk_count);
   const auto add = [&](const UpdateArguments& u) {
     key.AddAll(u.chunks, u.count, u.rate, u.weight_decay, u.clip, u.partials);
   };

@@ -1,6 +1,7 @@
 // Train mode on a GPU: everything stays on the device, the host only enqueues.
 #pragma once
 
+#include <array>
 #include <deque>
 #include <map>
 #include <memory>
@@ -14,6 +15,8 @@
 #include "engine/cuda/train_layout.h"
 #include "engine/optimizer.h"
 #include "engine/train_executor.h"
+#include "kernels/cuda/conv_backward.h"
+#include "kernels/cuda/depthwise_backward.h"
 #include "kernels/cuda/gradient.h"
 #include "kernels/cuda/head.h"
 #include "kernels/cuda/input.h"
@@ -74,6 +77,7 @@ class CudaTrainExecutor final : public TrainExecutor {
   void Allocate();
   void StageImages();
   void StageWeights();
+  void StageReductions();
   void StageOptimizer(const OptimizerOptions& optimizer, float learning_rate);
   // cuda_train_forward.cc
   void Forward();
@@ -90,6 +94,10 @@ class CudaTrainExecutor final : public TrainExecutor {
   void BackwardOp(size_t i);
   OutputGradient BackwardNorm(size_t i);
   void BackwardWindow(size_t i);
+  void ReducePartials();
+  void StartWeightGrads();
+  void EndWeightGrads(size_t i);
+  void AwaitWeightGrads(size_t i);
   void BackwardSum(const Op& op);
   void BackwardLinear(size_t i);
   float* GradTarget(int value, bool* accumulate);
@@ -113,6 +121,7 @@ class CudaTrainExecutor final : public TrainExecutor {
   void* Raw(int value) { return At<void>(layout_.raw_at, value); }
   uint8_t* Mask(int value) { return At<uint8_t>(layout_.mask_at, value); }
   float* Grad(int value) { return At<float>(layout_.grad_at, value); }
+  uint16_t* Narrow(int value) { return At<uint16_t>(layout_.narrow_at, value); }
   int* Exponent(int value) { return exponents_.As<int>() + int64_t{value} * lanes_; }
   template <typename T>
   T* OpMemory(int64_t offset) {
@@ -125,13 +134,32 @@ class CudaTrainExecutor final : public TrainExecutor {
     return index < 0 ? nullptr
                      : gradient_.As<float>() + layout_.gradient_offset[static_cast<size_t>(index)];
   }
+  // The weight gradient of a convolution, as partial sums; without grad_y.
+  template <typename Arguments>
+  Arguments WeightGradOf(size_t i) {
+    const Op& op = OpAt(i);
+    const OpBuffers& b = layout_.ops[i];
+    const int input = op.inputs[0].value;
+    Arguments a;
+    a.geometry = GeometryOf(*program_, op, lanes_, images_);
+    a.x = Codes(input);
+    a.x_exponent = Exponent(input);
+    a.keep = OpMemory<uint8_t>(b.keep);
+    a.one_weight = b.copies == 1;
+    a.scratch = reinterpret_cast<float*>(weight_partials_.Data() + b.weight_partials);
+    a.grad_w = ParamGradient(op.weight);
+    a.reduces = false;
+    return a;
+  }
   // A step's results lie one behind the other: the gradient's norm, losses, hits.
   double* Norm() { return outcome_.As<double>(); }
   LaneLoss* Losses() { return reinterpret_cast<LaneLoss*>(Norm() + 1); }
   HitCounts* Hits() { return reinterpret_cast<HitCounts*>(Losses() + lanes_); }
   DeviceStream S() const { return stream_.Get(); }
 
-  Stream stream_;
+  Stream stream_, weight_stream_;
+  Milestone ready_;                                     // what weight gradients read
+  std::array<Milestone, kWeightLag + 1> weights_done_;  // by op, in turn
   Staging staging_;
   DeviceParams params_;
   InputCoding coding_;
@@ -152,6 +180,9 @@ class CudaTrainExecutor final : public TrainExecutor {
   EncodeArguments input_;
   WeightArguments weight_arguments_;
   PackArguments pack_arguments_;
+  std::vector<WeightReduceTables> reductions_;  // in the order of the backward pass
+  size_t next_reduction_ = 0;
+  std::deque<size_t> weights_pending_;  // ops whose weight gradients are under way
   std::variant<std::monostate, SgdArguments, AdamArguments> update_;
   // In the step's staging block.
   const uint32_t* staged_step_ = nullptr;
@@ -161,7 +192,8 @@ class CudaTrainExecutor final : public TrainExecutor {
   const int* staged_input_exponents_ = nullptr;
 
   // --- device memory ---
-  DeviceMemory arena_, op_memory_, scratch_, exponents_, gradient_, table_, outcome_;
+  DeviceMemory arena_, op_memory_, scratch_, weight_partials_, exponents_, gradient_, table_,
+      outcome_;
   DeviceMemory logits_memory_, grad_logits_, keep_, partials_, moments_;
   std::map<const ImageSet*, DeviceMemory> sets_;  // data sets, resident
 

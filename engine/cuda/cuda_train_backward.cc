@@ -48,6 +48,34 @@ OutputGradient CudaTrainExecutor::BackwardNorm(size_t i) {
   return y;
 }
 
+// --- weight gradients, beside the rest of the pass -----------------------------------------------
+// Nothing but the optimizer waits for them, and neither they nor the gradients of the data fill a
+// device alone.
+
+// The partial sums that are there become weight gradients.
+void CudaTrainExecutor::ReducePartials() {
+  ReduceWeightGrads(reductions_[next_reduction_++], weight_stream_.Get());
+}
+
+// Their stream waits for what they read.
+void CudaTrainExecutor::StartWeightGrads() {
+  ready_.Record(S());
+  ready_.HoldBack(weight_stream_.Get());
+}
+
+void CudaTrainExecutor::EndWeightGrads(size_t i) {
+  weights_done_[i % weights_done_.size()].Record(weight_stream_.Get());
+  weights_pending_.push_back(i);
+}
+
+// Op i may overwrite what those of ops beyond the lag read.
+void CudaTrainExecutor::AwaitWeightGrads(size_t i) {
+  while (!weights_pending_.empty() && weights_pending_.front() > i + kWeightLag) {
+    weights_done_[weights_pending_.front() % weights_done_.size()].HoldBack(S());
+    weights_pending_.pop_front();
+  }
+}
+
 void CudaTrainExecutor::BackwardWindow(size_t i) {
   const OutputGradient y = BackwardNorm(i);
   const Op& op = OpAt(i);
@@ -64,25 +92,30 @@ void CudaTrainExecutor::BackwardWindow(size_t i) {
     return;
   }
   const bool one = b.copies == 1;
-  const uint8_t* keep = OpMemory<uint8_t>(b.keep);
   const int* weight_exponent = OpMemory<int>(b.weight_exponent);
-  float* grad_w = ParamGradient(op.weight);
+  if (b.restarts_partials) ReducePartials();
   if (IsDepthwise(op)) {
-    DepthwiseWeightGrad({g, x, Exponent(input), keep, one, y, scratch_.As<float>(), grad_w}, S());
+    auto weights = WeightGradOf<DepthwiseWeightGradArguments>(i);
+    weights.grad_y = y;
+    StartWeightGrads();
+    DepthwiseWeightGrad(weights, weight_stream_.Get());
+    EndWeightGrads(i);
     if (target != nullptr) {
       DepthwiseDataGrad(
           {g, x, OpMemory<int8_t>(b.codes), one, weight_exponent, y, target, accumulate}, S());
     }
     return;
   }
-  // Behind the partial sums; read by both passes.
-  auto* narrow = scratch_.As<uint16_t>() + ConvPartialBytes(g) / 2;
-  NarrowGradient(g.Out(), y, narrow, S());
-  ConvWeightGrad({g, x, Exponent(input), keep, one, narrow, scratch_.As<float>(), grad_w}, S());
+  NarrowGradient(g.Out(), y, Narrow(op.output), S());
+  auto weights = WeightGradOf<ConvWeightGradArguments>(i);
+  weights.grad_y = Narrow(op.output);
+  StartWeightGrads();
+  ConvWeightGrad(weights, weight_stream_.Get());
+  EndWeightGrads(i);
   if (target != nullptr) {
-    ConvDataGrad(
-        {g, x, OpMemory<uint16_t>(b.packed_grad), one, weight_exponent, narrow, target, accumulate},
-        S());
+    ConvDataGrad({g, x, OpMemory<uint16_t>(b.packed_grad), one, weight_exponent, Narrow(op.output),
+                  target, accumulate},
+                 S());
   }
 }
 
@@ -162,10 +195,17 @@ void CudaTrainExecutor::BackwardOp(size_t i) {
 }
 
 void CudaTrainExecutor::Backward() {
+  next_reduction_ = 0;
+  weights_pending_.clear();
   for (size_t i = program_->ops.size(); i-- > 0;) {
     const Op& op = OpAt(i);
+    AwaitWeightGrads(i);
     if (op.kind == OpKind::kLinear || has_grad_[static_cast<size_t>(op.output)] != 0) BackwardOp(i);
   }
+  StartWeightGrads();
+  ReducePartials();
+  weights_done_[0].Record(weight_stream_.Get());
+  weights_done_[0].HoldBack(S());
 }
 
 }  // namespace ftt::cuda

@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "engine/cuda/cuda_train.h"
 #include "engine/cuda/pack_list.h"
+#include "engine/cuda/reduce_list.h"
 
 namespace ftt::cuda {
 
@@ -37,6 +38,7 @@ void CudaTrainExecutor::Allocate() {
   Reserve(arena_, layout_.values.total);
   Reserve(op_memory_, layout_.op_memory);
   Reserve(scratch_, layout_.scratch);
+  Reserve(weight_partials_, layout_.weight_partials);
   Reserve(moments_, layout_.moments);
   Reserve(exponents_, layout_.exponents);
   Reserve(keep_, layout_.keep);
@@ -112,6 +114,19 @@ void CudaTrainExecutor::StageWeights() {
   weight_arguments_.bits = options_.bits;
   weight_arguments_.collects = faults_->Collects();
   weight_arguments_.zero = staging_.Add(&zero, 1);
+}
+
+void CudaTrainExecutor::StageReductions() {
+  ReduceList list;
+  for (size_t i = layout_.ops.size(); i-- > 0;) {
+    if (!layout_.HasWeightPartials(*program_, i)) continue;
+    if (layout_.ops[i].restarts_partials) list.EndLaunch();
+    list.Add(IsDepthwise(OpAt(i))
+                 ? DepthwiseWeightPartials(WeightGradOf<DepthwiseWeightGradArguments>(i))
+                 : ConvWeightPartials(WeightGradOf<ConvWeightGradArguments>(i)));
+  }
+  list.EndLaunch();
+  reductions_ = list.Stage(staging_);
 }
 
 void CudaTrainExecutor::StageOptimizer(const OptimizerOptions& o, float learning_rate) {

@@ -11,6 +11,9 @@
 #include "engine/cuda/cuda_train.h"
 #include "engine/cuda/deploy_layout.h"
 #include "engine/cuda/pack_list.h"
+#include "engine/cuda/reduce_list.h"
+#include "kernels/cuda/conv_backward.h"
+#include "kernels/cuda/depthwise_backward.h"
 
 namespace ftt::cuda {
 namespace {
@@ -36,6 +39,17 @@ void CountPacks(const Program& program, bool gradients, Staging& staging) {
   packs.Stage(staging);
 }
 
+// The tables of ReduceWeightGrads.
+void CountReductions(const Program& program, int lanes, int images, Staging& staging) {
+  ReduceList reductions;
+  for (const Op& op : program.ops) {
+    if (op.kind != OpKind::kConv) continue;
+    const WindowGeometry g = GeometryOf(program, op, lanes, images);
+    reductions.Add(IsDepthwise(op) ? DepthwiseWeightPartials({g}) : ConvWeightPartials({g}));
+  }
+  reductions.Stage(staging);
+}
+
 // What a step stages beside its faults.
 void CountStep(const Program& program, const TrainingWork& work, int lanes, Staging& staging) {
   int64_t weights = 0, weight_chunks = 0, update_chunks = 0;
@@ -49,6 +63,7 @@ void CountStep(const Program& program, const TrainingWork& work, int lanes, Stag
   staging.Count(SizeOf<WeightTensor>(weights));
   staging.Count(SizeOf<WeightChunk>(weight_chunks));
   CountPacks(program, true, staging);
+  CountReductions(program, lanes, work.batch, staging);
   staging.Count(SizeOf<UpdateChunk>(update_chunks));
   staging.Count(work.batch * program.InputShape().Elements());
   staging.Count(SizeOf<uint32_t>(work.batch));
@@ -88,8 +103,8 @@ class TrainingNeeds {
 
   void AppendTo(std::vector<MemoryPart>& parts) const {
     int64_t other = CudaTrainExecutor::OwnBytes() + 2 * Allocated(logits_);
-    for (const int64_t bytes :
-         {op_memory_, scratch_, moments_, exponents_, keep_, gradient_, partials_})
+    for (const int64_t bytes : {op_memory_, scratch_, weight_partials_, moments_, exponents_, keep_,
+                                gradient_, partials_})
       other += Allocated(bytes);
     parts.push_back({"values", Allocated(values_)});
     parts.push_back({"gradients and buffers of ops", other});
@@ -115,6 +130,7 @@ class TrainingNeeds {
     most(values_, layout.values.total);
     most(op_memory_, layout.op_memory);
     most(scratch_, layout.scratch);
+    most(weight_partials_, layout.weight_partials);
     most(moments_, layout.moments);
     most(exponents_, layout.exponents);
     most(keep_, layout.keep);
@@ -129,7 +145,7 @@ class TrainingNeeds {
 
   const TrainingWork& work_;
   int64_t values_ = 0, op_memory_ = 0, scratch_ = 0, moments_ = 0, exponents_ = 0, keep_ = 0;
-  int64_t logits_ = 0;
+  int64_t logits_ = 0, weight_partials_ = 0;
   int64_t gradient_ = 0, partials_ = 0, params_ = 0;
   Staging staging_ = Staging::Counting();
 };

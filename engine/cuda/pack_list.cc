@@ -5,16 +5,13 @@
 namespace ftt::cuda {
 
 void PackList::Add(const PackJob& job) {
-  const int items = PackItems(job.layout, job.geometry);
-  for (int first = 0; first < items; first += kPackChunk)
-    chunks_.push_back({static_cast<int>(jobs_.size()), first});
-  jobs_.push_back(job);
+  list_.Add(job, PackItems(job.layout, job.geometry), kPackChunk);
   copies_ = std::max(copies_, job.copies);
 }
 
 PackArguments PackList::Stage(Staging& staging) const {
-  const PackJob* jobs = staging.Add(jobs_);
-  return {jobs, staging.Add(chunks_), static_cast<int>(chunks_.size()), copies_};
+  const JobTables<PackJob> tables = list_.Stage(staging);
+  return {tables.jobs, tables.chunks, tables.chunk_count, copies_};
 }
 
 }  // namespace ftt::cuda

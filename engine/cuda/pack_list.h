@@ -1,9 +1,7 @@
 // The weights that a network's convolutions read, for one launch.
 #pragma once
 
-#include <vector>
-
-#include "engine/cuda/staging.h"
+#include "engine/cuda/job_list.h"
 #include "kernels/cuda/pack.h"
 
 namespace ftt::cuda {
@@ -15,8 +13,7 @@ class PackList {
   PackArguments Stage(Staging& staging) const;
 
  private:
-  std::vector<PackJob> jobs_;
-  std::vector<PackChunk> chunks_;
+  JobList<PackJob> list_;
   int copies_ = 1;
 };
 

@@ -21,22 +21,29 @@ void PlanValues(const Program& program, const TrainShape& s, TrainLayout& layout
   const size_t n = program.values.size();
   const std::vector<ValueBuffers> buffers = PlanTrainBuffers(program, s.training);
   std::vector<int64_t> raw_bytes(n, 4);
+  std::vector<bool> convolved(n), narrowed(n);                     // see NarrowGradient
+  const auto backward = static_cast<int>(program.ops.size()) + 1;  // last step before it
   for (const Op& op : program.ops) {
+    convolved[static_cast<size_t>(op.output)] = op.kind == OpKind::kConv;
+    narrowed[static_cast<size_t>(op.output)] = op.kind == OpKind::kConv && !IsDepthwise(op);
     raw_bytes[static_cast<size_t>(op.output)] = RawBytes(StoredAs(op, TrainingRaw(s.exact_raw)));
   }
-  std::vector<BufferRequest> all(4 * n);
+  std::vector<BufferRequest> all(5 * n);
   layout.wants_grad.assign(n, 0);
   for (size_t v = 0; v < n; ++v) {
     const MapShape map = MapOf(program.values[v], s.lanes, s.images);
     const int64_t elements = map.lanes * map.LaneElements();
     const ValueBuffers& b = buffers[v];
-    const auto request = [&](size_t part, const BufferSpan& span, int64_t bytes) {
-      if (span.Used()) all[part * n + v] = {RoundBytes(bytes), span.first, span.last};
+    const auto request = [&](size_t part, const BufferSpan& span, int64_t bytes,
+                             bool lags = false) {
+      const int lag = lags && span.last > backward ? kWeightLag : 0;
+      if (span.Used()) all[part * n + v] = {RoundBytes(bytes), span.first, span.last + lag};
     };
-    request(0, b.codes, elements);
-    request(1, b.acc, elements * raw_bytes[v]);
-    request(2, b.mask, elements / 8);
-    request(3, b.grad, elements * 4);
+    request(0, b.codes, elements, true);
+    request(1, b.acc, elements * raw_bytes[v], convolved[v] && !narrowed[v]);
+    request(2, b.mask, elements / 8, convolved[v] && !narrowed[v]);
+    request(3, b.grad, elements * 4, convolved[v] && !narrowed[v]);
+    if (narrowed[v] && b.grad.Used()) request(4, {b.grad.last, b.grad.last}, elements * 2, true);
     layout.wants_grad[v] = b.wants_grad ? 1 : 0;
   }
   layout.values = PlanMemory(all);
@@ -50,6 +57,7 @@ void PlanValues(const Program& program, const TrainShape& s, TrainLayout& layout
   take(1, layout.raw_at);
   take(2, layout.mask_at);
   take(3, layout.grad_at);
+  take(4, layout.narrow_at);
 }
 
 class OpPlanner {
@@ -112,12 +120,7 @@ class OpPlanner {
     const bool depthwise = IsDepthwise(op);
     b.packed = Take(PackedBytes(g, depthwise) * b.copies);
     if (!s_.training) return;
-    if (depthwise) {
-      Scratch(4 * DepthwiseWeightGradScratch(g));
-    } else {
-      b.packed_grad = Take(2 * PackedConvGradElements(g) * b.copies);
-      Scratch(ConvPartialBytes(g) + 2 * g.lanes * g.Out().LaneElements());
-    }
+    if (!depthwise) b.packed_grad = Take(2 * PackedConvGradElements(g) * b.copies);
   }
 
   const Program& program_;
@@ -125,11 +128,27 @@ class OpPlanner {
   TrainLayout& layout_;
 };
 
-}  // namespace
-
-int64_t ConvPartialBytes(const WindowGeometry& g) {
-  return RoundBytes(4 * ConvWeightGradScratch(g));
+// In the order of the backward pass. The block is small enough to stay in a device's cache until
+// it is full; a larger one would save few launches.
+void PlanWeightPartials(const Program& program, const TrainShape& s, TrainLayout& layout) {
+  constexpr int64_t kBlockBytes = int64_t{32} << 20;
+  int64_t used = 0;
+  for (size_t i = program.ops.size(); i-- > 0;) {
+    if (!layout.HasWeightPartials(program, i)) continue;
+    const Op& op = program.ops[i];
+    const WindowGeometry g = GeometryOf(program, op, s.lanes, s.images);
+    const int64_t bytes = RoundBytes(
+        4 * (IsDepthwise(op) ? DepthwiseWeightGradScratch(g) : ConvWeightGradScratch(g)));
+    OpBuffers& b = layout.ops[i];
+    b.restarts_partials = used > 0 && used + bytes > kBlockBytes;
+    if (b.restarts_partials) used = 0;
+    b.weight_partials = used;
+    used += bytes;
+    layout.weight_partials = std::max(layout.weight_partials, used);
+  }
 }
+
+}  // namespace
 
 TrainLayout PlanTraining(const Program& program, const TrainShape& shape) {
   TrainLayout layout;
@@ -137,6 +156,7 @@ TrainLayout PlanTraining(const Program& program, const TrainShape& shape) {
   layout.ops.assign(program.ops.size(), {});
   OpPlanner planner(program, shape, layout);
   for (size_t i = 0; i < program.ops.size(); ++i) planner.Plan(i);
+  if (shape.training) PlanWeightPartials(program, shape, layout);
   layout.exponents = static_cast<int64_t>(program.values.size()) * shape.lanes * 4;
   layout.logits = int64_t{4} * shape.lanes * shape.images * program.classes;
   for (const ParamInfo& info : program.params) {
@@ -146,9 +166,14 @@ TrainLayout PlanTraining(const Program& program, const TrainShape& shape) {
   return layout;
 }
 
+bool TrainLayout::HasWeightPartials(const Program& program, size_t op) const {
+  return program.ops[op].kind == OpKind::kConv &&
+         wants_grad[static_cast<size_t>(program.ops[op].output)] != 0;
+}
+
 int64_t TrainLayout::Bytes() const {
-  return values.total + op_memory + scratch + moments + exponents + keep + 2 * logits +
-         4 * gradient_floats;
+  return values.total + op_memory + scratch + weight_partials + moments + exponents + keep +
+         2 * logits + 4 * gradient_floats;
 }
 
 }  // namespace ftt::cuda

@@ -18,6 +18,10 @@ struct OpBuffers {
   int64_t weight_exponent = 0, weight_largest = 0;
   int64_t scale = 0, shift = 0, mean = 0, inv_std = 0, variance = 0, unit = 0, grad_map = 0;
   int copies = 1;  // of the weights
+  // Partial sums of the weights' gradient, as bytes into a block of their own. Where they start it
+  // anew, what lies in it is to be added up first.
+  int64_t weight_partials = 0;
+  bool restarts_partials = false;
 };
 
 struct TrainShape {
@@ -29,25 +33,28 @@ struct TrainShape {
   friend bool operator==(const TrainShape&, const TrainShape&) = default;
 };
 
+// Weight gradients are computed in a stream of their own, at most this many ops behind the rest of
+// the backward pass; what they read lives that much longer.
+inline constexpr int kWeightLag = 4;
+
 struct TrainLayout {
   MemoryPlan values;
-  std::vector<int64_t> code_at, raw_at, mask_at, grad_at;  // by value, -1 where absent
-  std::vector<char> wants_grad;                            // by value
+  std::vector<int64_t> code_at, raw_at, mask_at, grad_at, narrow_at;  // by value, -1 where absent
+  std::vector<char> wants_grad;                                       // by value
   std::vector<OpBuffers> ops;
   // Bytes of the other blocks.
-  int64_t op_memory = 0, scratch = 0, moments = 0, exponents = 0, keep = 0, logits = 0;
+  int64_t op_memory = 0, scratch = 0, weight_partials = 0, moments = 0, exponents = 0, keep = 0,
+          logits = 0;
   std::vector<int64_t> gradient_offset;  // by parameter of the program, floats; -1: not trained
   int64_t gradient_floats = 0;
 
+  // Whether the op's backward pass leaves partial sums of a weight gradient.
+  bool HasWeightPartials(const Program& program, size_t op) const;
   // All blocks that it describes.
   int64_t Bytes() const;
 };
 
 TrainLayout PlanTraining(const Program& program, const TrainShape& shape);
-
-// Of the partial sums of a convolution's weight gradient, at the start of the scratch memory; its
-// narrowed gradient lies behind them.
-int64_t ConvPartialBytes(const WindowGeometry& geometry);
 
 // What is allocated for so many bytes where programs differ from step to step.
 inline int64_t WithRoom(int64_t bytes) { return bytes + bytes / 4; }

@@ -5,7 +5,6 @@
 #include "kernels/cuda/conv_weight_grad.cuh"
 #include "kernels/cuda/narrow_gradient.cuh"
 #include "kernels/cuda/pack.h"
-#include "kernels/cuda/weight_reduce.h"
 
 namespace ftt::cuda {
 namespace {
@@ -235,6 +234,23 @@ int64_t ConvWeightGradScratch(const WindowGeometry& g) {
   return int64_t{g.lanes} * PlanWeightGrad(g).splits * RowFloats(g);
 }
 
+WeightReduceArguments ConvWeightPartials(const ConvWeightGradArguments& a) {
+  const WindowGeometry& g = a.geometry;
+  WeightReduceArguments r;
+  r.lanes = g.lanes;
+  r.rows = PlanWeightGrad(g).splits;
+  r.n = int64_t{g.out_channels} * g.kernel * g.kernel * g.in_channels;
+  r.inner = g.in_channels;
+  r.inner_pitch = PaddedChannels(g.in_channels);
+  r.row_floats = RowFloats(g);
+  r.partials = a.scratch;
+  r.x_exponent = a.x_exponent;
+  r.keep = a.keep;
+  r.one_weight = a.one_weight;
+  r.grad_w = a.grad_w;
+  return r;
+}
+
 void ConvWeightGrad(const ConvWeightGradArguments& a, DeviceStream stream) {
   const WindowGeometry& g = a.geometry;
   CheckGeometry(g);
@@ -253,19 +269,7 @@ void ConvWeightGrad(const ConvWeightGradArguments& a, DeviceStream stream) {
       LaunchWeightGradRows<4>(a, plan, stream);
       break;
   }
-  WeightReduceArguments r;
-  r.lanes = g.lanes;
-  r.rows = plan.splits;
-  r.n = int64_t{g.out_channels} * g.kernel * g.kernel * g.in_channels;
-  r.inner = g.in_channels;
-  r.inner_pitch = PaddedChannels(g.in_channels);
-  r.row_floats = RowFloats(g);
-  r.partials = a.scratch;
-  r.x_exponent = a.x_exponent;
-  r.keep = a.keep;
-  r.one_weight = a.one_weight;
-  r.grad_w = a.grad_w;
-  ReduceWeightGrad(r, stream);
+  if (a.reduces) ReduceWeightGrad(ConvWeightPartials(a), stream);
 }
 
 }  // namespace ftt::cuda

@@ -7,6 +7,7 @@
 #include "kernels/cuda/gradient.h"
 #include "kernels/cuda/stream.h"
 #include "kernels/cuda/tensor.h"
+#include "kernels/cuda/weight_reduce.h"
 
 namespace ftt::cuda {
 
@@ -48,11 +49,14 @@ struct ConvWeightGradArguments {
   const uint16_t* grad_y = nullptr;  // by NarrowGradient
   float* scratch = nullptr;          // [ConvWeightGradScratch()], 16-byte aligned
   float* grad_w = nullptr;           // [n] = [out_c][k][k][in_c], added to, lanes in order
+  bool reduces = true;               // false: only partial sums, see ConvWeightPartials
 };
 // Floats of scratch memory. Depends on the geometry alone, as does the order of all sums.
 int64_t ConvWeightGradScratch(const WindowGeometry& geometry);
 // grad_w += gradient of the real weights, of all lanes. Throws ftt::Error on windows so large that
 // those of 128 neighbouring pixels do not fit shared memory.
 void ConvWeightGrad(const ConvWeightGradArguments& arguments, DeviceStream stream);
+// What is left to do without `reduces`.
+WeightReduceArguments ConvWeightPartials(const ConvWeightGradArguments& arguments);
 
 }  // namespace ftt::cuda

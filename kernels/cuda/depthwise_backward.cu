@@ -2,7 +2,6 @@
 
 #include "core/error.h"
 #include "kernels/cuda/depthwise_backward.cuh"
-#include "kernels/cuda/weight_reduce.h"
 
 namespace ftt::cuda {
 namespace {
@@ -102,6 +101,21 @@ int64_t DepthwiseWeightGradScratch(const WindowGeometry& g) {
   return int64_t{g.lanes} * PlanWeightGrad(g).blocks * Weights(g);
 }
 
+WeightReduceArguments DepthwiseWeightPartials(const DepthwiseWeightGradArguments& a) {
+  const WindowGeometry& g = a.geometry;
+  WeightReduceArguments r;
+  r.lanes = g.lanes;
+  r.rows = PlanWeightGrad(g).blocks;
+  r.n = r.inner = r.inner_pitch = Weights(g);
+  r.row_floats = Weights(g);
+  r.partials = a.scratch;
+  r.x_exponent = a.x_exponent;
+  r.keep = a.keep;
+  r.one_weight = a.one_weight;
+  r.grad_w = a.grad_w;
+  return r;
+}
+
 void DepthwiseWeightGrad(const DepthwiseWeightGradArguments& a, DeviceStream stream) {
   const WindowGeometry& g = a.geometry;
   CheckGeometry(g);
@@ -112,17 +126,7 @@ void DepthwiseWeightGrad(const DepthwiseWeightGradArguments& a, DeviceStream str
   } else {
     skips ? LaunchWeightGrad<5, 2>(a, plan, stream) : LaunchWeightGrad<5, 1>(a, plan, stream);
   }
-  WeightReduceArguments r;
-  r.lanes = g.lanes;
-  r.rows = plan.blocks;
-  r.n = r.inner = r.inner_pitch = Weights(g);
-  r.row_floats = Weights(g);
-  r.partials = a.scratch;
-  r.x_exponent = a.x_exponent;
-  r.keep = a.keep;
-  r.one_weight = a.one_weight;
-  r.grad_w = a.grad_w;
-  ReduceWeightGrad(r, stream);
+  if (a.reduces) ReduceWeightGrad(DepthwiseWeightPartials(a), stream);
 }
 
 }  // namespace ftt::cuda

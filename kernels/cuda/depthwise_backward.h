@@ -6,6 +6,7 @@
 #include "kernels/cuda/gradient.h"
 #include "kernels/cuda/stream.h"
 #include "kernels/cuda/tensor.h"
+#include "kernels/cuda/weight_reduce.h"
 
 namespace ftt::cuda {
 
@@ -15,7 +16,7 @@ struct DepthwiseDataGradArguments {
   const int8_t* weights = nullptr;       // codes [lanes or 1][channels][k][k], faults applied
   bool one_weight = false;               // one copy for all lanes
   const int* weight_exponent = nullptr;  // one, in device memory
-  OutputGradient grad_y;
+  OutputGradient grad_y = {};
   float* grad_x = nullptr;  // out: [lanes][In().Pixels()][In().Stride()]
   bool accumulate = false;  // add to grad_x, whose pads are 0
 };
@@ -29,13 +30,16 @@ struct DepthwiseWeightGradArguments {
   const int* x_exponent = nullptr;  // [lanes]
   const uint8_t* keep = nullptr;    // [lanes or 1][n], 0 where no gradient passes; nullable
   bool one_weight = false;          // one copy of `keep`
-  OutputGradient grad_y;
+  OutputGradient grad_y = {};
   float* scratch = nullptr;  // [DepthwiseWeightGradScratch()]
   float* grad_w = nullptr;   // [n] = [channels][k][k], added to, lanes in order
+  bool reduces = true;       // false: only partial sums, which DepthwiseWeightPartials describes
 };
 // Floats of scratch memory. Depends on the geometry alone, as does the order of all sums.
 int64_t DepthwiseWeightGradScratch(const WindowGeometry& geometry);
 // grad_w += gradient of the real weights, of all lanes. Throws as DepthwiseDataGrad does.
 void DepthwiseWeightGrad(const DepthwiseWeightGradArguments& arguments, DeviceStream stream);
+// What is left to do without `reduces`.
+WeightReduceArguments DepthwiseWeightPartials(const DepthwiseWeightGradArguments& arguments);
 
 }  // namespace ftt::cuda

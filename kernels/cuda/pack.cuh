@@ -115,7 +115,7 @@ __device__ inline void PackChunkOf(const PackJob& job, int first) {
 }
 
 __global__ void __launch_bounds__(kPackThreads) PackWeightsKernel(PackArguments a) {
-  const PackChunk chunk = a.chunks[blockIdx.x];
+  const JobChunk chunk = a.chunks[blockIdx.x];
   const PackJob job = a.jobs[chunk.job];
   if (static_cast<int>(blockIdx.y) < job.copies) PackChunkOf(job, chunk.first);
 }

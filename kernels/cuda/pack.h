@@ -6,6 +6,7 @@
 #include "kernels/cuda/conv.h"
 #include "kernels/cuda/conv_backward.h"
 #include "kernels/cuda/depthwise.h"
+#include "kernels/cuda/jobs.h"
 #include "kernels/cuda/stream.h"
 #include "kernels/cuda/tensor.h"
 
@@ -31,17 +32,14 @@ FTT_HD constexpr int PackItems(PackLayout layout, const WindowGeometry& g) {
       (layout == PackLayout::kConv ? PackedConvBytes(g) : PackedConvGradElements(g)) / 16);
 }
 
-// A part of a job: at most kPackChunk items from `first`, a multiple of kPackChunk.
+// Items of a part of a job, at most.
 inline constexpr int kPackChunk = 512;
-struct PackChunk {
-  int job = 0, first = 0;
-};
 
 struct PackArguments {
-  const PackJob* jobs = nullptr;      // device memory
-  const PackChunk* chunks = nullptr;  // [chunk_count], device memory: every job from 0 to its end
-  int chunk_count = 0;                // 0: nothing happens
-  int copies = 1;                     // the most of any job
+  const PackJob* jobs = nullptr;     // device memory
+  const JobChunk* chunks = nullptr;  // [chunk_count], device memory: every job from 0 to its end
+  int chunk_count = 0;               // 0: nothing happens
+  int copies = 1;                    // the most of any job
 };
 void PackWeights(const PackArguments& arguments, DeviceStream stream);
 

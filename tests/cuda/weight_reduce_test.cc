@@ -2,6 +2,7 @@
 #include "kernels/cuda/weight_reduce.h"
 
 #include <cmath>
+#include <deque>
 
 #include "tests/cuda/layout.h"
 #include "tests/kernels/parity_util.h"
@@ -63,6 +64,41 @@ TEST_P(CudaWeightReduceTest, AddsUpAllRows) {
       ASSERT_NEAR(got[static_cast<size_t>(i)], want, 1e-6 * terms) << "weight " << i;
     }
   });
+}
+
+TEST(CudaWeightReduceTablesTest, ManyAtOnceAreWhatEachIsAlone) {
+  struct Shape {
+    int lanes, rows, runs, inner, inner_pitch;
+  };
+  const std::vector<Shape> shapes = {
+      {2, 7, 90, 40, 48}, {2, 1, 1, 5, 5}, {1, 70, 5, 100, 112}, {3, 300, 9, 20, 20}};
+  Operands operands(5);
+  const DeviceBuffer<int> exponents(std::vector<int>{-3, 0, 2});
+  std::deque<DeviceBuffer<float>> partials, alone, together;
+  std::vector<WeightReduceArguments> jobs;
+  std::vector<JobChunk> chunks;
+  for (const Shape& s : shapes) {
+    WeightReduceArguments a;
+    a.lanes = s.lanes;
+    a.rows = s.rows;
+    a.n = int64_t{s.runs} * s.inner;
+    a.inner = s.inner;
+    a.inner_pitch = s.inner_pitch;
+    a.row_floats = int64_t{s.runs} * s.inner_pitch;
+    a.partials = partials.emplace_back(operands.Floats(s.lanes * s.rows * a.row_floats)).Data();
+    a.x_exponent = exponents.Data();
+    const std::vector<float> before = operands.Floats(a.n);
+    a.grad_w = alone.emplace_back(before).Data();
+    ReduceWeightGrad(a, {});
+    a.grad_w = together.emplace_back(before).Data();
+    for (int first = 0; first < a.n; first += ReduceChunkWeights(a.rows))
+      chunks.push_back({static_cast<int>(jobs.size()), first});
+    jobs.push_back(a);
+  }
+  const DeviceBuffer<WeightReduceArguments> d_jobs(jobs);
+  const DeviceBuffer<JobChunk> d_chunks(chunks);
+  ReduceWeightGrads({d_jobs.Data(), d_chunks.Data(), static_cast<int>(chunks.size())}, {});
+  for (size_t i = 0; i < shapes.size(); ++i) EXPECT_EQ(alone[i].Get(), together[i].Get());
 }
 
 INSTANTIATE_TEST_SUITE_P(All, CudaWeightReduceTest,

@@ -186,7 +186,7 @@ TEST(CudaPackTest, OneLaunchPacksWhatTensorsAloneDo) {
   std::deque<DeviceBuffer<uint8_t>> together, alone;
   std::vector<std::vector<uint8_t>> want;
   std::vector<PackJob> jobs;
-  std::vector<PackChunk> chunks;
+  std::vector<JobChunk> chunks;
   int copies = 1;
   for (const PackCase& c : PackCases()) {
     const bool depthwise = c.layout == PackLayout::kDepthwise;
@@ -210,7 +210,7 @@ TEST(CudaPackTest, OneLaunchPacksWhatTensorsAloneDo) {
     copies = std::max(copies, c.copies);
   }
   const DeviceBuffer<PackJob> d_jobs(jobs);
-  const DeviceBuffer<PackChunk> d_chunks(chunks);
+  const DeviceBuffer<JobChunk> d_chunks(chunks);
   InBothOrders([&] {
     PackWeights({d_jobs.Data(), d_chunks.Data(), static_cast<int>(chunks.size()), copies}, {});
     for (size_t i = 0; i < jobs.size(); ++i) {
