@@ -8,6 +8,7 @@
 #include "engine/evaluate.h"
 #include "kernels/cuda/runtime.h"
 #include "tests/cuda_emulation/launches.h"
+#include "tests/cuda_emulation/runtime.h"
 #include "tests/engine/engine_util.h"
 
 namespace ftt {
@@ -166,6 +167,19 @@ TEST(CudaTrainTest, AStepAgreesWithRef) {
       if (param.info.Trained()) continue;
       EXPECT_LT(Distance(got->params.All().at(name).value, param.value), 1e-5) << name;
     }
+  }
+}
+
+// A device may put off the stream of the weight gradients as long as nothing waits for it; what
+// they read must live until then.
+TEST(CudaTrainTest, LateWeightGradientsChangeNoBit) {
+  for (const char* faults : {"none", "mibb:1e-3+adsaf:0.05"}) {
+    const auto device = MakeCudaDevice(0);
+    const auto want = OneStep(*device, faults, false);
+    emulation::SetLateStreams(true);
+    const auto got = OneStep(*device, faults, false);
+    emulation::SetLateStreams(false);
+    EXPECT_EQ(want->gradient, got->gradient) << faults;
   }
 }
 
