@@ -40,6 +40,7 @@ DataGradPlan PlanDataGrad(const WindowGeometry& g) {
     if (k.y.count == 0 || k.x.count == 0) continue;
     k.tile = {g.images,  k.y.count, k.x.count, 1,       k.y.Halo(), k.x.Halo(),
               k.y.Low(), k.x.Low(), 1,         g.out_h, g.out_w};
+    k.tile.PrepareDivision();
     k.first_block = blocks;
     blocks += k.tile.Blocks();
     const int taps = k.y.taps * k.x.taps;
@@ -62,8 +63,9 @@ DataGradPlan PlanDataGrad(const WindowGeometry& g) {
   while (chunk() > 16 && 2 * tiles() * plan.tile_pixels * (chunk() + kTileSkew) > kGoodTileBytes)
     ++chunks;
   plan.chunk = chunk();
+  plan.chunks = DivideUp(depth, plan.chunk);
   plan.tiles = tiles();
-  if (plan.chunk >= depth) plan.stages = most_taps;
+  if (plan.chunks == 1) plan.stages = most_taps;
   return plan;
 }
 
@@ -71,7 +73,7 @@ template <int kWarpN, int kWarpsN>
 void LaunchDataGrad(const ConvDataGradArguments& a, DataGradPlan plan, DeviceStream stream) {
   using Shape = DataGradShape<kWarpN, kWarpsN>;
   const DataGradClass& last = plan.classes[plan.count - 1];
-  plan.resident = plan.chunk >= a.geometry.Out().Stride();
+  plan.resident = plan.chunks == 1;
   if (plan.resident && plan.stages > kDataGradStages &&
       Shape::SharedBytes(plan) > kQuarterSharedBytes * kWarpsN) {
     plan.resident = false;
@@ -130,6 +132,7 @@ WeightGradPlan PlanWeightGrad(const WindowGeometry& g) {
   const int halo = (g.kernel - 1) * p.tap_shift;
   p.tile = {g.images, g.out_h,  g.out_w, g.stride / step, halo,  halo,
             g.origin, g.origin, step,    g.in_h,          g.in_w};
+  p.tile.PrepareDivision();
   p.tile_pixels = p.tile.MaxPixels();
   const int matrices = g.Out().Stride() / 16, taps = g.kernel * g.kernel;
   const int units = g.In().Stride() / 16 * taps;

@@ -164,11 +164,11 @@ __global__ void __launch_bounds__(kWeightGradThreads, 2)
   const int8_t* x = a.x + lane * g.In().LaneElements() + in_channel;
   const int first_tile = split * plan.tiles_per_split, tiles = t.Blocks();
   const int after = first_tile + plan.tiles_per_split, end = after < tiles ? after : tiles;
+  TileRows rows(t, first_tile * kTilePositions);
   const auto copy = [&](int tile) {
-    const int first = tile * kTilePositions;
-    CopyGradientTile<kM16>(y, out, first, out_channel,
+    CopyGradientTile<kM16>(y, out, tile * kTilePositions, out_channel,
                            gradients + (tile - first_tile) % 2 * kTilePositions * kPitch);
-    CopyInputTile(x, in_stride, t, TileRows(t, first), in_channels / 16, codes);
+    CopyInputTile(x, in_stride, t, rows, in_channels / 16, codes);
     AsyncCommit();
   };
   copy(first_tile);
@@ -182,13 +182,15 @@ __global__ void __launch_bounds__(kWeightGradThreads, 2)
   WeightGradSums<kM16, kUnits> acc = {};
   for (int tile = first_tile; tile < end; ++tile) {
     const int first = tile * kTilePositions;
-    const TileRows rows(t, first);
     AsyncWait<0>();
     SyncThreads();  // this tile's copies are there, and nobody reads the tile before any more
     ConvertInputTile(codes, rows.count * t.Width(), in_channels / 16, g.relu, pitch, input);
     if (thread < kTilePositions) pixels[thread] = TilePixel(t, rows, first + thread) * pitch;
     SyncThreads();
-    if (tile + 1 < end) copy(tile + 1);
+    if (tile + 1 < end) {
+      rows = TileRows(t, first + kTilePositions);
+      copy(tile + 1);
+    }
     const uint16_t* gradient =
         gradients + (tile - first_tile) % 2 * kTilePositions * kPitch + lane_at;
     for (int k = 16 * warp_k; k < kTilePositions; k += 16 * warps_k) {
