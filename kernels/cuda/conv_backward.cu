@@ -118,8 +118,8 @@ int PlanRows(int matrices) { return DivideUp(matrices, DivideUp(matrices, 4)); }
 
 int WeightGradSharedBytes(const WeightGradPlan& p) {
   const int tiles =
-      2 * (2 * kTilePositions * (16 * p.m16 + kTileSkew) + p.tile_pixels * p.XPitch()) +
-      4 * kTilePositions + p.tile_pixels * p.x_channels;
+      2 * (p.stages * kTilePositions * (16 * p.m16 + kTileSkew) + p.tile_pixels * p.XPitch()) +
+      4 * kTilePositions + (p.stages - 1) * p.tile_pixels * p.x_channels;
   const int sums = kWeightGradWarps / 2 * p.m16 * p.warp_units * 8 * kWarpSize * 4;
   return tiles > sums ? tiles : sums;
 }
@@ -156,6 +156,8 @@ WeightGradPlan PlanWeightGrad(const WindowGeometry& g) {
   splits = splits < tiles ? splits : tiles;
   p.tiles_per_split = DivideUp(tiles, splits);
   p.splits = DivideUp(tiles, p.tiles_per_split);
+  p.stages = 3;
+  if (p.tiles_per_split < 3 || WeightGradSharedBytes(p) > kHalfSharedBytes) p.stages = 2;
   return p;
 }
 
