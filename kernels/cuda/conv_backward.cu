@@ -91,7 +91,8 @@ void LaunchDataGrad(const ConvDataGradArguments& a, DataGradPlan plan, DeviceStr
 }
 
 // The narrowest tile that holds all channels loads the gradient once; narrower ones, as far as they
-// compute no more pads, hide more loads behind each other where there are few blocks.
+// compute no more pads and a deep gradient is not loaded too often, hide more loads behind each
+// other where there are few blocks.
 int DataGradColumns(const WindowGeometry& g, const DataGradPlan& plan) {
   const int width = g.In().Stride();
   const DataGradClass& last = plan.classes[plan.count - 1];
@@ -99,10 +100,10 @@ int DataGradColumns(const WindowGeometry& g, const DataGradPlan& plan) {
   int best = 128;
   if (width <= 96 || (width > 128 && width <= 192)) best = 96;
   for (const int columns : {64, 48, 32, 16}) {
-    const bool holds = width <= columns;
     const int warps = rows * DivideUp(width, best) * (best > 64 ? 8 : 4);
-    if (holds || (warps < kDataGradWarps && RoundUp(width, columns) <= RoundUp(width, best)))
-      best = columns;
+    const bool more = warps < kDataGradWarps && RoundUp(width, columns) <= RoundUp(width, best) &&
+                      6 * columns >= g.Out().Stride();
+    if (width <= columns || more) best = columns;
   }
   return best;
 }
@@ -152,8 +153,9 @@ WeightGradPlan PlanWeightGrad(const WindowGeometry& g) {
   p.warp_units = DivideUp(p.units, p.warps_u);
   if (p.warp_units > 3) p.warp_units = UnitsOfWarp(p.m16);
   const int tiles = p.tile.Blocks();
-  int splits = DivideUp(kWeightGradBlocks, p.m_tiles * p.unit_tiles * g.lanes);
-  splits = splits < tiles ? splits : tiles;
+  // Not more blocks than fit at once: a second wave of a few would take as long as the first.
+  int splits = kWeightGradBlocks / (p.m_tiles * p.unit_tiles * g.lanes);
+  splits = splits < 1 ? 1 : (splits < tiles ? splits : tiles);
   p.tiles_per_split = DivideUp(tiles, splits);
   p.splits = DivideUp(tiles, p.tiles_per_split);
   p.stages = 3;
