@@ -39,6 +39,7 @@ DataGradPlan PlanDataGrad(const WindowGeometry& g) {
     if (k.y.count == 0 || k.x.count == 0) continue;
     k.tile = {g.images,  k.y.count, k.x.count, 1,       k.y.Halo(), k.x.Halo(),
               k.y.Low(), k.x.Low(), 1,         g.out_h, g.out_w};
+    k.tile.PrepareDivision();
     k.first_block = blocks;
     blocks += k.tile.Blocks();
     const int taps = k.y.taps * k.x.taps;
@@ -61,8 +62,9 @@ DataGradPlan PlanDataGrad(const WindowGeometry& g) {
   while (chunk() > 16 && 2 * tiles() * plan.tile_pixels * (chunk() + kTileSkew) > kGoodTileBytes)
     ++chunks;
   plan.chunk = chunk();
+  plan.chunks = DivideUp(depth, plan.chunk);
   plan.tiles = tiles();
-  if (plan.chunk >= depth) plan.stages = most_taps;
+  if (plan.chunks == 1) plan.stages = most_taps;
   return plan;
 }
 
@@ -70,7 +72,7 @@ template <int kWarpN, int kWarpsN>
 void LaunchDataGrad(const ConvDataGradArguments& a, DataGradPlan plan, DeviceStream stream) {
   using Shape = DataGradShape<kWarpN, kWarpsN>;
   const DataGradClass& last = plan.classes[plan.count - 1];
-  plan.resident = plan.chunk >= a.geometry.Out().Stride();
+  plan.resident = plan.chunks == 1;
   if (plan.resident && plan.stages > kDataGradStages &&
       Shape::SharedBytes(plan) > kQuarterSharedBytes * kWarpsN) {
     plan.resident = false;
@@ -88,7 +90,8 @@ void LaunchDataGrad(const ConvDataGradArguments& a, DataGradPlan plan, DeviceStr
 }
 
 // The narrowest tile that holds all channels loads the gradient once; narrower ones, as far as they
-// compute no more pads, hide more loads behind each other where there are few blocks.
+// compute no more pads and a deep gradient is not loaded too often, hide more loads behind each
+// other where there are few blocks.
 int DataGradColumns(const WindowGeometry& g, const DataGradPlan& plan) {
   const int width = g.In().Stride();
   const DataGradClass& last = plan.classes[plan.count - 1];
@@ -96,10 +99,10 @@ int DataGradColumns(const WindowGeometry& g, const DataGradPlan& plan) {
   int best = 128;
   if (width <= 96 || (width > 128 && width <= 192)) best = 96;
   for (const int columns : {64, 48, 32, 16}) {
-    const bool holds = width <= columns;
     const int warps = rows * DivideUp(width, best) * (best > 64 ? 8 : 4);
-    if (holds || (warps < kDataGradWarps && RoundUp(width, columns) <= RoundUp(width, best)))
-      best = columns;
+    const bool more = warps < kDataGradWarps && RoundUp(width, columns) <= RoundUp(width, best) &&
+                      6 * columns >= g.Out().Stride();
+    if (width <= columns || more) best = columns;
   }
   return best;
 }
@@ -115,8 +118,8 @@ int PlanRows(int matrices) { return DivideUp(matrices, DivideUp(matrices, 4)); }
 
 int WeightGradSharedBytes(const WeightGradPlan& p) {
   const int tiles =
-      2 * (2 * kTilePositions * (16 * p.m16 + kTileSkew) + p.tile_pixels * p.XPitch()) +
-      4 * kTilePositions + p.tile_pixels * p.x_channels;
+      2 * (p.stages * kTilePositions * (16 * p.m16 + kTileSkew) + p.tile_pixels * p.XPitch()) +
+      4 * kTilePositions + (p.stages - 1) * p.tile_pixels * p.x_channels;
   const int sums = kWeightGradWarps / 2 * p.m16 * p.warp_units * 8 * kWarpSize * 4;
   return tiles > sums ? tiles : sums;
 }
@@ -129,6 +132,7 @@ WeightGradPlan PlanWeightGrad(const WindowGeometry& g) {
   const int halo = (g.kernel - 1) * p.tap_shift;
   p.tile = {g.images, g.out_h,  g.out_w, g.stride / step, halo,  halo,
             g.origin, g.origin, step,    g.in_h,          g.in_w};
+  p.tile.PrepareDivision();
   p.tile_pixels = p.tile.MaxPixels();
   const int matrices = g.Out().Stride() / 16, taps = g.kernel * g.kernel;
   const int units = g.In().Stride() / 16 * taps;
@@ -148,10 +152,13 @@ WeightGradPlan PlanWeightGrad(const WindowGeometry& g) {
   p.warp_units = DivideUp(p.units, p.warps_u);
   if (p.warp_units > 3) p.warp_units = UnitsOfWarp(p.m16);
   const int tiles = p.tile.Blocks();
-  int splits = DivideUp(kWeightGradBlocks, p.m_tiles * p.unit_tiles * g.lanes);
-  splits = splits < tiles ? splits : tiles;
+  // Not more blocks than fit at once: a second wave of a few would take as long as the first.
+  int splits = kWeightGradBlocks / (p.m_tiles * p.unit_tiles * g.lanes);
+  splits = splits < 1 ? 1 : (splits < tiles ? splits : tiles);
   p.tiles_per_split = DivideUp(tiles, splits);
   p.splits = DivideUp(tiles, p.tiles_per_split);
+  p.stages = 3;
+  if (p.tiles_per_split < 3 || WeightGradSharedBytes(p) > kHalfSharedBytes) p.stages = 2;
   return p;
 }
 

@@ -23,7 +23,7 @@ struct DataGradClass {
 // How a launch is cut; `chunk`: output channels at a time, a multiple of 16.
 struct DataGradPlan {
   DataGradClass classes[4];
-  int count = 0, chunk = 16, tile_pixels = 0;
+  int count = 0, chunk = 16, chunks = 1, tile_pixels = 0;
   int tiles = 1;                 // chunks of the gradient in shared memory
   int stages = kDataGradStages;  // of weights
   bool resident = false;         // there are stages for all steps
@@ -57,12 +57,13 @@ struct DepthWalk {
   }
 };
 
-// The weights of one step of the walk, [columns][8 * segments]; columns beyond the last are zeros.
+// The weights of one step of the walk, [columns][8 * segments], by so many threads; columns beyond
+// the last are zeros.
 template <int kThreads, int kColumns>
 __device__ __forceinline__ void CopyGradWeights(const ConvDataGradArguments& a,
                                                 const DataGradClass& k, const DepthWalk& at,
                                                 const uint16_t* weights, int columns, int segments,
-                                                int pitch, uint16_t* to) {
+                                                int pitch, int thread, uint16_t* to) {
   const WindowGeometry& g = a.geometry;
   const int depth = PaddedChannels(g.out_channels);
   const int tap =
@@ -71,7 +72,7 @@ __device__ __forceinline__ void CopyGradWeights(const ConvDataGradArguments& a,
   const uint16_t* from = weights + tap * depth + at.channel;
   const GroupShift split(segments);
   FTT_ROLLED
-  for (int i = static_cast<int>(threadIdx.x); split.Column(i) < kColumns; i += kThreads) {
+  for (int i = thread; split.Column(i) < kColumns; i += kThreads) {
     const int column = split.Column(i), segment = split.Group(i);
     if (segment >= segments) continue;
     const bool inside = column < columns;
@@ -123,7 +124,7 @@ __device__ __forceinline__ void StoreDataGradTile(const ConvDataGradArguments& a
   const int64_t lane_at = lane * in.LaneElements() + channel + thread % 4 / 2 * 4 + (odd ? 8 : 0);
   const float unit = PowerOfTwo(*a.weight_exponent);
   int position = first_row + thread / 4;
-  int y = position / k.tile.w, x = position - y * k.tile.w, image = y / k.tile.h;
+  int y = k.tile.by_w(position), x = position - y * k.tile.w, image = k.tile.by_h(y);
   y -= image * k.tile.h;
   FTT_UNROLL
   for (int first = 0; first < 4; first += kRows) {
@@ -183,7 +184,7 @@ __global__ void __launch_bounds__(128 * kWarpsN, DataGradShape<kWarpN, kWarpsN>:
   int which = 0;
   while (which + 1 < plan.count && block >= plan.classes[which + 1].first_block) ++which;
   const DataGradClass& k = plan.classes[which];
-  const int steps = k.y.taps * k.x.taps * DivideUp(a.geometry.out_channels, plan.chunk);
+  const int steps = k.y.taps * k.x.taps * plan.chunks;
   if (steps == 0 && a.accumulate) return;
 
   const WindowGeometry& g = a.geometry;
@@ -203,25 +204,38 @@ __global__ void __launch_bounds__(128 * kWarpsN, DataGradShape<kWarpN, kWarpsN>:
   const TileRows tile_rows(k.tile, first);
 
   DepthWalk ahead, now;
+  const auto copy_gradient = [&](const DepthWalk& at, int width) {
+    uint16_t* to = tiles + at.tile * plan.tile_pixels * pitch;
+    ForTile<Shape::kThreads>(k.tile, tile_rows, width / 8, [&](int source, int group, int pixel) {
+      const uint16_t* from = y + int64_t{source} * depth + at.channel + 8 * group;
+      AsyncCopy16(to + pixel * pitch + 8 * group, source >= 0 ? from : y, source >= 0 ? 16 : 0);
+    });
+  };
   const auto copy = [&](int step) {
     if (step < steps) {
       const int left = depth - ahead.channel, width = left < plan.chunk ? left : plan.chunk;
-      if (ahead.NewChunk()) {
-        uint16_t* to = tiles + ahead.tile * plan.tile_pixels * pitch;
-        ForTile<Shape::kThreads>(k.tile, tile_rows, width / 8, [&](int source, int group, int at) {
-          const uint16_t* from = y + int64_t{source} * depth + ahead.channel + 8 * group;
-          AsyncCopy16(to + at * pitch + 8 * group, source >= 0 ? from : y, source >= 0 ? 16 : 0);
-        });
-      }
+      if (ahead.NewChunk()) copy_gradient(ahead, width);
       CopyGradWeights<Shape::kThreads, Shape::kColumns>(
-          a, k, ahead, weights, columns, width / 8, pitch,
+          a, k, ahead, weights, columns, width / 8, pitch, thread,
           stages + ahead.stage * Shape::kColumns * pitch);
       ahead.Next(k, plan);
     }
     AsyncCommit();
   };
-  FTT_ROLLED
-  for (int step = 0; step < (plan.resident ? steps : kDataGradStages - 1); ++step) copy(step);
+  if (plan.resident) {
+    if (steps > 0) copy_gradient(ahead, depth);
+    FTT_ROLLED
+    for (int step = 0; step < steps; ++step, ahead.Next(k, plan)) {
+      if (step % (Shape::kThreads / kWarpSize) != warp) continue;
+      CopyGradWeights<kWarpSize, Shape::kColumns>(a, k, ahead, weights, columns, depth / 8, pitch,
+                                                  matrix_lane,
+                                                  stages + step * Shape::kColumns * pitch);
+    }
+    AsyncCommit();
+  } else {
+    FTT_ROLLED
+    for (int step = 0; step < kDataGradStages - 1; ++step) copy(step);
+  }
 
   int pixel[2];
   FTT_UNROLL

@@ -11,6 +11,27 @@ inline constexpr int kTilePositions = 128;
 // that eight of them lie on different banks.
 inline constexpr int kTileSkew = 8;
 
+// Division by a number that the host knows: a product, a sum and a shift (Granlund, Montgomery).
+class Divider {
+ public:
+  Divider() = default;
+  explicit Divider(int by) {
+    while (int64_t{1} << shift_ < by) ++shift_;
+    const uint64_t beyond = (uint64_t{1} << shift_) - static_cast<uint64_t>(by);
+    magic_ = static_cast<uint32_t>((beyond << 32) / static_cast<uint64_t>(by) + 1);
+  }
+  // Of 0 .. 2^31 - 1.
+  FTT_HD int operator()(int value) const {
+    const auto v = static_cast<uint32_t>(value);
+    const auto high = static_cast<uint32_t>(uint64_t{magic_} * v >> 32);
+    return static_cast<int>((high + v) >> shift_);
+  }
+
+ private:
+  uint32_t magic_ = 1;
+  int shift_ = 0;
+};
+
 // Positions are the pixels of `images` grids of h x w in order. Position (y, x) reads source rows
 // low_y + step * (advance * y + 0 .. halo_y), likewise columns; outside the source map lie zeros.
 // The tile holds whole rows, from that of its first position to that of its last; below each image
@@ -20,13 +41,24 @@ struct MapTile {
   int advance = 1, halo_y = 0, halo_x = 0;
   int low_y = 0, low_x = 0, step = 1;
   int source_h = 0, source_w = 0;
+  Divider by_w, by_h, by_image_rows;
+
+  // Once all of the above is set.
+  void PrepareDivision() {
+    by_w = Divider(w);
+    by_h = Divider(h);
+    by_image_rows = Divider(ImageRows());
+  }
 
   FTT_HD int Positions() const { return images * h * w; }
   FTT_HD int Blocks() const { return DivideUp(Positions(), kTilePositions); }
   FTT_HD int Width() const { return (w - 1) * advance + 1 + halo_x; }
   FTT_HD int ImageRows() const { return (h - 1) * advance + 1 + halo_y; }
-  // The tile row (counted from the first image) of row y of an image.
-  FTT_HD int Row(int image, int y) const { return image * ImageRows() + y * advance; }
+  // The tile row (counted from the first image) of a row of positions, likewise.
+  FTT_HD int Row(int row) const {
+    const int image = by_h(row);
+    return image * ImageRows() + (row - image * h) * advance;
+  }
 
   // Largest number of rows of any tile.
   int MaxRows() const {
@@ -53,17 +85,17 @@ struct TileRows {
   __device__ TileRows(const MapTile& t, int first_position) {
     const int after = first_position + kTilePositions;
     const int last_position = (after < t.Positions() ? after : t.Positions()) - 1;
-    const int top = first_position / t.w, bottom = last_position / t.w;
-    first = t.Row(top / t.h, top % t.h);
-    count = t.Row(bottom / t.h, bottom % t.h) - first + t.halo_y + 1;
+    const int top = t.by_w(first_position), bottom = t.by_w(last_position);
+    first = t.Row(top);
+    count = t.Row(bottom) - first + t.halo_y + 1;
   }
 };
 
 // The pixel of the tile where the window of a position starts; 0 for positions beyond the last.
 __device__ __forceinline__ int TilePixel(const MapTile& t, const TileRows& rows, int position) {
   if (position >= t.Positions()) return 0;
-  const int row = position / t.w, x = position - row * t.w;
-  return (t.Row(row / t.h, row % t.h) - rows.first) * t.Width() + x * t.advance;
+  const int row = t.by_w(position), x = position - row * t.w;
+  return (t.Row(row) - rows.first) * t.Width() + x * t.advance;
 }
 
 // Shares out `groups` items of each column over threads, which go on by a power of two of them:
@@ -88,7 +120,7 @@ __device__ __forceinline__ void ForTile(const MapTile& t, const TileRows& rows, 
   FTT_ROLLED
   for (int row = static_cast<int>(threadIdx.x) / kWarpSize; row < rows.count;
        row += kThreads / kWarpSize) {
-    const int image = (rows.first + row) / image_rows;
+    const int image = t.by_image_rows(rows.first + row);
     const int y = t.low_y + (rows.first + row - image * image_rows) * t.step;
     const bool inside =
         image < t.images && static_cast<unsigned>(y) < static_cast<unsigned>(t.source_h);

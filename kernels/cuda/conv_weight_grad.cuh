@@ -4,8 +4,8 @@
 // one tap and 16 input channels. A block goes over a run of tiles of 128 pixels with up to 64
 // output channels and a range of units; its gradient and its input windows lie in shared memory as
 // bfloat16, pixel by pixel, and transposing matrix loads turn them into fragments. The gradient and
-// the codes of the next tile are copied during the products of this one. Its eight warps share out
-// the units, and where there are few of them the depth, too.
+// the codes of the next tile or two are copied during the products of this one. Its eight warps
+// share out the units, and where there are few of them the depth, too.
 #pragma once
 
 #include "kernels/cuda/conv_backward.h"
@@ -26,6 +26,7 @@ struct WeightGradPlan {
   int splits = 1, tiles_per_split = 1;
   int x_channels = 16;  // at most, of a block's input windows
   int tile_pixels = 0;
+  int stages = 2;  // 2 or 3: tiles whose gradient is in shared memory; one less have their codes
 
   int XPitch() const { return x_channels + kTileSkew; }
 };
@@ -154,8 +155,8 @@ __global__ void __launch_bounds__(kWeightGradThreads, 2)
   constexpr int kPitch = 16 * kM16 + kTileSkew;
   const int pitch = plan.x_channels + kTileSkew;
 
-  auto* gradients = reinterpret_cast<uint16_t*>(SharedMemory());  // of two tiles
-  uint16_t* input = gradients + 2 * kTilePositions * kPitch;
+  auto* gradients = reinterpret_cast<uint16_t*>(SharedMemory());
+  uint16_t* input = gradients + plan.stages * kTilePositions * kPitch;
   int* pixels = reinterpret_cast<int*>(input + plan.tile_pixels * pitch);
   auto* codes = reinterpret_cast<int8_t*>(pixels + kTilePositions);
 
@@ -164,14 +165,20 @@ __global__ void __launch_bounds__(kWeightGradThreads, 2)
   const int8_t* x = a.x + lane * g.In().LaneElements() + in_channel;
   const int first_tile = split * plan.tiles_per_split, tiles = t.Blocks();
   const int after = first_tile + plan.tiles_per_split, end = after < tiles ? after : tiles;
+  int copy_gradient = 0, copy_codes = 0;  // next stages to copy to
   const auto copy = [&](int tile) {
-    const int first = tile * kTilePositions;
-    CopyGradientTile<kM16>(y, out, first, out_channel,
-                           gradients + (tile - first_tile) % 2 * kTilePositions * kPitch);
-    CopyInputTile(x, in_stride, t, TileRows(t, first), in_channels / 16, codes);
+    if (tile < end) {
+      CopyGradientTile<kM16>(y, out, tile * kTilePositions, out_channel,
+                             gradients + copy_gradient * kTilePositions * kPitch);
+      CopyInputTile(x, in_stride, t, TileRows(t, tile * kTilePositions), in_channels / 16,
+                    codes + copy_codes * plan.tile_pixels * plan.x_channels);
+    }
     AsyncCommit();
+    if (++copy_gradient == plan.stages) copy_gradient = 0;
+    if (++copy_codes == plan.stages - 1) copy_codes = 0;
   };
-  copy(first_tile);
+  FTT_ROLLED
+  for (int ahead = 0; ahead < plan.stages - 1; ++ahead) copy(first_tile + ahead);
   int unit[kUnits];
   FTT_UNROLL
   for (int j = 0; j < kUnits; ++j) {
@@ -180,17 +187,24 @@ __global__ void __launch_bounds__(kWeightGradThreads, 2)
     unit[j] = shift * pitch + u / taps * 16 - in_channel;  // those beyond are not stored
   }
   WeightGradSums<kM16, kUnits> acc = {};
+  int at_gradient = 0, at_codes = 0;
   for (int tile = first_tile; tile < end; ++tile) {
     const int first = tile * kTilePositions;
     const TileRows rows(t, first);
-    AsyncWait<0>();
+    if (plan.stages == 3) {
+      AsyncWait<1>();
+    } else {
+      AsyncWait<0>();
+    }
     SyncThreads();  // this tile's copies are there, and nobody reads the tile before any more
-    ConvertInputTile(codes, rows.count * t.Width(), in_channels / 16, g.relu, pitch, input);
+    ConvertInputTile(codes + at_codes * plan.tile_pixels * plan.x_channels, rows.count * t.Width(),
+                     in_channels / 16, g.relu, pitch, input);
     if (thread < kTilePositions) pixels[thread] = TilePixel(t, rows, first + thread) * pitch;
     SyncThreads();
-    if (tile + 1 < end) copy(tile + 1);
-    const uint16_t* gradient =
-        gradients + (tile - first_tile) % 2 * kTilePositions * kPitch + lane_at;
+    copy(tile + plan.stages - 1);
+    const uint16_t* gradient = gradients + at_gradient * kTilePositions * kPitch + lane_at;
+    if (++at_gradient == plan.stages) at_gradient = 0;
+    if (++at_codes == plan.stages - 1) at_codes = 0;
     for (int k = 16 * warp_k; k < kTilePositions; k += 16 * warps_k) {
       WeightGradStep<kM16, kUnits>(gradient + k * kPitch,
                                    input + pixels[k + matrix_lane % 16] + matrix_lane / 16 * 8,

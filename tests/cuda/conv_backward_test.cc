@@ -27,7 +27,7 @@ std::vector<WindowCase> Cases() {
       {"pointwise_140_to_20", MakeWindow({5, 3, 140}, 20, Params(1, 1, 1, 1), true), 1, 2},
       {"pointwise_stride", MakeWindow({8, 7, 20}, 10, Params(1, 2, 1, 1), true), 3, 2},
       {"pointwise_offset", MakeWindow({8, 6, 20}, 10, Params(1, 2, 1, 1, 1), true), 3, 2},
-      {"pointwise_many_tiles", MakeWindow({16, 17, 3}, 3, Params(1, 1, 1, 1), true), 27, 5},
+      {"pointwise_many_tiles", MakeWindow({16, 17, 3}, 3, Params(1, 1, 1, 1), true), 58, 5},
       {"dense3x3_aligned", MakeWindow({8, 8, 16}, 16, Params(3, 1, 1, 1), true), 5, 2},
       {"dense3x3_7_to_40", MakeWindow({7, 5, 7}, 40, Params(3, 1, 1, 1), true), 4, 1},
       {"dense3x3_one_pixel", MakeWindow({1, 1, 3}, 1, Params(3, 1, 1, 1), false), 130, 1},
