@@ -41,7 +41,7 @@ struct MapTile {
   int advance = 1, halo_y = 0, halo_x = 0;
   int low_y = 0, low_x = 0, step = 1;
   int source_h = 0, source_w = 0;
-  Divider by_w, by_h, by_image_rows;
+  Divider by_w = {}, by_h = {}, by_image_rows = {};
 
   // Once all of the above is set.
   void PrepareDivision() {
