@@ -4,12 +4,12 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "search/dense.h"
 
 namespace ftt {
 namespace {
 
 constexpr const char* kCellNames[] = {"normal", "reduce"};
-constexpr double kBeta1 = 0.9, kBeta2 = 0.999, kEpsilon = 1e-8;
 
 int ArgMax(const std::vector<double>& values) {
   return static_cast<int>(std::max_element(values.begin(), values.end()) - values.begin());
@@ -23,19 +23,6 @@ int DrawOption(const std::vector<double>& log_probs, PhiloxSequence& draws) {
     if (left < 0) return static_cast<int>(j);
   }
   return static_cast<int>(log_probs.size()) - 1;
-}
-
-// values -= rate * m / (sqrt(v) * root_scale + epsilon), with the moments m and v brought up to
-// date first.
-void AdamUpdate(const double* __restrict__ gradient, size_t n, double scale, double rate,
-                double root_scale, double* __restrict__ m, double* __restrict__ v,
-                double* __restrict__ values) {
-  for (size_t i = 0; i < n; ++i) {
-    const double g = gradient[i] * scale;
-    m[i] = kBeta1 * m[i] + (1 - kBeta1) * g;
-    v[i] = kBeta2 * v[i] + (1 - kBeta2) * g * g;
-    values[i] -= rate * m[i] / (std::sqrt(v[i]) * root_scale + kEpsilon);
-  }
 }
 
 }  // namespace
@@ -121,6 +108,8 @@ void Controller::Reinforce(const Genotype& genotype, double reward) {
   if (!has_baseline_) baseline_ = reward;
   has_baseline_ = true;
   const double advantage = reward - baseline_;
+  // Beside each other: a device waits for the architecture that comes of it.
+#pragma omp parallel for num_threads(2)
   for (int cell = 0; cell < 2; ++cell) {
     const ControllerNet& net = nets_[static_cast<size_t>(cell)];
     std::vector<double>& gradient = gradients_[static_cast<size_t>(cell)];
@@ -142,13 +131,13 @@ void Controller::AdamStep() {
     if (norm > options_.gradient_clip) scale = options_.gradient_clip / norm;
   }
   ++adam_step_;
-  const double correct1 = 1 - std::pow(kBeta1, static_cast<double>(adam_step_));
-  const double correct2 = 1 - std::pow(kBeta2, static_cast<double>(adam_step_));
+  const double correct1 = 1 - std::pow(dense::kAdamBeta1, static_cast<double>(adam_step_));
+  const double correct2 = 1 - std::pow(dense::kAdamBeta2, static_cast<double>(adam_step_));
   for (size_t cell = 0; cell < 2; ++cell) {
     const size_t n = nets_[cell].Values().size();
-    AdamUpdate(gradients_[cell].data(), n, scale, options_.learning_rate / correct1,
-               1 / std::sqrt(correct2), adam_[cell].m.data(), adam_[cell].v.data(),
-               nets_[cell].Values().data());
+    dense::AdamUpdate(gradients_[cell].data(), n,
+                      {scale, options_.learning_rate / correct1, 1 / std::sqrt(correct2)},
+                      adam_[cell].m.data(), adam_[cell].v.data(), nets_[cell].Values().data());
   }
 }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "search/dense.h"
 
 namespace ftt {
 namespace {
@@ -24,50 +25,6 @@ enum Param {
 constexpr uint32_t kInitPurpose = 0xFFFFFFF0u;
 
 double Sigmoid(double x) { return 1.0 / (1.0 + std::exp(-x)); }
-
-// y[cols] += x[rows] W[rows, cols]; four rows at a time, so that y is read and written less often.
-void AddProduct(const double* x, const double* w, size_t rows, size_t cols,
-                double* __restrict__ y) {
-  size_t r = 0;
-  for (; r + 4 <= rows; r += 4) {
-    const double x0 = x[r], x1 = x[r + 1], x2 = x[r + 2], x3 = x[r + 3];
-    const double *w0 = w + r * cols, *w1 = w0 + cols, *w2 = w1 + cols, *w3 = w2 + cols;
-    for (size_t c = 0; c < cols; ++c) y[c] += x0 * w0[c] + x1 * w1[c] + x2 * w2[c] + x3 * w3[c];
-  }
-  for (; r < rows; ++r) {
-    const double xr = x[r];
-    for (size_t c = 0; c < cols; ++c) y[c] += xr * w[r * cols + c];
-  }
-}
-
-// dx[rows] += W[rows, cols] dy[cols]; eight partial sums, so that the additions do not wait for
-// each other.
-void AddProductTransposed(const double* w, size_t rows, size_t cols, const double* dy, double* dx) {
-  for (size_t r = 0; r < rows; ++r) {
-    const double* row = w + r * cols;
-    double sum[8] = {};
-    size_t c = 0;
-    for (; c + 8 <= cols; c += 8) {
-      for (size_t k = 0; k < 8; ++k) sum[k] += row[c + k] * dy[c + k];
-    }
-    for (; c < cols; ++c) sum[0] += row[c] * dy[c];
-    dx[r] += ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
-  }
-}
-
-// dw[rows, cols] += sum over t of x_t[rows] dy_t[cols]^T. Row by row, so that a large dw is walked
-// through once.
-void AddOuter(const std::vector<const double*>& x, const std::vector<const double*>& dy,
-              size_t rows, size_t cols, double* __restrict__ dw) {
-  for (size_t r = 0; r < rows; ++r) {
-    double* __restrict__ row = dw + r * cols;
-    for (size_t t = 0; t < x.size(); ++t) {
-      const double factor = x[t][r];
-      const double* d = dy[t];
-      for (size_t c = 0; c < cols; ++c) row[c] += factor * d[c];
-    }
-  }
-}
 
 // Gradient of a * log_prob + b * entropy of one decision with respect to its scores.
 std::vector<double> ScoreGradient(const ControllerStep& s, double a, double b) {
@@ -139,8 +96,8 @@ void ControllerNet::LstmForward(const ControllerStep* previous, ControllerStep* 
     const double* table = Data(previous->is_op ? kOpEmbedding : kNodeEmbedding);
     const double* row = table + static_cast<size_t>(previous->chosen) * h;
     step->input.assign(row, row + h);
-    AddProduct(row, Data(kLstmInput), h, 4 * h, step->gates.data());
-    AddProduct(previous->hidden.data(), Data(kLstmHidden), h, 4 * h, step->gates.data());
+    dense::AddProduct(row, Data(kLstmInput), h, 4 * h, step->gates.data());
+    dense::AddProduct(previous->hidden.data(), Data(kLstmHidden), h, 4 * h, step->gates.data());
   }
   step->cell.resize(h);
   step->hidden.resize(h);
@@ -162,7 +119,8 @@ std::vector<double> ControllerNet::AttentionKeys() const {
   const size_t n = params_[kNodeEmbedding].size / h;
   std::vector<double> keys(n * a, 0.0);
   for (size_t j = 0; j < n; ++j) {
-    AddProduct(Data(kNodeEmbedding) + j * h, Data(kAttentionEmbedding), h, a, keys.data() + j * a);
+    dense::AddProduct(Data(kNodeEmbedding) + j * h, Data(kAttentionEmbedding), h, a,
+                      keys.data() + j * a);
   }
   return keys;
 }
@@ -173,10 +131,10 @@ void ControllerNet::Score(int decision, const std::vector<double>& keys,
   const auto n = static_cast<size_t>(OptionsOf(space_, decision, &step->is_op));
   std::vector<double> logits(n, 0.0);
   if (step->is_op) {
-    AddProduct(step->hidden.data(), Data(kOpScore), h, n, logits.data());
+    dense::AddProduct(step->hidden.data(), Data(kOpScore), h, n, logits.data());
   } else {
     std::vector<double> query(a, 0.0);
-    AddProduct(step->hidden.data(), Data(kAttentionHidden), h, a, query.data());
+    dense::AddProduct(step->hidden.data(), Data(kAttentionHidden), h, a, query.data());
     step->attention.resize(n * a);
     for (size_t j = 0; j < n; ++j) {
       double* u = step->attention.data() + j * a;
@@ -237,8 +195,9 @@ void ControllerNet::ScoreBackward(const ControllerStep& step, const std::vector<
   const auto slice = [&](int param) { return gradient->data() + params_[param].offset; };
   const std::vector<const double*> hidden = {step.hidden.data()};
   if (step.is_op) {
-    AddProductTransposed(Data(kOpScore), h, d_score.size(), d_score.data(), d_hidden->data());
-    AddOuter(hidden, {d_score.data()}, h, d_score.size(), slice(kOpScore));
+    dense::AddProductTransposed(Data(kOpScore), h, d_score.size(), d_score.data(),
+                                d_hidden->data());
+    dense::AddOuter(hidden, {d_score.data()}, h, d_score.size(), slice(kOpScore));
     return;
   }
   std::vector<double> d_query(a, 0.0);
@@ -251,8 +210,8 @@ void ControllerNet::ScoreBackward(const ControllerStep& step, const std::vector<
       d_query[k] += d;
     }
   }
-  AddProductTransposed(Data(kAttentionHidden), h, a, d_query.data(), d_hidden->data());
-  AddOuter(hidden, {d_query.data()}, h, a, slice(kAttentionHidden));
+  dense::AddProductTransposed(Data(kAttentionHidden), h, a, d_query.data(), d_hidden->data());
+  dense::AddOuter(hidden, {d_query.data()}, h, a, slice(kAttentionHidden));
 }
 
 void ControllerNet::Backward(const std::vector<ControllerStep>& steps, double log_prob_coeff,
@@ -271,9 +230,9 @@ void ControllerNet::Backward(const std::vector<ControllerStep>& steps, double lo
     const ControllerStep& previous = steps[t - 1];
     double* d_input = slice(previous.is_op ? kOpEmbedding : kNodeEmbedding) +
                       static_cast<size_t>(previous.chosen) * h;
-    AddProductTransposed(Data(kLstmInput), h, 4 * h, d_gates[t].data(), d_input);
+    dense::AddProductTransposed(Data(kLstmInput), h, 4 * h, d_gates[t].data(), d_input);
     d_hidden.assign(h, 0.0);
-    AddProductTransposed(Data(kLstmHidden), h, 4 * h, d_gates[t].data(), d_hidden.data());
+    dense::AddProductTransposed(Data(kLstmHidden), h, 4 * h, d_gates[t].data(), d_hidden.data());
   }
   std::vector<const double*> inputs, hiddens, gates;
   for (size_t t = 1; t < steps.size(); ++t) {
@@ -281,12 +240,13 @@ void ControllerNet::Backward(const std::vector<ControllerStep>& steps, double lo
     hiddens.push_back(steps[t - 1].hidden.data());
     gates.push_back(d_gates[t].data());
   }
-  AddOuter(inputs, gates, h, 4 * h, slice(kLstmInput));
-  AddOuter(hiddens, gates, h, 4 * h, slice(kLstmHidden));
+  dense::AddOuter(inputs, gates, h, 4 * h, slice(kLstmInput));
+  dense::AddOuter(hiddens, gates, h, 4 * h, slice(kLstmHidden));
   for (size_t j = 0; j < nodes; ++j) {
     const double* d_key = d_keys.data() + j * a;
-    AddProductTransposed(Data(kAttentionEmbedding), h, a, d_key, slice(kNodeEmbedding) + j * h);
-    AddOuter({Data(kNodeEmbedding) + j * h}, {d_key}, h, a, slice(kAttentionEmbedding));
+    dense::AddProductTransposed(Data(kAttentionEmbedding), h, a, d_key,
+                                slice(kNodeEmbedding) + j * h);
+    dense::AddOuter({Data(kNodeEmbedding) + j * h}, {d_key}, h, a, slice(kAttentionEmbedding));
   }
 }
 
