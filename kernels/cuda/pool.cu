@@ -12,12 +12,7 @@ template <PoolType kType>
 PoolFunction KernelFor(const PoolArguments& a) {
   const WindowGeometry& g = a.geometry;
   const bool deploy = a.out.codes != nullptr;
-  // Each window has a pixel of the map.
-  const auto touches = [&](int outputs, int inputs) {
-    return g.origin > -3 && (outputs - 1) * g.stride + g.origin < inputs;
-  };
-  if (g.kernel == 3 && g.dilation == 1 && g.stride <= 2 && touches(g.out_h, g.in_h) &&
-      touches(g.out_w, g.in_w)) {
+  if (IsStripPool(g)) {
     if (g.stride == 1)
       return deploy ? &PoolStripKernel<kType, 1, BandCodes>
                     : &PoolStripKernel<kType, 1, BandRawCodes>;

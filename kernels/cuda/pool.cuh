@@ -2,7 +2,7 @@
 #pragma once
 
 #include "kernels/cuda/band.cuh"
-#include "kernels/cuda/pool.h"
+#include "kernels/cuda/pool_strip.cuh"
 
 namespace ftt::cuda {
 
@@ -74,40 +74,6 @@ __global__ void __launch_bounds__(kBandThreads)
 struct ChannelPairs {
   uint32_t even, odd;
 };
-
-// What a thread computes of 3x3 windows at a time: neighbouring outputs of a row, for which it
-// combines the rows of every column once.
-template <int kStride>
-struct PoolStrip {
-  static constexpr int kOutputs = kStride == 1 ? 4 : 2;
-  static constexpr int kColumns = (kOutputs - 1) * kStride + 3;
-  // The word of pixel (iy0 + row, ix0 + column), taken from the nearest one inside the map.
-  uint32_t word[3][kColumns];
-
-  __device__ __forceinline__ void Load(const WindowGeometry& g, const int8_t* image, int words,
-                                       int iy0, int ix0) {
-    int column[kColumns];
-    FTT_UNROLL
-    for (int j = 0; j < kColumns; ++j) column[j] = Nearest(ix0 + j, g.in_w - 1) * words;
-    FTT_UNROLL
-    for (int k = 0; k < 3; ++k) {
-      const auto* row = reinterpret_cast<const uint32_t*>(image + Nearest(iy0 + k, g.in_h - 1) *
-                                                                      (4 * g.in_w * words));
-      FTT_UNROLL
-      for (int j = 0; j < kColumns; ++j) word[k][j] = row[column[j]];
-    }
-  }
-
- private:
-  static __device__ __forceinline__ int Nearest(int at, int last) {
-    at = at > 0 ? at : 0;
-    return at < last ? at : last;
-  }
-};
-
-__device__ __forceinline__ bool IsInside(int at, int size) {
-  return static_cast<unsigned>(at) < static_cast<unsigned>(size);
-}
 
 // Largest codes. A byte decides which half is the larger where it is the upper one; pixels that
 // stand in for those outside belong to the window, too.
@@ -210,11 +176,8 @@ __global__ void __launch_bounds__(kBandThreads, 6)
     const int8_t* image =
         a.x +
         4 * ((int64_t{band.lane} * g.images + band.image) * g.in_h * g.in_w * words + band.word);
-    // Of a thread's first strip, and from one to the next.
-    int row = band.slot / strips, at = band.slot - row * strips;
-    const int row_step = band.slots / strips, step = band.slots - row_step * strips;
-    while (row < band.rows) {
-      const int ox = at * Strip::kOutputs, pixel = row * g.out_w + ox;
+    for (RowWalk walk(band.slot, band.slots, strips); walk.row < band.rows; walk.Next()) {
+      const int row = walk.row, ox = walk.at * Strip::kOutputs, pixel = row * g.out_w + ox;
       const int iy0 = (band.first_row + row) * kStride + g.origin, ix0 = ox * kStride + g.origin;
       Strip strip;
       strip.Load(g, image, words, iy0, ix0);
@@ -231,12 +194,6 @@ __global__ void __launch_bounds__(kBandThreads, 6)
         for (int i = 0; i < Strip::kOutputs - 1; ++i) {
           if (ox + i < g.out_w) put(pixel + i, acc[i]);
         }
-      }
-      row += row_step;
-      at += step;
-      if (at >= strips) {
-        at -= strips;
-        ++row;
       }
     }
   });
