@@ -72,11 +72,12 @@ struct WordNorm {
 };
 
 // Takes a thread's accumulators in training: raw values and statistics. For each pass Start, Put,
-// End.
-class BandRaw {
+// End. Squares: holds a thread's sum of squares.
+template <typename Squares>
+class BandRawOf {
  public:
-  __device__ BandRaw(const WindowOutput& out, const MapShape& s, const Band&, int)
-      : out_(out), shape_(s), factor_(PowerOfTwo(-out.raw_shift)) {}
+  __device__ BandRawOf(const WindowOutput& out, const MapShape& s, const Band&, int)
+      : out_(out), shape_(s), words_(s.Stride() / 4), factor_(PowerOfTwo(-out.raw_shift)) {}
 
   __device__ __forceinline__ void Start(const Band& band) {
     FTT_UNROLL
@@ -89,15 +90,23 @@ class BandRaw {
 
   // The four channels of pixel `pixel` of the band.
   __device__ __forceinline__ void Put(const Band&, int pixel, const int32_t (&acc)[4]) {
-    if (raw_ != nullptr) PutRaw(pixel * shape_.Stride(), acc);
-    FTT_UNROLL
-    for (int c = 0; c < 4; ++c) {
-      Moments& m = moments_[c];
-      m.sum += acc[c];
-      m.sum_squares += int64_t{acc[c]} * acc[c];
-      m.min = acc[c] < m.min ? acc[c] : m.min;
-      m.max = acc[c] > m.max ? acc[c] : m.max;
+    if (raw_ != nullptr) {
+      out_.raw_type == RawType::kInt32 ? PutInt32(pixel, acc) : PutHalf(pixel, acc);
     }
+    AddMoments(acc);
+  }
+  // Of pixels that lie one behind the other.
+  template <int kPixels>
+  __device__ __forceinline__ void Put(const Band&, int pixel, const int32_t (&acc)[kPixels][4]) {
+    if (raw_ != nullptr && out_.raw_type == RawType::kInt32) {
+      FTT_UNROLL
+      for (int i = 0; i < kPixels; ++i) PutInt32(pixel + i, acc[i]);
+    } else if (raw_ != nullptr) {
+      FTT_UNROLL
+      for (int i = 0; i < kPixels; ++i) PutHalf(pixel + i, acc[i]);
+    }
+    FTT_UNROLL
+    for (int i = 0; i < kPixels; ++i) AddMoments(acc[i]);
   }
 
   // All threads, after the pass's last Put.
@@ -127,28 +136,40 @@ class BandRaw {
   // Of a thread; an accumulator of at most 25 products has 20 bits, so a band's sum has 31.
   struct Moments {
     int32_t sum = 0;
-    int64_t sum_squares = 0;
+    Squares sum_squares = 0;
     int32_t min = INT32_MAX, max = INT32_MIN;
   };
 
-  __device__ __forceinline__ void PutRaw(int offset, const int32_t (&acc)[4]) const {
-    if (out_.raw_type == RawType::kInt32) {
-      reinterpret_cast<int4*>(raw_)[offset / 4] = make_int4(acc[0], acc[1], acc[2], acc[3]);
-      return;
-    }
+  __device__ __forceinline__ void PutInt32(int pixel, const int32_t (&acc)[4]) const {
+    reinterpret_cast<int4*>(raw_)[pixel * words_] = make_int4(acc[0], acc[1], acc[2], acc[3]);
+  }
+  __device__ __forceinline__ void PutHalf(int pixel, const int32_t (&acc)[4]) const {
     float v[4];
     FTT_UNROLL
     for (int c = 0; c < 4; ++c) v[c] = static_cast<float>(acc[c]) * factor_;
-    reinterpret_cast<uint2*>(raw_)[offset / 4] =
+    reinterpret_cast<uint2*>(raw_)[pixel * words_] =
         make_uint2(PackHalf(v[0], v[1]), PackHalf(v[2], v[3]));
+  }
+  __device__ __forceinline__ void AddMoments(const int32_t (&acc)[4]) {
+    FTT_UNROLL
+    for (int c = 0; c < 4; ++c) {
+      Moments& m = moments_[c];
+      m.sum += acc[c];
+      m.sum_squares += Squares{acc[c]} * acc[c];
+      m.min = acc[c] < m.min ? acc[c] : m.min;
+      m.max = acc[c] > m.max ? acc[c] : m.max;
+    }
   }
 
   const WindowOutput& out_;
   const MapShape& shape_;
   uint8_t* raw_ = nullptr;  // where the thread's word of the band's first pixel lies
+  int words_;               // of a pixel
   float factor_;
   Moments moments_[4];
 };
+using BandRaw = BandRawOf<int64_t>;
+using BandRawCodes = BandRawOf<int32_t>;  // accumulators are codes
 
 // Takes a thread's accumulators in deployment: codes.
 class BandCodes {
@@ -169,6 +190,12 @@ class BandCodes {
     FTT_UNROLL
     for (int c = 0; c < 4; ++c) v[c] = static_cast<float>(acc[c]);
     stage_.PutWord(pixel, band.word, norm_.Codes(v, band.word, shape_.channels, out_.bits));
+  }
+  template <int kPixels>
+  __device__ __forceinline__ void Put(const Band& band, int pixel,
+                                      const int32_t (&acc)[kPixels][4]) {
+    FTT_UNROLL
+    for (int i = 0; i < kPixels; ++i) Put(band, pixel + i, acc[i]);
   }
   __device__ __forceinline__ void End(const Band&) const {}
   // All threads, after the last pass.
@@ -191,8 +218,7 @@ __device__ __forceinline__ void ForBand(const WindowOutput& out, const MapShape&
   for (int first = 0; first < s.Stride() / 4; first += threads) {
     const Band band(s, threads, band_rows, first);
     output.Start(band);
-    if (band.Works())
-      body(band, [&](int pixel, const int32_t(&acc)[4]) { output.Put(band, pixel, acc); });
+    if (band.Works()) body(band, [&](int pixel, const auto& acc) { output.Put(band, pixel, acc); });
     output.End(band);
   }
   output.Finish();
@@ -205,14 +231,13 @@ struct BandGrid {
   int rows;  // of a band
   size_t shared_bytes;
 };
-inline BandGrid PlanBand(const MapShape& s, const WindowOutput& out) {
+inline BandGrid PlanBand(const MapShape& s, const WindowOutput& out, int enough_blocks = 1056) {
   // Without faults, whose samplers want long runs of codes, small maps are cut into as many blocks
   // as fill a device.
-  constexpr int kEnoughBlocks = 1056;
   int rows = kBandRows;
   const bool deploy = out.codes != nullptr;
   const auto blocks = [&] { return int64_t{DivideUp(s.h, rows)} * s.images * s.lanes; };
-  while (!deploy && rows > 2 && blocks() < kEnoughBlocks) rows /= 2;
+  while (!deploy && rows > 2 && blocks() < enough_blocks) rows /= 2;
   size_t shared = 0;
   if (deploy && out.faults.lanes != nullptr) {
     shared = static_cast<size_t>(LayoutOfBand(s, rows, out.faults.collects, kBandThreads).Bytes());

@@ -184,6 +184,13 @@ __device__ inline uint32_t BytePermute(uint32_t a, uint32_t b, uint32_t selector
   asm("prmt.b32 %0, %1, %2, %3;" : "=r"(result) : "r"(a), "r"(b), "r"(selector));
   return result;
 }
+// The larger of two, of three signed 16-bit halves.
+__device__ inline uint32_t MaxHalves(uint32_t a, uint32_t b) { return __vmaxs2(a, b); }
+__device__ inline uint32_t MaxHalves(uint32_t a, uint32_t b, uint32_t c) {
+  return __vimax3_s16x2(a, b, c);
+}
+__device__ inline float BitsToFloat(uint32_t bits) { return __uint_as_float(bits); }
+__device__ inline uint32_t FloatToBits(float v) { return __float_as_uint(v); }
 __device__ inline int FindFirstSet(uint32_t v) { return __ffs(static_cast<int>(v)); }
 __device__ inline int PopCount(uint32_t v) { return __popc(v); }
 

@@ -4,6 +4,25 @@
 #include "kernels/cuda/pool.cuh"
 
 namespace ftt::cuda {
+namespace {
+
+using PoolFunction = void (*)(PoolArguments, int);
+
+template <PoolType kType>
+PoolFunction KernelFor(const PoolArguments& a) {
+  const WindowGeometry& g = a.geometry;
+  const bool deploy = a.out.codes != nullptr;
+  if (IsStripPool(g)) {
+    if (g.stride == 1)
+      return deploy ? &PoolStripKernel<kType, 1, BandCodes>
+                    : &PoolStripKernel<kType, 1, BandRawCodes>;
+    return deploy ? &PoolStripKernel<kType, 2, BandCodes>
+                  : &PoolStripKernel<kType, 2, BandRawCodes>;
+  }
+  return deploy ? &PoolKernel<kType, BandCodes> : &PoolKernel<kType, BandRawCodes>;
+}
+
+}  // namespace
 
 void Pool(const PoolArguments& a, DeviceStream stream) {
   const WindowGeometry& g = a.geometry;
@@ -11,12 +30,10 @@ void Pool(const PoolArguments& a, DeviceStream stream) {
   FTT_CHECK(g.in_channels == g.out_channels && g.in_channels <= kMaxChannels,
             "pool: {} channels from {}; as many as the input's, at most {}, are possible",
             g.out_channels, g.in_channels, kMaxChannels);
-  const BandGrid plan = PlanBand(g.Out(), a.out);
-  constexpr PoolType kMax = PoolType::kMax, kAverage = PoolType::kAverage;
-  const bool max = a.type == kMax, deploy = a.out.codes != nullptr;
-  const auto kernel = deploy
-                          ? (max ? &PoolKernel<kMax, BandCodes> : &PoolKernel<kAverage, BandCodes>)
-                          : (max ? &PoolKernel<kMax, BandRaw> : &PoolKernel<kAverage, BandRaw>);
+  constexpr int kEnoughBlocks = 792;  // six to a multiprocessor of an H100
+  const BandGrid plan = PlanBand(g.Out(), a.out, kEnoughBlocks);
+  const PoolFunction kernel =
+      a.type == PoolType::kMax ? KernelFor<PoolType::kMax>(a) : KernelFor<PoolType::kAverage>(a);
   LaunchKernel("Pool", kernel, plan.grid, kBandThreads, plan.shared_bytes, stream, a, plan.rows);
 }
 

@@ -8,9 +8,8 @@ namespace {
 
 template <PoolType kType>
 auto KernelFor(const WindowGeometry& g) {
-  if (g.kernel == 3 && g.stride == 1) return &PoolBackwardKernel<kType, 3, 1>;
-  if (g.kernel == 3 && g.stride == 2) return &PoolBackwardKernel<kType, 3, 2>;
-  return &PoolBackwardKernel<kType, 0, 0>;
+  if (!IsStripPool(g)) return &PoolBackwardKernel<kType>;
+  return g.stride == 1 ? &PoolQuadBackwardKernel<kType, 1> : &PoolQuadBackwardKernel<kType, 2>;
 }
 
 }  // namespace

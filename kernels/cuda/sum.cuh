@@ -1,6 +1,7 @@
 // Kernels of sum.h. Threads take packs of eight codes, two at a time.
 #pragma once
 
+#include "kernels/cuda/row_walk.cuh"
 #include "kernels/cuda/stage.cuh"
 #include "kernels/cuda/sum.h"
 
@@ -206,29 +207,70 @@ __global__ void __launch_bounds__(kSumThreads, 4)
   stage.Finish();
 }
 
-// Eight codes of a concatenation, from channel c on; pads are 0.
-__device__ __forceinline__ CodePack ConcatCodes(const SumArguments& a, int lane, int64_t pixel,
-                                                int c, int exponent) {
+// What an input of a concatenation needs: where it starts, and its RoundShift to the output's
+// exponent for two codes at once, as 16-bit halves that hold code + 128.
+struct ConcatInput {
+  int first, shift;
+  uint32_t half, odd, bias;
+
+  __device__ ConcatInput(int first, int shift) : first(first), shift(shift) {
+    const int right = IsSmall() ? shift : 0;
+    half = right > 0 ? ((1u << (right - 1)) - 1) * 0x00010001u : 0;
+    odd = right > 0 ? 0x00010001u : 0;
+    bias = (256u - (128u >> right)) * 0x00010001u;
+  }
+  // 128 is an even number of steps then, and nothing saturates.
+  __device__ __forceinline__ bool IsSmall() const { return shift >= 0 && shift < 7; }
+};
+
+// Four codes in the output's exponent. Zeros stay zeros.
+__device__ __forceinline__ uint32_t RequantizeWord(const ConcatInput& in, uint32_t word, bool relu,
+                                                   int bits) {
+  if (relu) word &= ~BytePermute(word, 0, 0xBA98);
+  if (in.IsSmall()) {
+    word ^= 0x80808080;
+    uint32_t even = word & 0x00FF00FF, odd = word >> 8 & 0x00FF00FF;
+    even += in.half + (even >> in.shift & in.odd);
+    odd += in.half + (odd >> in.shift & in.odd);
+    // What a half gets from its upper neighbour lies above its lowest byte.
+    even = (even >> in.shift) + in.bias;
+    odd = (odd >> in.shift) + in.bias;
+    return BytePermute(even, odd, 0x6240);
+  }
+  const Rounding rounding(in.shift);
+  uint32_t codes = 0;
+  FTT_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    const int code = static_cast<int8_t>(word >> 8 * i & 0xFF);
+    codes |= (static_cast<uint32_t>(SaturateCode(rounding(code), bits)) & 0xFF) << 8 * i;
+  }
+  return codes;
+}
+
+// Eight codes of a concatenation, from channel c on; pads are 0. Inputs' pads are 0, too, so what
+// inputs have of the pack is put together by OR.
+__device__ __forceinline__ CodePack ConcatCodes(const SumArguments& a, const ConcatInput* inputs,
+                                                int64_t pixel, int c) {
   CodePack codes;
-  int k = 0, done = 0;
-  while (k < a.count && c >= a.inputs[k].channels) c -= a.inputs[k++].channels;
-  for (; k < a.count && done < 8; ++k, c = 0) {
-    const SumOperand& in = a.inputs[k];
-    const int8_t* from = in.codes + pixel * PaddedChannels(in.channels) + c;
-    const int32_t floor = in.relu ? 0 : INT32_MIN;
-    const Rounding rounding(exponent - in.exponent[lane]);
-    const int left = in.channels - c;
-    if (done == 0 && left >= 8 && c % 8 == 0) {
-      const uint2 pack = *reinterpret_cast<const uint2*>(from);
-      FTT_UNROLL
-      for (int i = 0; i < 8; ++i)
-        codes.Set(i, SaturateCode(rounding(CodeOf(pack, i, floor)), a.bits), true);
-      return codes;
+  int k = 0;
+  while (k + 1 < a.count && inputs[k + 1].first <= c) ++k;
+  for (; k < a.count && inputs[k].first < c + 8; ++k) {
+    const SumOperand& operand = a.inputs[k];
+    const ConcatInput& in = inputs[k];
+    const int words = PaddedChannels(operand.channels) / 4, offset = c - in.first;
+    const int8_t* from = operand.codes + pixel * (4 * words);
+    // Eight bytes from `offset` on, out of three words.
+    const int first = offset >> 2;
+    uint32_t word[3];
+    FTT_UNROLL
+    for (int i = 0; i < 3; ++i) {
+      word[i] = 0;
+      if (static_cast<unsigned>(first + i) < static_cast<unsigned>(words))
+        word[i] = *reinterpret_cast<const uint32_t*>(from + 4 * (first + i));
     }
-    for (int i = 0; i < left && done < 8; ++i, ++done) {
-      const int32_t code = from[i];
-      codes.Set(done, SaturateCode(rounding(code > floor ? code : floor), a.bits), true);
-    }
+    const uint32_t select = 0x3210u + 0x1111u * static_cast<uint32_t>(offset & 3);
+    codes.low |= RequantizeWord(in, BytePermute(word[0], word[1], select), operand.relu, a.bits);
+    codes.high |= RequantizeWord(in, BytePermute(word[1], word[2], select), operand.relu, a.bits);
   }
   return codes;
 }
@@ -244,17 +286,28 @@ __global__ void __launch_bounds__(kSumThreads, 4)
   const CodeTile tile{nullptr, nullptr, stride, first, count, s.MapPixels(), s.channels, 0, stride};
   Stage stage(SharedMemory(), layout, a.faults, lane, tile, a.codes + lane * s.LaneElements(),
               nullptr);
-  int exponent = fixed_exponent ? a.exponent[lane] : a.inputs[0].exponent[lane];
-  for (int k = 1; !fixed_exponent && k < a.count; ++k) {
-    const int e = a.inputs[k].exponent[lane];
-    exponent = e > exponent ? e : exponent;
+  using Inputs = int[kMaxSumInputs][sizeof(ConcatInput) / sizeof(int)];
+  using Exponents = int[kMaxSumInputs];
+  FTT_SHARED(Inputs, shared);
+  FTT_SHARED(Exponents, exponents);
+  auto* inputs = reinterpret_cast<ConcatInput*>(shared);
+  const auto k = static_cast<int>(threadIdx.x);
+  if (k < a.count) exponents[k] = a.inputs[k].exponent[lane];
+  SyncThreads();
+  if (k < a.count) {
+    int largest = exponents[0], before = 0;
+    for (int j = 0; j < a.count; ++j) {
+      largest = exponents[j] > largest ? exponents[j] : largest;
+      before += j < k ? a.inputs[j].channels : 0;
+    }
+    inputs[k] = ConcatInput(before, (fixed_exponent ? a.exponent[lane] : largest) - exponents[k]);
+    if (!fixed_exponent && blockIdx.x == 0 && k == 0) a.exponent[lane] = largest;
   }
-  if (!fixed_exponent && blockIdx.x == 0 && threadIdx.x == 0) a.exponent[lane] = exponent;
+  SyncThreads();
   const int groups = stride / 8;
-  for (int i = static_cast<int>(threadIdx.x); i < count * groups; i += kSumThreads) {
-    const int pixel = i / groups, group = i % groups;
-    const int64_t at = int64_t{lane} * s.Pixels() + first + pixel;
-    stage.Put(pixel, group, ConcatCodes(a, lane, at, 8 * group, exponent));
+  for (RowWalk walk(k, kSumThreads, groups); walk.row < count; walk.Next()) {
+    const int64_t pixel = int64_t{lane} * s.Pixels() + first + walk.row;
+    stage.Put(walk.row, walk.at, ConcatCodes(a, inputs, pixel, 8 * walk.at));
   }
   stage.Finish();
 }

@@ -1,6 +1,7 @@
 // Nodes and global sums on the device against the reference, bit for bit.
 #include "kernels/cuda/sum.h"
 
+#include <deque>
 #include <numeric>
 
 #include "kernels/cuda/pool.h"
@@ -152,6 +153,42 @@ TEST_P(CudaSumTest, ConcatEqualsReference) {
       plans.CheckCounts();
     });
   }
+}
+
+// Every code by every distance of exponents, at every place of a word.
+TEST(CudaConcatTest, RoundsEveryCodeToNearestEven) {
+  constexpr int kLanes = 14, kPixels = 256;
+  const std::vector<int> channels = {13, 18, 5, 4};
+  const std::vector<bool> relu = {false, true, false, true};
+  const MapShape shape{kLanes, 1, 16, 16, 40};
+  std::vector<int> shifted, zero(kLanes);
+  for (int lane = 0; lane < kLanes; ++lane) shifted.push_back(3 - lane);
+  std::deque<std::vector<int8_t>> host;
+  std::deque<DeviceBuffer<int8_t>> device;
+  const DeviceBuffer<int> d_shifted(shifted), d_zero(zero);
+  std::vector<SumInput> inputs;
+  SumArguments a;
+  a.shape = shape;
+  a.count = static_cast<int>(channels.size());
+  for (size_t k = 0; k < channels.size(); ++k) {
+    std::vector<int8_t>& codes = host.emplace_back();
+    for (int i = 0; i < kLanes * kPixels * channels[k]; ++i)
+      codes.push_back(static_cast<int8_t>(i / channels[k] + 37 * (i % channels[k])));
+    device.emplace_back(Padded(codes, channels[k]));
+    const bool moves = k != 2;
+    a.inputs[k] = {device.back().Data(), moves ? d_shifted.Data() : d_zero.Data(), channels[k],
+                   relu[k]};
+    inputs.push_back({codes.data(), moves ? shifted.data() : zero.data(), channels[k], relu[k]});
+  }
+  const uint32_t id = 0;
+  std::vector<int8_t> want(size_t{kLanes} * kPixels * 40);
+  RefBackend().Concat({kLanes, 1, &id}, {16, 16, 40}, 8, inputs, zero.data(), nullptr, want.data());
+  const DeviceBuffer<int> exponent(zero);
+  const DeviceBuffer<int8_t> codes(static_cast<size_t>(kLanes * shape.LaneElements()));
+  a.exponent = exponent.Data();
+  a.codes = codes.Data();
+  Concat(a, true, {});
+  EXPECT_EQ(want, Dense(codes.Get(), 40));
 }
 
 TEST_P(CudaSumTest, GlobalSumEqualsReference) {

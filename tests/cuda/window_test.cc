@@ -53,6 +53,16 @@ std::vector<WindowCase> Cases() {
       {"average_pool_7", MakePool({7, 5, 7}, PoolKind::kAverage, Params(3, 1, 1, 1), false), 3, 2},
       {"average_pool_stride", MakePool({9, 7, 20}, PoolKind::kAverage, Params(3, 2, 1, 1), true), 2,
        2},
+      {"max_pool_no_pad", MakePool({7, 9, 20}, PoolKind::kMax, {3, 1, 0, 1, 1, 0}, false), 1, 2},
+      {"max_pool_wide_pad", MakePool({6, 5, 20}, PoolKind::kMax, {3, 2, 2, 1, 1, 0}, false), 1, 2},
+      {"average_pool_wide_pad", MakePool({6, 5, 20}, PoolKind::kAverage, {3, 1, 2, 1, 1, 0}, true),
+       1, 2},
+      {"max_pool_5x5", MakePool({6, 7, 20}, PoolKind::kMax, Params(5, 1, 1, 1), true), 1, 2},
+      {"max_pool_19", MakePool({7, 19, 96}, PoolKind::kMax, Params(3, 1, 1, 1), true), 1, 2},
+      {"average_pool_relu", MakePool({7, 19, 70}, PoolKind::kAverage, Params(3, 1, 1, 1), true), 1,
+       2},
+      {"average_pool_5x5", MakePool({6, 7, 20}, PoolKind::kAverage, Params(5, 2, 1, 1), true), 1,
+       2},
       {"average_pool_1", MakePool({5, 3, 1}, PoolKind::kAverage, Params(3, 1, 1, 1), true), 1, 1},
   };
 }
@@ -204,6 +214,36 @@ TEST_P(CudaWindowTest, DeployIsExactWithFaults) {
 
 INSTANTIATE_TEST_SUITE_P(All, CudaWindowTest, ::testing::ValuesIn(Cases()),
                          [](const auto& info) { return std::string(info.param.name); });
+
+// Every sum that the codes of a 3x3 window can have, for every number of taps inside the map.
+TEST(CudaPoolMeanTest, RoundsEverySumToNearestEven) {
+  constexpr int kChannels = 16;
+  for (const auto& [h, w] : {std::pair{1, 1}, {1, 2}, {1, 3}, {2, 2}, {2, 3}, {3, 3}}) {
+    const int pixels = h * w, sums = 256 * pixels, images = sums / kChannels;
+    std::vector<int8_t> x(static_cast<size_t>(sums * pixels));
+    // Sum `n` at place n of images x channels, shared among the pixels.
+    for (int n = 0; n < sums; ++n) {
+      for (int p = 0; p < pixels; ++p) {
+        const int code = (n + p) / pixels - 128;
+        x[static_cast<size_t>((n / kChannels * pixels + p) * kChannels + n % kChannels)] =
+            static_cast<int8_t>(code);
+      }
+    }
+    const WindowGeometry g{1, images, h, w, kChannels, h, w, kChannels, 3, 1, 1, -1, false};
+    const WindowShape shape =
+        MakePool({h, w, kChannels}, PoolKind::kAverage, Params(3, 1, 1, 1), false);
+    const std::vector<uint32_t> ids(static_cast<size_t>(images));
+    std::vector<int32_t> want(x.size());
+    RefBackend().Accumulate({1, images, ids.data()}, shape, x.data(), nullptr, want.data(),
+                            nullptr);
+    const DeviceBuffer<int8_t> d_x(x);
+    const DeviceBuffer<int32_t> raw(x.size());
+    WindowOutput out;
+    out.raw = raw.Data();
+    Pool({g, PoolType::kAverage, d_x.Data(), out}, {});
+    EXPECT_EQ(want, raw.Get()) << h << " x " << w;
+  }
+}
 
 }  // namespace
 }  // namespace ftt::cuda::test

@@ -213,6 +213,25 @@ inline uint32_t BytePermute(uint32_t a, uint32_t b, uint32_t selector) {
   }
   return result;
 }
+inline uint32_t MaxHalves(uint32_t a, uint32_t b) {
+  const auto larger = [](uint32_t x, uint32_t y) {
+    return static_cast<int16_t>(x) > static_cast<int16_t>(y) ? x & 0xFFFF : y & 0xFFFF;
+  };
+  return larger(a, b) | larger(a >> 16, b >> 16) << 16;
+}
+inline uint32_t MaxHalves(uint32_t a, uint32_t b, uint32_t c) {
+  return MaxHalves(MaxHalves(a, b), c);
+}
+inline float BitsToFloat(uint32_t bits) {
+  float v;
+  std::memcpy(&v, &bits, sizeof v);
+  return v;
+}
+inline uint32_t FloatToBits(float v) {
+  uint32_t bits;
+  std::memcpy(&bits, &v, sizeof bits);
+  return bits;
+}
 inline int FindFirstSet(uint32_t v) { return __builtin_ffs(static_cast<int>(v)); }
 inline int PopCount(uint32_t v) { return __builtin_popcount(v); }
 

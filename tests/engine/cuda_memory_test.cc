@@ -77,6 +77,38 @@ TEST(MemoryPlanTest, PlansAreWithinATenthOfTheLiveSet) {
   }
 }
 
+TEST(MemoryPlanTest, PartialSumsOfWeightGradientsLieBesideEachOther) {
+  for (const char* name : {"resnet-20", "mobilenet-v2"}) {
+    SCOPED_TRACE(name);
+    const Program program = BuildNetwork(name, {32, 32, 3}, 10);
+    cuda::TrainShape shape;
+    shape.lanes = 4;
+    shape.images = 128;
+    shape.faulty_weights.assign(program.ops.size(), 0);
+    const cuda::TrainLayout layout = cuda::PlanTraining(program, shape);
+    // In the order of the backward pass; the last op of a launch ends within the block.
+    int64_t used = 0, last = -1;
+    int launches = 1;
+    for (size_t i = program.ops.size(); i-- > 0;) {
+      if (!layout.HasWeightPartials(program, i)) continue;
+      const cuda::OpBuffers& b = layout.ops[i];
+      if (b.restarts_partials) {
+        EXPECT_GT(last, -1);
+        last = -1;
+        ++launches;
+      }
+      EXPECT_GT(b.weight_partials, last);
+      if (last == -1) EXPECT_EQ(0, b.weight_partials);
+      last = b.weight_partials;
+      used = std::max(used, last);
+    }
+    EXPECT_LT(used, layout.weight_partials);
+    EXPECT_LE(layout.weight_partials, int64_t{64} << 20);
+    fmt::print("{}: {:.1f} MiB of partial sums, {} launches\n", name,
+               static_cast<double>(layout.weight_partials) / (1 << 20), launches);
+  }
+}
+
 DeviceWork WorkOf(const Program& program, const ImageSet& images, const FaultSpec& faults,
                   int batch, bool fixed) {
   DeviceWork work;
