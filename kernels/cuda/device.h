@@ -189,6 +189,7 @@ __device__ inline uint32_t MaxHalves(uint32_t a, uint32_t b) { return __vmaxs2(a
 __device__ inline uint32_t MaxHalves(uint32_t a, uint32_t b, uint32_t c) {
   return __vimax3_s16x2(a, b, c);
 }
+__device__ inline uint32_t MinHalves(uint32_t a, uint32_t b) { return __vmins2(a, b); }
 __device__ inline float BitsToFloat(uint32_t bits) { return __uint_as_float(bits); }
 __device__ inline uint32_t FloatToBits(float v) { return __float_as_uint(v); }
 __device__ inline int FindFirstSet(uint32_t v) { return __ffs(static_cast<int>(v)); }

@@ -34,8 +34,15 @@ struct Rounding {
   }
 };
 
-// The exponent to which one lane's inputs are aligned; 0 for a sum of nothing.
-__device__ __forceinline__ int AlignedExponentOf(const SumArguments& a, int lane) {
+// The exponent to which one lane's inputs are aligned; 0 for a sum of nothing. `factors`: the sum
+// of what they are multiplied by, where that is small enough for PackedSums; else 0.
+struct Alignment {
+  int exponent, factors = 0;
+};
+inline constexpr int kMostFactors = 126;
+inline constexpr int kHalfBias = 16384;  // |sum| is less
+
+__device__ __forceinline__ Alignment AlignmentOf(const SumArguments& a, int lane) {
   int exponent[kMaxSumInputs];
   FTT_UNROLL
   for (int k = 0; k < kMaxSumInputs; ++k)
@@ -47,7 +54,15 @@ __device__ __forceinline__ int AlignedExponentOf(const SumArguments& a, int lane
     smallest = exponent[k] < smallest ? exponent[k] : smallest;
     largest = exponent[k] > largest ? exponent[k] : largest;
   }
-  return AlignedExponent(smallest, largest);
+  Alignment aligned{AlignedExponent(smallest, largest)};
+  if (largest - smallest > 6) return aligned;
+  int factors = 0;
+  FTT_UNROLL
+  for (int k = 0; k < kMaxSumInputs; ++k) {
+    if (k < a.count) factors += 1 << (exponent[k] - aligned.exponent);
+  }
+  if (factors <= kMostFactors) aligned.factors = factors;
+  return aligned;
 }
 
 // Byte i of a pack as a code, at least `floor`.
@@ -107,6 +122,92 @@ __device__ __forceinline__ void SumPacks(const SumArguments& a, int lane, int al
   }
 }
 
+// As SumPacks where all factors are small. Halves hold sum + kHalfBias: of a pack's channels 0 and
+// 2, 1 and 3, 4 and 6, 5 and 7.
+template <int kPacks>
+__device__ __forceinline__ void PackedSums(const SumArguments& a, int lane,
+                                           const Alignment& aligned, int64_t at, int step,
+                                           int packs, uint32_t (&sum)[kPacks][4]) {
+  // Codes are added up as code + 128.
+  const uint32_t start = static_cast<uint32_t>(kHalfBias - 128 * aligned.factors) * 0x00010001u;
+  FTT_UNROLL
+  for (int p = 0; p < kPacks; ++p) {
+    FTT_UNROLL
+    for (int i = 0; i < 4; ++i) sum[p][i] = start;
+  }
+  // Two inputs are under way at once.
+  for (int k = 0; k < a.count; k += 2) {
+    uint2 pack[2][kPacks];
+    int exponent[2];
+    FTT_UNROLL
+    for (int j = 0; j < 2; ++j) {
+      exponent[j] = k + j < a.count ? a.inputs[k + j].exponent[lane] : 0;
+      FTT_UNROLL
+      for (int p = 0; p < kPacks; ++p) {
+        pack[j][p] = make_uint2(0, 0);
+        if (k + j < a.count && p < packs)
+          pack[j][p] = *reinterpret_cast<const uint2*>(a.inputs[k + j].codes + at + p * step);
+      }
+    }
+    FTT_UNROLL
+    for (int j = 0; j < 2; ++j) {
+      if (k + j >= a.count) break;
+      const uint32_t factor = 1u << (exponent[j] - aligned.exponent);
+      const uint32_t relu = a.inputs[k + j].relu ? 0xFFFFFFFFu : 0u;
+      FTT_UNROLL
+      for (int p = 0; p < kPacks; ++p) {
+        FTT_UNROLL
+        for (int w = 0; w < 2; ++w) {
+          uint32_t word = w == 0 ? pack[j][p].x : pack[j][p].y;
+          word = (word & ~(BytePermute(word, 0, 0xBA98) & relu)) ^ 0x80808080;
+          sum[p][2 * w] += BytePermute(word, 0, 0x4240) * factor;
+          sum[p][2 * w + 1] += BytePermute(word, 0, 0x4341) * factor;
+        }
+      }
+    }
+  }
+}
+
+// RoundShift of such sums, saturated.
+struct PackedRounding {
+  int shift;
+  uint32_t half, odd, inside, low, high, bias;
+
+  __device__ PackedRounding(int shift, int bits) : shift(shift) {
+    const int steps = kHalfBias >> shift;
+    half = shift > 0 ? ((1u << (shift - 1)) - 1) * 0x00010001u : 0;
+    odd = shift > 0 ? 0x00010001u : 0;
+    inside = (0xFFFFu >> shift) * 0x00010001u;
+    low = static_cast<uint32_t>(steps + CodeMin(bits)) * 0x00010001u;
+    high = static_cast<uint32_t>(steps + CodeMax(bits)) * 0x00010001u;
+    bias = (256u - (static_cast<uint32_t>(steps) & 0xFF)) * 0x00010001u;
+  }
+  // kHalfBias is an even number of steps then.
+  static __device__ __forceinline__ bool Takes(int shift) { return shift >= 0 && shift <= 8; }
+
+  __device__ __forceinline__ CodePack operator()(const uint32_t (&sum)[4]) const {
+    uint32_t codes[4], moved[4];
+    FTT_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      const uint32_t rounded = (sum[i] + half + (sum[i] >> shift & odd)) >> shift & inside;
+      const uint32_t code = MinHalves(MaxHalves(rounded, low), high);
+      moved[i] = code ^ rounded;
+      codes[i] = code + bias;  // in the lowest byte
+    }
+    CodePack pack;
+    pack.low = BytePermute(codes[0], codes[1], 0x6240);
+    pack.high = BytePermute(codes[2], codes[3], 0x6240);
+    pack.mask = 0xFF;
+    if ((moved[0] | moved[1] | moved[2] | moved[3]) == 0) return pack;
+    FTT_UNROLL
+    for (int i = 0; i < 8; ++i) {
+      const uint32_t upper = i % 4 / 2 == 0 ? 0x0000FFFFu : 0xFFFF0000u;
+      if ((moved[i / 4 * 2 + i % 2] & upper) != 0) pack.mask &= ~(1u << i);
+    }
+    return pack;
+  }
+};
+
 // The largest value of all threads of a block, for all threads. Ends with a barrier.
 __device__ inline int32_t BlockLargestSum(int32_t largest) {
   using WarpLargest = int32_t[kSumThreads / kWarpSize];
@@ -126,16 +227,31 @@ __device__ inline int32_t BlockLargestSum(int32_t largest) {
 // largest[lane][block] = largest |sum| of the block's part.
 __global__ void __launch_bounds__(kSumThreads, 4) LargestSumKernel(SumArguments a) {
   const int lane = static_cast<int>(blockIdx.y);
-  const int aligned = AlignedExponentOf(a, lane);
+  const Alignment aligned = AlignmentOf(a, lane);
   const int64_t lane_elements = a.shape.LaneElements(), packs = lane_elements / 8;
   const int64_t step = int64_t{gridDim.x} * kSumPacks * kSumThreads;
   int32_t largest = 0;
+  uint32_t halves = 0, negative = 0;  // the largest sums, and the largest of 0x7FFF - sum
+
   for (int64_t i = int64_t{blockIdx.x} * kSumPacks * kSumThreads + threadIdx.x; i < packs;
        i += step) {
-    int32_t sum[kSumPacks][8];
-    const int64_t left = packs - i;
+    const int64_t left = packs - i, at = lane * lane_elements + 8 * i;
     const int here = left <= kSumThreads ? 1 : kSumPacks;
-    SumPacks(a, lane, aligned, lane * lane_elements + 8 * i, 8 * kSumThreads, here, sum);
+    if (aligned.factors > 0) {
+      uint32_t sum[kSumPacks][4];
+      PackedSums(a, lane, aligned, at, 8 * kSumThreads, here, sum);
+      FTT_UNROLL
+      for (int p = 0; p < kSumPacks; ++p) {
+        FTT_UNROLL
+        for (int k = 0; k < 4; ++k) {
+          halves = MaxHalves(halves, sum[p][k]);
+          negative = MaxHalves(negative, 0x7FFF7FFFu - sum[p][k]);
+        }
+      }
+      continue;
+    }
+    int32_t sum[kSumPacks][8];
+    SumPacks(a, lane, aligned.exponent, at, 8 * kSumThreads, here, sum);
     FTT_UNROLL
     for (int p = 0; p < kSumPacks; ++p) {
       FTT_UNROLL
@@ -143,6 +259,15 @@ __global__ void __launch_bounds__(kSumThreads, 4) LargestSumKernel(SumArguments 
         const int32_t magnitude = sum[p][k] < 0 ? -sum[p][k] : sum[p][k];
         largest = magnitude > largest ? magnitude : largest;
       }
+    }
+  }
+  if (aligned.factors > 0) {
+    FTT_UNROLL
+    for (int upper = 0; upper < 32; upper += 16) {
+      const auto high = static_cast<int32_t>(halves >> upper & 0xFFFF) - kHalfBias;
+      const int32_t low = static_cast<int32_t>(negative >> upper & 0xFFFF) - (0x7FFF - kHalfBias);
+      largest = high > largest ? high : largest;
+      largest = low > largest ? low : largest;
     }
   }
   largest = BlockLargestSum(largest);
@@ -176,32 +301,47 @@ __global__ void __launch_bounds__(kSumThreads, 4)
   const CodeTile tile{nullptr, nullptr, stride, first, count, s.MapPixels(), s.channels, 0, stride};
   Stage stage(SharedMemory(), layout, a.faults, lane, tile, a.codes + lane * s.LaneElements(),
               a.mask == nullptr ? nullptr : a.mask + lane * s.LaneElements() / 8);
-  const int aligned = AlignedExponentOf(a, lane);
-  const int exponent = SumExponent(a, lane, aligned, largest_blocks);
-  const Rounding rounding(exponent - aligned);
-  // A sum beyond this saturates and, shifted left by no more than 20, keeps to 32 bits.
-  constexpr int32_t kBeyond = 1 << 10;
-  const bool shifts_left = exponent < aligned;
-  const int low = CodeMin(a.bits), high = CodeMax(a.bits), packs = count * (stride / 8);
+  const Alignment aligned = AlignmentOf(a, lane);
+  const int exponent = SumExponent(a, lane, aligned.exponent, largest_blocks);
+  const int shift = exponent - aligned.exponent, packs = count * (stride / 8);
   const int64_t base = lane * s.LaneElements() + int64_t{first} * stride;
-  for (int i = static_cast<int>(threadIdx.x); i < packs; i += kSumPacks * kSumThreads) {
-    int32_t sum[kSumPacks][8];
-    const int here = packs - i <= kSumThreads ? 1 : kSumPacks;
-    SumPacks(a, lane, aligned, base + 8 * i, 8 * kSumThreads, here, sum);
-    FTT_UNROLL
-    for (int p = 0; p < kSumPacks; ++p) {
-      if (p >= here) break;
-      CodePack pack;
+  if (aligned.factors > 0 && PackedRounding::Takes(shift)) {
+    const PackedRounding rounding(shift, a.bits);
+    for (int i = static_cast<int>(threadIdx.x); i < packs; i += kSumPacks * kSumThreads) {
+      uint32_t sum[kSumPacks][4];
+      const int here = packs - i <= kSumThreads ? 1 : kSumPacks;
+      PackedSums(a, lane, aligned, base + 8 * i, 8 * kSumThreads, here, sum);
       FTT_UNROLL
-      for (int k = 0; k < 8; ++k) {
-        int32_t v = sum[p][k];
-        if (shifts_left) v = v > kBeyond ? kBeyond : v < -kBeyond ? -kBeyond : v;
-        v = rounding(v);
-        const int code = v > high ? high : v < low ? low : v;
-        pack.Set(k, code, code == v);
+      for (int p = 0; p < kSumPacks; ++p) {
+        // Pixels of the tile lie one after another, so the pack needs no pixel of its own.
+        if (p < here) stage.Put(0, i + p * kSumThreads, rounding(sum[p]));
       }
-      // Pixels of the tile lie one after another, so the pack needs no pixel of its own.
-      stage.Put(0, i + p * kSumThreads, pack);
+    }
+  } else {
+    const Rounding rounding(shift);
+    // A sum beyond this saturates and, shifted left by no more than 20, keeps to 32 bits.
+    constexpr int32_t kBeyond = 1 << 10;
+    const bool shifts_left = shift < 0;
+    const int low = CodeMin(a.bits), high = CodeMax(a.bits);
+    for (int i = static_cast<int>(threadIdx.x); i < packs; i += kSumPacks * kSumThreads) {
+      int32_t sum[kSumPacks][8];
+      const int here = packs - i <= kSumThreads ? 1 : kSumPacks;
+      SumPacks(a, lane, aligned.exponent, base + 8 * i, 8 * kSumThreads, here, sum);
+      FTT_UNROLL
+      for (int p = 0; p < kSumPacks; ++p) {
+        if (p >= here) break;
+        CodePack pack;
+        FTT_UNROLL
+        for (int k = 0; k < 8; ++k) {
+          int32_t v = sum[p][k];
+          if (shifts_left) v = v > kBeyond ? kBeyond : v < -kBeyond ? -kBeyond : v;
+          v = rounding(v);
+          const int code = v > high ? high : v < low ? low : v;
+          pack.Set(k, code, code == v);
+        }
+        // Pixels of the tile lie one after another, so the pack needs no pixel of its own.
+        stage.Put(0, i + p * kSumThreads, pack);
+      }
     }
   }
   stage.Finish();

@@ -38,6 +38,13 @@ std::vector<SumCase> Cases() {
       {"far_apart", {4, 4, 3}, 2, {"", stuck}, {{-28, 0}, {2, -25}}, {false, false}},
       // Left shifts of sums, some of them beyond what 32 bits hold.
       {"coarse", {5, 4, 18}, 2, {"", flips, ""}, {{30, -3, 4}, {33, -6, 17}}, {false, false}},
+      // Sums in 16 bits, with the largest factors and shifts, and just beyond.
+      {"halves",
+       {5, 7, 20},
+       2,
+       {"", "", flips, ""},
+       {{-4, -12, -13, -10}, {-3, -6, -7, -10}, {-4, -7, -12, -10}},
+       {false, true, false}},
       {"eight",
        {6, 5, 20},
        2,

@@ -222,6 +222,7 @@ inline uint32_t MaxHalves(uint32_t a, uint32_t b) {
 inline uint32_t MaxHalves(uint32_t a, uint32_t b, uint32_t c) {
   return MaxHalves(MaxHalves(a, b), c);
 }
+inline uint32_t MinHalves(uint32_t a, uint32_t b) { return ~MaxHalves(~a, ~b); }
 inline float BitsToFloat(uint32_t bits) {
   float v;
   std::memcpy(&v, &bits, sizeof v);

@@ -98,7 +98,9 @@ TEST(MemoryPlanTest, PartialSumsOfWeightGradientsLieBesideEachOther) {
         ++launches;
       }
       EXPECT_GT(b.weight_partials, last);
-      if (last == -1) EXPECT_EQ(0, b.weight_partials);
+      if (last == -1) {
+        EXPECT_EQ(0, b.weight_partials);
+      }
       last = b.weight_partials;
       used = std::max(used, last);
     }
