@@ -1,16 +1,17 @@
 #include "kernels/cuda/depthwise_backward.h"
 
+#include <algorithm>
+
 #include "core/error.h"
 #include "kernels/cuda/depthwise_backward.cuh"
 
 namespace ftt::cuda {
 namespace {
 
-constexpr int kMaxPairs = 64;  // of a block
-// Blocks that fill 132 multiprocessors, several on each; a weight gradient takes fewer, because
-// each of them leaves a row to be added up.
-constexpr int kDataGradBlocks = 1056, kWeightGradBlocks = 528;
-constexpr int kMaxStripsOfThread = 8;
+// A weight gradient leaves so many rows of a lane to be added up, at most.
+constexpr int kMaxRows = 256;
+constexpr int kMultiprocessors = 132;
+constexpr int kSmallTile = 8, kLargeTile = 16;
 
 void CheckGeometry(const WindowGeometry& g) {
   FTT_CHECK(g.lanes > 0 && g.images > 0 && g.in_h > 0 && g.in_w > 0 && g.out_h > 0 && g.out_w > 0,
@@ -24,63 +25,92 @@ void CheckGeometry(const WindowGeometry& g) {
             g.kernel, g.stride, g.dilation);
 }
 
-int PairGroups(const WindowGeometry& g) { return DivideUp(g.Out().Stride() / 2, kMaxPairs); }
+int Groups(const WindowGeometry& g) { return DivideUp(g.in_channels, kTileChannels); }
 
-// Strips of `down` x `across` over maps of h x w positions; about `blocks` blocks in all.
-DepthwiseGradPlan MakePlan(const WindowGeometry& g, Strips down, Strips across, int h, int w,
-                           int blocks, int most_of_thread) {
-  DepthwiseGradPlan p;
-  p.down = down;
-  p.across = across;
-  p.rows = down.Count(h);
-  p.columns = across.Count(w);
-  const int groups = PairGroups(g);
-  p.pairs = DivideUp(g.Out().Stride() / 2, groups);
-  const int slots = kDepthwiseThreads / p.pairs, items = g.images * p.rows * p.columns;
-  const int wanted = DivideUp(blocks, groups * g.lanes);
-  int of_thread = DivideUp(items, wanted * slots);
-  if (most_of_thread > 0 && of_thread > most_of_thread) of_thread = most_of_thread;
-  p.items = of_thread * slots;
-  p.blocks = DivideUp(items, p.items);
-  return p;
-}
+int TileOf(int h, int w) { return h > kSmallTile || w > kSmallTile ? kLargeTile : kSmallTile; }
 
-GridSize GridOf(const WindowGeometry& g, const DepthwiseGradPlan& p) {
-  return {static_cast<unsigned>(p.blocks), static_cast<unsigned>(PairGroups(g)),
-          static_cast<unsigned>(g.lanes)};
-}
+unsigned Unsigned(int v) { return static_cast<unsigned>(v); }
 
-template <int kN, int kRows>
+template <int kN, int kStep, int kTile>
 void LaunchDataGrad(const DepthwiseDataGradArguments& a, DeviceStream stream) {
   const WindowGeometry& g = a.geometry;
-  for (int i = 0; i < g.stride * g.stride; ++i) {
-    DepthwiseClass k;
-    k.y = MakeGradAxis(g, g.in_h, i / g.stride);
-    k.x = MakeGradAxis(g, g.in_w, i % g.stride);
-    if (k.y.count == 0 || k.x.count == 0) continue;
-    if (k.y.taps * k.x.taps == 0 && a.accumulate) continue;
-    k.plan = MakePlan(g, {k.y.offset_step, kRows}, {k.x.offset_step, kStripColumns}, k.y.count,
-                      k.x.count, kDataGradBlocks, kMaxStripsOfThread);
-    LaunchKernel("DepthwiseDataGrad", &DepthwiseDataGradKernel<kN, kRows>, GridOf(g, k.plan),
-                 kDepthwiseThreads, 0, stream, a, k);
+  DepthwiseDataPlan plan;
+  for (int i = 0; i < g.stride; ++i) {
+    plan.y[i] = MakeGradAxis(g, g.in_h, i);
+    plan.x[i] = MakeGradAxis(g, g.in_w, i);
   }
+  for (int kind = 0; kind < g.stride * g.stride; ++kind) {
+    // As in the kernel.
+    const GradAxis &y = plan.y[kind >> 1], &x = plan.x[kind & 1];
+    for (int place = 0; place < kN * kN; ++place) {
+      const int jy = kN - 1 - place / kN, jx = kN - 1 - place % kN;
+      const int tap = (y.first_tap + jy * y.tap_step) * g.kernel + x.first_tap + jx * x.tap_step;
+      plan.taps[kind][place] = static_cast<int8_t>(jy < y.taps && jx < x.taps ? tap : -1);
+    }
+  }
+  plan.class_bits = g.stride == 2 ? 2 : 0;
+  // No class has more rows or columns than the first.
+  const int down = DivideUp(plan.y[0].count, kTile), across = DivideUp(plan.x[0].count, kTile);
+  plan.across = Divider(across);
+  plan.groups = Divider(Groups(g));
+  const GridSize grid{Unsigned(g.images), Unsigned(down * across),
+                      Unsigned((g.lanes * Groups(g)) << plan.class_bits)};
+  LaunchKernel("DepthwiseDataGrad", &DepthwiseDataGradKernel<kN, kStep, kTile>, grid,
+               TileThreads(kTile), 0, stream, a, plan);
 }
 
-constexpr int RowsOfStrip(int kernel) { return kernel == 3 ? 4 : 2; }
-
-DepthwiseGradPlan PlanWeightGrad(const WindowGeometry& g) {
-  // Outputs a dilation apart read neighbours of one sequence.
-  const int step = g.stride == 1 ? g.dilation : 1;
-  return MakePlan(g, {step, RowsOfStrip(g.kernel)}, {step, kStripColumns}, g.out_h, g.out_w,
-                  kWeightGradBlocks, 0);
+template <int kN, int kStep>
+void LaunchDataGrad(const DepthwiseDataGradArguments& a, DeviceStream stream) {
+  const WindowGeometry& g = a.geometry;
+  const bool large = TileOf(DivideUp(g.in_h, g.stride), DivideUp(g.in_w, g.stride)) == kLargeTile;
+  large ? LaunchDataGrad<kN, kStep, kLargeTile>(a, stream)
+        : LaunchDataGrad<kN, kStep, kSmallTile>(a, stream);
 }
 
-template <int kKernel, int kAdvance>
-void LaunchWeightGrad(const DepthwiseWeightGradArguments& a, const DepthwiseGradPlan& plan,
+// Outputs read inputs two apart, and taps are one apart.
+bool Skips(const WindowGeometry& g) { return g.stride == 2 && g.dilation == 1; }
+
+// What large tiles of such outputs read would not fit in shared memory.
+int WeightGradTile(const WindowGeometry& g) {
+  return Skips(g) ? kSmallTile : TileOf(g.out_h, g.out_w);
+}
+
+DepthwiseWeightPlan PlanWeightGrad(const WindowGeometry& g) {
+  DepthwiseWeightPlan plan;
+  const int tile = WeightGradTile(g), across = DivideUp(g.out_w, tile);
+  const int of_image = DivideUp(g.out_h, tile) * across, all = g.images * of_image;
+  plan.across = Divider(across);
+  plan.of_image = Divider(of_image);
+  const int resident = kMultiprocessors * TileBlocks(tile, WeightGradWarps(g.kernel));
+  const int rows = std::clamp(resident / (g.lanes * Groups(g)), 1, kMaxRows);
+  plan.tiles = DivideUp(all, rows);
+  plan.blocks = DivideUp(all, plan.tiles);
+  return plan;
+}
+
+template <int kKernel, int kAdvance, int kStep, int kTile>
+void LaunchWeightGrad(const DepthwiseWeightGradArguments& a, const DepthwiseWeightPlan& plan,
                       DeviceStream stream) {
-  LaunchKernel("DepthwiseWeightGrad",
-               &DepthwiseWeightGradKernel<kKernel, kAdvance, RowsOfStrip(kKernel)>,
-               GridOf(a.geometry, plan), kDepthwiseThreads, 0, stream, a, plan);
+  const WindowGeometry& g = a.geometry;
+  LaunchKernel("DepthwiseWeightGrad", &DepthwiseWeightGradKernel<kKernel, kAdvance, kStep, kTile>,
+               {Unsigned(plan.blocks), Unsigned(Groups(g)), Unsigned(g.lanes)}, TileThreads(kTile),
+               sizeof(DepthwiseWeightGradShared<kKernel, kAdvance, kStep, kTile>), stream, a, plan);
+}
+
+template <int kKernel>
+void LaunchWeightGrad(const DepthwiseWeightGradArguments& a, const DepthwiseWeightPlan& plan,
+                      DeviceStream stream) {
+  const WindowGeometry& g = a.geometry;
+  const bool large = WeightGradTile(g) == kLargeTile;
+  if (Skips(g)) {
+    LaunchWeightGrad<kKernel, 2, 1, kSmallTile>(a, plan, stream);
+  } else if (g.stride == 1 && g.dilation == 2) {
+    large ? LaunchWeightGrad<kKernel, 1, 2, kLargeTile>(a, plan, stream)
+          : LaunchWeightGrad<kKernel, 1, 2, kSmallTile>(a, plan, stream);
+  } else {
+    large ? LaunchWeightGrad<kKernel, 1, 1, kLargeTile>(a, plan, stream)
+          : LaunchWeightGrad<kKernel, 1, 1, kSmallTile>(a, plan, stream);
+  }
 }
 
 int Weights(const WindowGeometry& g) { return g.in_channels * g.kernel * g.kernel; }
@@ -90,10 +120,13 @@ int Weights(const WindowGeometry& g) { return g.in_channels * g.kernel * g.kerne
 void DepthwiseDataGrad(const DepthwiseDataGradArguments& a, DeviceStream stream) {
   const WindowGeometry& g = a.geometry;
   CheckGeometry(g);
-  const bool halves = g.stride == 2 && g.dilation == 1;  // taps of a class
-  if (g.kernel == 3)
-    return halves ? LaunchDataGrad<2, 4>(a, stream) : LaunchDataGrad<3, 4>(a, stream);
-  halves ? LaunchDataGrad<3, 4>(a, stream) : LaunchDataGrad<5, 2>(a, stream);
+  if (Skips(g)) {  // a class has every second tap
+    g.kernel == 3 ? LaunchDataGrad<2, 1>(a, stream) : LaunchDataGrad<3, 1>(a, stream);
+  } else if (g.stride == 1 && g.dilation == 2) {
+    g.kernel == 3 ? LaunchDataGrad<3, 2>(a, stream) : LaunchDataGrad<5, 2>(a, stream);
+  } else {
+    g.kernel == 3 ? LaunchDataGrad<3, 1>(a, stream) : LaunchDataGrad<5, 1>(a, stream);
+  }
 }
 
 int64_t DepthwiseWeightGradScratch(const WindowGeometry& g) {
@@ -119,13 +152,8 @@ WeightReduceArguments DepthwiseWeightPartials(const DepthwiseWeightGradArguments
 void DepthwiseWeightGrad(const DepthwiseWeightGradArguments& a, DeviceStream stream) {
   const WindowGeometry& g = a.geometry;
   CheckGeometry(g);
-  const DepthwiseGradPlan plan = PlanWeightGrad(g);
-  const bool skips = g.stride == 2 && g.dilation == 1;
-  if (g.kernel == 3) {
-    skips ? LaunchWeightGrad<3, 2>(a, plan, stream) : LaunchWeightGrad<3, 1>(a, plan, stream);
-  } else {
-    skips ? LaunchWeightGrad<5, 2>(a, plan, stream) : LaunchWeightGrad<5, 1>(a, plan, stream);
-  }
+  const DepthwiseWeightPlan plan = PlanWeightGrad(g);
+  g.kernel == 3 ? LaunchWeightGrad<3>(a, plan, stream) : LaunchWeightGrad<5>(a, plan, stream);
   if (a.reduces) ReduceWeightGrad(DepthwiseWeightPartials(a), stream);
 }
 

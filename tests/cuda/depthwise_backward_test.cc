@@ -29,6 +29,10 @@ std::vector<WindowCase> Cases() {
       {"k5_stride", MakeWindow({19, 9, 17}, 17, Params(5, 2, 1, 17), false), 2, 2},
       {"k5_dilated", MakeWindow({11, 7, 3}, 3, Params(5, 1, 2, 3), true), 2, 2},
       {"k5_dilated_stride", MakeWindow({13, 7, 40}, 40, Params(5, 2, 2, 40), true), 1, 2},
+      {"k3_tiles", MakeWindow({34, 18, 20}, 20, Params(3, 1, 1, 20), true), 2, 2},
+      {"k3_tiles_stride", MakeWindow({67, 35, 3}, 3, Params(3, 2, 1, 3), true), 1, 2},
+      {"k5_tiles_stride", MakeWindow({34, 37, 3}, 3, Params(5, 2, 1, 3), true), 1, 2},
+      {"k5_tiles_dilated", MakeWindow({37, 19, 17}, 17, Params(5, 1, 2, 17), true), 1, 2},
       {"k3_600", MakeWindow({3, 3, 600}, 600, Params(3, 1, 1, 600), true), 1, 1},
       {"k3_many_images", MakeWindow({4, 5, 1}, 1, Params(3, 1, 1, 1), true), 2500, 1},
   };
