@@ -60,10 +60,12 @@ Controller::Controller(const SearchSpace& space, const ControllerOptions& option
 }
 
 ControllerSample Controller::Draw(const std::vector<ControllerNet::Chooser>& choosers) const {
+  std::vector<ControllerStep> cells[2];
+#pragma omp parallel for num_threads(2)
+  for (size_t cell = 0; cell < 2; ++cell) cells[cell] = nets_[cell].Forward(choosers[cell]);
   ControllerSample sample;
   std::vector<int> decisions;
-  for (size_t cell = 0; cell < 2; ++cell) {
-    const auto steps = nets_[cell].Forward(choosers[cell]);
+  for (const std::vector<ControllerStep>& steps : cells) {
     for (const ControllerStep& s : steps) decisions.push_back(s.chosen);
     sample.log_prob += ControllerNet::LogProb(steps);
     sample.entropy += ControllerNet::Entropy(steps);
@@ -108,7 +110,6 @@ void Controller::Reinforce(const Genotype& genotype, double reward) {
   if (!has_baseline_) baseline_ = reward;
   has_baseline_ = true;
   const double advantage = reward - baseline_;
-  // Beside each other: a device waits for the architecture that comes of it.
 #pragma omp parallel for num_threads(2)
   for (int cell = 0; cell < 2; ++cell) {
     const ControllerNet& net = nets_[static_cast<size_t>(cell)];
@@ -133,6 +134,7 @@ void Controller::AdamStep() {
   ++adam_step_;
   const double correct1 = 1 - std::pow(dense::kAdamBeta1, static_cast<double>(adam_step_));
   const double correct2 = 1 - std::pow(dense::kAdamBeta2, static_cast<double>(adam_step_));
+#pragma omp parallel for num_threads(2)
   for (size_t cell = 0; cell < 2; ++cell) {
     const size_t n = nets_[cell].Values().size();
     dense::AdamUpdate(gradients_[cell].data(), n,

@@ -21,8 +21,9 @@ struct ControllerSample {
 // Throws ftt::Error that names the field out of range.
 void Validate(const ControllerOptions& options);
 
-// Single-threaded and free of hidden state: everything but (space, options, seed) is in Export(),
-// so that a controller that imported a state goes on exactly as the one that exported it.
+// Works on its two cells beside each other, because a device waits for the next architecture. Free
+// of hidden state: everything but (space, options, seed) is in Export(), so that a controller that
+// imported a state goes on exactly as the one that exported it.
 class Controller {
  public:
   Controller(const SearchSpace& space, const ControllerOptions& options, uint64_t seed);

@@ -72,6 +72,7 @@ __device__ __forceinline__ void StoreFour(float* to, const float (&v)[4]) {
 template <typename Raw>
 __global__ void __launch_bounds__(kBackwardThreads, 3)
     NormSumsKernel(NormBackwardArguments a, int pixels) {
+  StartKernel();
   const int lane = static_cast<int>(blockIdx.y), stride = a.shape.Stride();
   const VectorPlace place(stride, a.shape.Pixels(), pixels);
   const bool norm = a.mean != nullptr;
@@ -182,6 +183,7 @@ __device__ __forceinline__ double FinishChannel(const NormBackwardArguments& a, 
 // they have is added up in order, and so are the lanes.
 __global__ void __launch_bounds__(kFinishThreads)
     NormSumsFinishKernel(NormBackwardArguments a, int rows) {
+  StartKernel();
   const int stride = a.shape.Stride(), lanes = a.shape.lanes;
   const int local = static_cast<int>(threadIdx.x) % kFinishChannels;
   const int slot = static_cast<int>(threadIdx.x) / kFinishChannels;
@@ -224,6 +226,7 @@ __global__ void __launch_bounds__(kFinishThreads)
 template <typename Raw>
 __global__ void __launch_bounds__(kBackwardThreads, 3)
     NormApplyKernel(NormBackwardArguments a, int pixels) {
+  StartKernel();
   const int lane = static_cast<int>(blockIdx.y), stride = a.shape.Stride();
   const VectorPlace place(stride, a.shape.Pixels(), pixels);
   if (!place.Works()) return;
@@ -294,6 +297,7 @@ struct SumBackwardInputs {
 template <bool kAligned>
 __global__ void __launch_bounds__(kBackwardThreads, 3)
     SumBackwardKernel(FTT_IN_PLACE SumBackwardInputs inputs, int pixels) {
+  StartKernel();
   const int lanes = inputs.of[0].shape.lanes, input = static_cast<int>(blockIdx.y) / lanes;
   const int lane = static_cast<int>(blockIdx.y) - input * lanes;
   const SumBackwardArguments& a = inputs.of[input];
@@ -342,6 +346,7 @@ __global__ void __launch_bounds__(kBackwardThreads, 3)
 
 __global__ void __launch_bounds__(kBackwardThreads, 3)
     GlobalSumBackwardKernel(GlobalSumBackwardArguments a, int pixels) {
+  StartKernel();
   const int lane = static_cast<int>(blockIdx.y), stride = a.in.Stride();
   const int map_pixels = a.in.MapPixels();
   const VectorPlace place(stride, a.in.Pixels(), pixels);

@@ -86,6 +86,7 @@ inline constexpr int kConvBlocks = kWarpsN == 2 ? 2 : (kWarpN == 64 ? 3 : (kWarp
 template <int kWarpN, int kWarpsN>
 __global__ void __launch_bounds__(128 * kWarpsN, kConvBlocks<kWarpN, kWarpsN>)
     ConvKernel(FTT_IN_PLACE ConvArguments a) {
+  StartKernel();
   using Tile = ConvTile<kWarpN, kWarpsN>;
   const WindowGeometry& g = a.geometry;
   const MapShape s = g.Out();

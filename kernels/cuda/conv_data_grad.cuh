@@ -179,6 +179,7 @@ __device__ __forceinline__ void StoreDataGradTile(const ConvDataGradArguments& a
 template <int kWarpN, int kWarpsN>
 __global__ void __launch_bounds__(128 * kWarpsN, DataGradShape<kWarpN, kWarpsN>::kBlocks)
     ConvDataGradKernel(ConvDataGradArguments a, DataGradPlan plan) {
+  StartKernel();
   using Shape = DataGradShape<kWarpN, kWarpsN>;
   const int block = static_cast<int>(blockIdx.x);
   int which = 0;

@@ -137,6 +137,7 @@ __device__ __forceinline__ void StoreUnit(const WindowGeometry& g, int unit, int
 template <int kM16, int kUnits>
 __global__ void __launch_bounds__(kWeightGradThreads, 2)
     ConvWeightGradKernel(ConvWeightGradArguments a, WeightGradPlan plan) {
+  StartKernel();
   const WindowGeometry& g = a.geometry;
   const MapTile& t = plan.tile;
   const MapShape out = g.Out();

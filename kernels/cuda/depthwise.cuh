@@ -11,6 +11,7 @@ namespace ftt::cuda {
 template <int kKernel, int kAdvance, typename Output>
 __global__ void __launch_bounds__(kBandThreads, kKernel == 3 && kAdvance == 1 ? 4 : 3)
     DepthwiseKernel(FTT_IN_PLACE DepthwiseArguments a, int band_rows) {
+  StartKernel();
   const MapShape s = a.geometry.Out();
   ForBand<Output>(a.out, s, band_rows, [&](const Band& band, const auto& put) {
     ComputeBand<kKernel, kAdvance>(a, band, put);

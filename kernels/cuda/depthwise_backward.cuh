@@ -345,6 +345,7 @@ template <int kN, int kStep, int kTile>
 __global__ void __launch_bounds__(TileThreads(kTile), TileBlocks(kTile, kDataGradWarps))
     DepthwiseDataGradKernel(FTT_IN_PLACE DepthwiseDataGradArguments a,
                             FTT_IN_PLACE DepthwiseDataPlan plan) {
+  StartKernel();
   using Shared = DepthwiseDataGradShared<kN, kStep, kTile>;
   using Tile = typename Shared::Tile;
   FTT_SHARED(Shared, shared);
@@ -433,6 +434,7 @@ template <int kKernel, int kAdvance, int kStep, int kTile>
 __global__ void __launch_bounds__(TileThreads(kTile), TileBlocks(kTile, WeightGradWarps(kKernel)))
     DepthwiseWeightGradKernel(FTT_IN_PLACE DepthwiseWeightGradArguments a,
                               FTT_IN_PLACE DepthwiseWeightPlan plan) {
+  StartKernel();
   using Shared = DepthwiseWeightGradShared<kKernel, kAdvance, kStep, kTile>;
   using Gradients = typename Shared::Gradients;
   using Inputs = typename Shared::Inputs;

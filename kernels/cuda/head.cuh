@@ -11,6 +11,7 @@ inline constexpr int kHeadThreads = 256;
 
 // A warp computes one logit.
 __global__ void __launch_bounds__(kHeadThreads) LinearKernel(LinearArguments a) {
+  StartKernel();
   const int64_t warp = (int64_t{blockIdx.x} * kHeadThreads + threadIdx.x) / kWarpSize;
   const int thread = static_cast<int>(threadIdx.x) % kWarpSize;
   if (warp >= int64_t{a.lanes} * a.images * a.out) return;
@@ -30,6 +31,7 @@ __global__ void __launch_bounds__(kHeadThreads) LinearKernel(LinearArguments a) 
 
 // A thread computes one value of grad_x.
 __global__ void __launch_bounds__(kHeadThreads) LinearGradXKernel(LinearBackwardArguments a) {
+  StartKernel();
   const int stride = PaddedChannels(a.in);
   const int64_t at = int64_t{blockIdx.x} * kHeadThreads + threadIdx.x;
   if (at >= int64_t{a.lanes} * a.images * stride) return;
@@ -50,6 +52,7 @@ __global__ void __launch_bounds__(kHeadThreads) LinearGradXKernel(LinearBackward
 // A block takes 32 inputs of one class, each of its warps a share of the images; what they have is
 // added up in order, lane by lane. The input behind the last is the bias.
 __global__ void __launch_bounds__(kHeadThreads) LinearGradWKernel(LinearBackwardArguments a) {
+  StartKernel();
   constexpr int kParts = kHeadThreads / kWarpSize;
   const int thread = static_cast<int>(threadIdx.x) % kWarpSize;
   const int part = static_cast<int>(threadIdx.x) / kWarpSize;
@@ -107,6 +110,7 @@ __device__ inline ImageLoss LossOfImage(const float* z, int classes, int label, 
 
 // A block per lane, a thread per image; the images' losses are added up in order.
 __global__ void __launch_bounds__(kHeadThreads) LossKernel(LossArguments a) {
+  StartKernel();
   const int lane = static_cast<int>(blockIdx.x);
   using Shared = ImageLoss[kHeadThreads];
   FTT_SHARED(Shared, shared);

@@ -30,6 +30,7 @@ __device__ __forceinline__ const uint8_t* SourcePixel(const EncodeArguments& a, 
 
 // A thread writes the 16 codes of one pixel on every lane.
 __global__ void __launch_bounds__(kInputThreads) EncodeKernel(FTT_IN_PLACE EncodeArguments a) {
+  StartKernel();
   const MapShape& s = a.shape;
   const int pixel = static_cast<int>(blockIdx.x * kInputThreads + threadIdx.x);
   if (pixel >= s.Pixels()) return;
@@ -54,6 +55,7 @@ __global__ void __launch_bounds__(kInputThreads) EncodeKernel(FTT_IN_PLACE Encod
 
 // A thread draws four features of one image.
 __global__ void __launch_bounds__(kInputThreads) DropoutKernel(DropoutArguments a) {
+  StartKernel();
   const int blocks = DivideUp(a.features, 4);
   const int at = static_cast<int>(blockIdx.x * kInputThreads + threadIdx.x);
   if (at >= a.images * blocks) return;
@@ -69,6 +71,7 @@ __global__ void __launch_bounds__(kInputThreads) DropoutKernel(DropoutArguments 
 }
 
 __global__ void __launch_bounds__(32) LaneUnitsKernel(UnitArguments a) {
+  StartKernel();
   const int weight = a.weight_exponent == nullptr ? 0 : *a.weight_exponent;
   for (int lane = static_cast<int>(threadIdx.x); lane < a.lanes; lane += kWarpSize)
     a.unit[lane] = a.scale * PowerOfTwo(a.x_exponent[lane] + weight);
@@ -83,6 +86,7 @@ __device__ inline float ScaleByPower(float v, int e) {
 // A block per image and lane. A logit that is hit is read as a code with the exponent that the
 // image's largest logit gives.
 __global__ void __launch_bounds__(kLogitThreads) LogitFaultKernel(LogitFaultArguments a) {
+  StartKernel();
   const int lane = static_cast<int>(blockIdx.y), image = static_cast<int>(blockIdx.x);
   const LaneFaultSteps& faults = a.faults.lanes[lane];
   if (faults.count == 0) return;

@@ -15,6 +15,7 @@ inline constexpr int kNarrowGroups = 32;  // of eight channels, at most in a blo
 template <bool kMapped, RawType kRaw>
 __global__ void __launch_bounds__(kNarrowThreads, 3)
     NarrowGradientKernel(MapShape s, OutputGradient y, int groups, uint16_t* narrow) {
+  StartKernel();
   const int stride = s.Stride(), pixels = s.Pixels(), lane = static_cast<int>(blockIdx.z);
   const int rows = kNarrowThreads / groups, row = static_cast<int>(threadIdx.x) / groups;
   const int channel =

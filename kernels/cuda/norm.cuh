@@ -85,6 +85,7 @@ __device__ __forceinline__ void UpdateRunningStats(const NormArguments& a, int s
 // lanes, with running statistics all of them.
 __global__ void __launch_bounds__(kNormThreads)
     FinishNormKernel(NormArguments a, int lane_threads, int block_lanes) {
+  StartKernel();
   const int group = static_cast<int>(threadIdx.x) / lane_threads;
   const int thread = static_cast<int>(threadIdx.x) - group * lane_threads;
   const int groups = static_cast<int>(blockDim.x) / lane_threads;
@@ -128,6 +129,7 @@ __global__ void __launch_bounds__(kNormThreads)
 }
 
 __global__ void __launch_bounds__(256) ClearMomentsKernel(ChannelMoments* moments, int count) {
+  StartKernel();
   const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
   if (i < count) moments[i] = ChannelMoments{};
 }

@@ -20,6 +20,7 @@ __device__ inline double BlockSum(double v) {
 }
 
 __global__ void __launch_bounds__(kUpdateThreads) SquaresKernel(UpdateArguments a) {
+  StartKernel();
   const UpdateChunk chunk = a.chunks[blockIdx.x];
   double squares = 0;
   for (int i = static_cast<int>(threadIdx.x); i < chunk.count; i += kUpdateThreads)
@@ -45,6 +46,7 @@ __device__ inline float ClipFactor(const UpdateArguments& a) {
 }
 
 __global__ void __launch_bounds__(kUpdateThreads) SgdKernel(SgdArguments a) {
+  StartKernel();
   const float clip = ClipFactor(a.update), rate = *a.update.rate;
   if (clip < 0) return;
   const UpdateChunk chunk = a.update.chunks[blockIdx.x];
@@ -57,6 +59,7 @@ __global__ void __launch_bounds__(kUpdateThreads) SgdKernel(SgdArguments a) {
 }
 
 __global__ void __launch_bounds__(kUpdateThreads) AdamKernel(AdamArguments a) {
+  StartKernel();
   const float clip = ClipFactor(a.update), rate = *a.update.rate;
   if (clip < 0) return;
   const UpdateChunk chunk = a.update.chunks[blockIdx.x];

@@ -115,12 +115,14 @@ __device__ inline void PackChunkOf(const PackJob& job, int first) {
 }
 
 __global__ void __launch_bounds__(kPackThreads) PackWeightsKernel(PackArguments a) {
+  StartKernel();
   const JobChunk chunk = a.chunks[blockIdx.x];
   const PackJob job = a.jobs[chunk.job];
   if (static_cast<int>(blockIdx.y) < job.copies) PackChunkOf(job, chunk.first);
 }
 
 __global__ void __launch_bounds__(kPackThreads) PackTensorKernel(PackJob job) {
+  StartKernel();
   PackChunkOf(job, static_cast<int>(blockIdx.x) * kPackChunk);
 }
 

@@ -27,6 +27,7 @@ __device__ __forceinline__ int32_t DivideRound(int32_t n, int32_t d) {
 template <PoolType kType, typename Output>
 __global__ void __launch_bounds__(kBandThreads)
     PoolKernel(FTT_IN_PLACE PoolArguments a, int band_rows) {
+  StartKernel();
   const WindowGeometry& g = a.geometry;
   const MapShape s = g.Out();
   ForBand<Output>(a.out, s, band_rows, [&](const Band& band, const auto& put) {
@@ -168,6 +169,7 @@ __device__ __forceinline__ void MeansOfStrip(const WindowGeometry& g, PoolStrip<
 template <PoolType kType, int kStride, typename Output>
 __global__ void __launch_bounds__(kBandThreads, 6)
     PoolStripKernel(FTT_IN_PLACE PoolArguments a, int band_rows) {
+  StartKernel();
   using Strip = PoolStrip<kStride>;
   const WindowGeometry& g = a.geometry;
   const MapShape s = g.Out();
@@ -201,6 +203,7 @@ __global__ void __launch_bounds__(kBandThreads, 6)
 
 // A thread adds up four channels of one image.
 __global__ void __launch_bounds__(128) GlobalSumKernel(GlobalSumArguments a) {
+  StartKernel();
   const int stride = a.in.Stride();
   const int word = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
   if (word >= stride / 4) return;

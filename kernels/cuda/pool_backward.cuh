@@ -111,6 +111,7 @@ __device__ __forceinline__ void CountTaps(const WindowGeometry& g, const OutputR
 
 template <PoolType kType>
 __global__ void __launch_bounds__(kPoolGradThreads) PoolBackwardKernel(PoolBackwardArguments a) {
+  StartKernel();
   const WindowGeometry& g = a.geometry;
   const int kernel = g.kernel, step = g.stride;
   const PoolGradBlock b(g);
@@ -253,6 +254,7 @@ struct AxisTaps {
 template <PoolType kType, int kStride>
 __global__ void __launch_bounds__(kPoolGradThreads, kType == PoolType::kMax || kStride == 2 ? 3 : 2)
     PoolQuadBackwardKernel(FTT_IN_PLACE PoolBackwardArguments a) {
+  StartKernel();
   constexpr bool kMax = kType == PoolType::kMax;
   constexpr int kOutputs = 4 / kStride;  // that read a quad, in each dimension
   const WindowGeometry& g = a.geometry;

@@ -7,6 +7,7 @@
 namespace ftt::cuda {
 
 __global__ void __launch_bounds__(kProbeThreads) MatrixProbeKernel(int iterations, int32_t* out) {
+  StartKernel();
   constexpr int kTiles = 8;
   constexpr uint32_t kOnes = 0x01010101;
   const uint32_t a[4] = {kOnes, kOnes, kOnes, kOnes}, b[2] = {kOnes, kOnes};

@@ -39,6 +39,7 @@ struct RawPack {
 template <typename Raw>
 __global__ void __launch_bounds__(kQuantizeThreads, 4)
     QuantizeKernel(FTT_IN_PLACE QuantizeArguments a, int tile_pixels) {
+  StartKernel();
   const MapShape& s = a.shape;
   const int lane = static_cast<int>(blockIdx.y), stride = s.Stride();
   const int first = static_cast<int>(blockIdx.x) * tile_pixels;
@@ -77,6 +78,7 @@ __global__ void __launch_bounds__(kQuantizeThreads, 4)
 
 __global__ void __launch_bounds__(kQuantizeThreads, 4)
     InjectKernel(FTT_IN_PLACE InjectArguments a, int tile_pixels) {
+  StartKernel();
   const MapShape& s = a.shape;
   const int lane = static_cast<int>(blockIdx.y), stride = s.Stride();
   if (a.faults.lanes[lane].count == 0) return;

@@ -2,7 +2,10 @@
 
 #include <cuda_runtime.h>
 
+#include <algorithm>
+#include <cstdlib>
 #include <utility>
+#include <vector>
 
 #include "core/error.h"
 
@@ -10,6 +13,8 @@ namespace ftt::cuda {
 namespace {
 
 RuntimeCounts counts;
+int recordings = 0;              // under way
+std::vector<DeviceStream> held;  // streams that wait for another one before their next launch
 
 void Check(cudaError_t error, const char* what) {
   FTT_CHECK(error == cudaSuccess, "CUDA: {}: {}", what, cudaGetErrorString(error));
@@ -120,14 +125,28 @@ Milestone::Milestone(Milestone&& other) noexcept : event_(std::exchange(other.ev
 void Milestone::Record(DeviceStream stream) { Check(cudaEventRecord(event_, stream), "record"); }
 void Milestone::HoldBack(DeviceStream stream) const {
   Check(cudaStreamWaitEvent(stream, event_, 0), "let a stream wait");
+  if (std::find(held.begin(), held.end(), stream) == held.end()) held.push_back(stream);
+}
+
+// Kernels of a recording are connected as the graph wants it.
+bool MayOverlap(DeviceStream stream) {
+  const auto at = std::find(held.begin(), held.end(), stream);
+  const bool waits = at != held.end();
+  if (waits) held.erase(at);
+  // To find out whether a wrong result comes from overlapping launches.
+  static const bool plain = std::getenv("FTT_PLAIN_LAUNCHES") != nullptr;
+  return stream != nullptr && recordings == 0 && !waits && !plain;
 }
 
 Graph::Graph(DeviceStream stream, const std::function<void()>& enqueue) {
   Check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "begin a capture");
   cudaGraph_t captured = nullptr;
+  ++recordings;
   try {
     enqueue();
+    --recordings;
   } catch (...) {
+    --recordings;
     if (cudaStreamEndCapture(stream, &captured) == cudaSuccess) cudaGraphDestroy(captured);
     throw;
   }

@@ -84,6 +84,7 @@ __device__ __forceinline__ void MakeMiddle(const SeparableArguments& a, const Ba
 template <int kWarpN>
 __global__ void __launch_bounds__(kSeparableThreads, 3)
     SeparableKernel(FTT_IN_PLACE SeparableArguments a, int band_rows) {
+  StartKernel();
   using Tile = ConvTile<kWarpN, 1>;
   constexpr int kStageBytes = kWarpN * kConvDepth;
   const ConvArguments& p = a.pointwise;

@@ -226,6 +226,7 @@ __device__ inline int32_t BlockLargestSum(int32_t largest) {
 
 // largest[lane][block] = largest |sum| of the block's part.
 __global__ void __launch_bounds__(kSumThreads, 4) LargestSumKernel(SumArguments a) {
+  StartKernel();
   const int lane = static_cast<int>(blockIdx.y);
   const Alignment aligned = AlignmentOf(a, lane);
   const int64_t lane_elements = a.shape.LaneElements(), packs = lane_elements / 8;
@@ -292,6 +293,7 @@ __device__ __forceinline__ int SumExponent(const SumArguments& a, int lane, int 
 // Pads hold 0 in every input, so sums of pads are 0.
 __global__ void __launch_bounds__(kSumThreads, 4)
     AddKernel(FTT_IN_PLACE SumArguments a, int tile_pixels, int largest_blocks) {
+  StartKernel();
   const MapShape& s = a.shape;
   const int lane = static_cast<int>(blockIdx.y), stride = s.Stride();
   const int first = static_cast<int>(blockIdx.x) * tile_pixels;
@@ -417,6 +419,7 @@ __device__ __forceinline__ CodePack ConcatCodes(const SumArguments& a, const Con
 
 __global__ void __launch_bounds__(kSumThreads, 4)
     ConcatKernel(FTT_IN_PLACE SumArguments a, int tile_pixels, bool fixed_exponent) {
+  StartKernel();
   const MapShape& s = a.shape;
   const int lane = static_cast<int>(blockIdx.y), stride = s.Stride();
   const int first = static_cast<int>(blockIdx.x) * tile_pixels;

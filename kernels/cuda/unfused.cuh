@@ -51,6 +51,7 @@ struct UnfusedRange {
 // Sums and sums of squares of a block's pixels, by channel.
 template <typename Raw>
 __global__ void __launch_bounds__(kUnfusedThreads) UnfusedSumsKernel(UnfusedArguments a) {
+  StartKernel();
   using Sums = float[kUnfusedThreads][16];
   FTT_SHARED(Sums, shared);
   const UnfusedRange range(a.shape);
@@ -78,6 +79,7 @@ __global__ void __launch_bounds__(kUnfusedThreads) UnfusedSumsKernel(UnfusedArgu
 // A warp a channel: scale and shift of the batch norm, in real values.
 __global__ void __launch_bounds__(kUnfusedThreads)
     UnfusedAffineKernel(UnfusedArguments a, int blocks) {
+  StartKernel();
   const int stride = a.shape.Stride(), lane = static_cast<int>(threadIdx.x) % kWarpSize;
   const int c = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x) / kWarpSize;
   if (c >= stride) return;
@@ -101,6 +103,7 @@ __global__ void __launch_bounds__(kUnfusedThreads)
 
 template <typename Raw>
 __global__ void __launch_bounds__(kUnfusedThreads) UnfusedNormKernel(UnfusedArguments a) {
+  StartKernel();
   const UnfusedRange range(a.shape);
   float scale[8], shift[8];
   for (int i = 0; i < 8; ++i) {
@@ -130,6 +133,7 @@ __device__ inline float UnfusedBlockLargest(float v) {
 }
 
 __global__ void __launch_bounds__(kUnfusedThreads) UnfusedLargestKernel(UnfusedArguments a) {
+  StartKernel();
   float largest = 0;
   UnfusedRange(a.shape).ForEach([&](int64_t at) {
     float v[8];
@@ -142,6 +146,7 @@ __global__ void __launch_bounds__(kUnfusedThreads) UnfusedLargestKernel(UnfusedA
 
 __global__ void __launch_bounds__(kUnfusedThreads)
     UnfusedExponentKernel(UnfusedArguments a, int blocks) {
+  StartKernel();
   float largest = 0;
   for (int b = static_cast<int>(threadIdx.x); b < blocks; b += kUnfusedThreads)
     largest = fmaxf(largest, a.largest[b]);
@@ -150,6 +155,7 @@ __global__ void __launch_bounds__(kUnfusedThreads)
 }
 
 __global__ void __launch_bounds__(kUnfusedThreads) UnfusedCodesKernel(UnfusedArguments a) {
+  StartKernel();
   const float factor = PowerOfTwo(-*a.exponent);
   UnfusedRange(a.shape).ForEach([&](int64_t at) {
     float v[8];
@@ -164,6 +170,7 @@ __global__ void __launch_bounds__(kUnfusedThreads) UnfusedCodesKernel(UnfusedArg
 }
 
 __global__ void __launch_bounds__(kUnfusedThreads) UnfusedReluKernel(UnfusedArguments a) {
+  StartKernel();
   UnfusedRange(a.shape).ForEach([&](int64_t at) {
     uint2 v = *reinterpret_cast<const uint2*>(a.codes + at);
     v.x &= ~BytePermute(v.x, 0, 0xBA98);

@@ -52,10 +52,12 @@ __device__ __forceinline__ void ReduceChunk(const WeightReduceArguments& a, int 
 
 __global__ void __launch_bounds__(kReduceThreads, 4)
     ReduceWeightGradKernel(FTT_IN_PLACE WeightReduceArguments a) {
+  StartKernel();
   ReduceChunk(a, static_cast<int>(blockIdx.x) * ReduceChunkWeights(a.rows));
 }
 
 __global__ void __launch_bounds__(kReduceThreads, 4) ReduceWeightGradsKernel(WeightReduceTables t) {
+  StartKernel();
   const JobChunk chunk = t.chunks[blockIdx.x];
   const WeightReduceArguments job = t.jobs[chunk.job];
   ReduceChunk(job, chunk.first);

@@ -50,6 +50,7 @@ __device__ inline float LargestOfWarp(float largest) {
 
 // A block per chunk looks for its largest weight.
 __global__ void __launch_bounds__(kWeightThreads) WeightLargestKernel(WeightArguments a) {
+  StartKernel();
   const WeightChunk chunk = a.chunks[blockIdx.x];
   const WeightTensor& t = a.tensors[chunk.tensor];
   const int left = t.n - chunk.first;
@@ -87,6 +88,7 @@ inline int WeightSharedBytes(bool collects) {
 // A block per chunk and copy. A weight that one step moves further than the step's model allows
 // gets no gradient, so training runs the steps one at a time.
 __global__ void __launch_bounds__(kWeightThreads) QuantizeWeightsKernel(WeightArguments a) {
+  StartKernel();
   const WeightChunk chunk = a.chunks[blockIdx.x];
   const WeightTensor& t = a.tensors[chunk.tensor];
   const int copy = static_cast<int>(blockIdx.y), left = t.n - chunk.first;
