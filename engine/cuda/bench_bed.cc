@@ -118,6 +118,14 @@ BenchFaults::BenchFaults(BenchBed& bed, const Program& program, const FaultSpec&
   staging_.Send(bed.S());
 }
 
+void BenchFaults::DrawAhead(BenchBed& bed) {
+  strikes_.Resize(device_->StrikeBytes(bed.Options().batch));
+  device_->PlaceStrikes(strikes_.As<uint32_t>(), bed.Options().batch);
+  Draw(bed);
+}
+
+void BenchFaults::Draw(BenchBed& bed) const { device_->DrawStrikes(ids_, bed.S()); }
+
 Program OneConvolution(const Shape& map, int kernel, int stride, bool depthwise) {
   ProgramBuilder b("bench", map, 10);
   const int v = b.Conv("conv", 0, map.c,

@@ -96,12 +96,16 @@ class BenchFaults {
   const DeviceFaults& Device() const { return *device_; }
   const uint32_t* ImageIds() const { return ids_; }
   SiteFaultsView Feature(int value) const { return device_->Feature(value, ids_); }
+  // From here on Feature gives lists where they are possible, as in the engine.
+  void DrawAhead(BenchBed& bed);
+  // Draws the lists again.
+  void Draw(BenchBed& bed) const;
 
  private:
   static LanePlan MakePlan(const Program& program, const FaultSpec& spec, int lanes, uint64_t seed);
 
   LanePlan plan_;
-  DeviceMemory hits_;
+  DeviceMemory hits_, strikes_;
   Staging staging_{1};
   std::unique_ptr<DeviceFaults> device_;
   const uint32_t* ids_ = nullptr;

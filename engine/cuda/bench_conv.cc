@@ -157,6 +157,7 @@ WindowOutput ConvBench::DeployOutput(const SiteFaultsView& faults, int8_t* codes
 void ConvBench::DeployRow(const FaultSpec& spec) {
   KernelBenchRow row = NewRow("deploy", &spec);
   BenchFaults faults(bed_, program_, spec, 1, false);
+  faults.DrawAhead(bed_);
   const double seconds = bed_.Seconds(sets_, [&](int set) {
     Convolve(set, DeployOutput(faults.Feature(1), codes_.At<int8_t>(set)));
   });
@@ -244,9 +245,10 @@ void ConvBench::CheckTrain(const BenchFaults& faults, KernelBenchRow& row) {
 void ConvBench::TrainRow(const FaultSpec& spec) {
   KernelBenchRow row = NewRow("train", &spec);
   BenchFaults faults(bed_, program_, spec, 1, false);
+  // First the chain: it may use the memory of our raw outputs, and its faults have a kernel.
+  const double chain = ChainSeconds(faults.Feature(1));
+  faults.DrawAhead(bed_);
   const SiteFaultsView view = faults.Feature(1);
-  // First the chain: it may use the memory of our raw outputs.
-  const double chain = ChainSeconds(view);
   const double seconds = bed_.Seconds(sets_, [&](int set) { Train(set, view); });
   // Raw outputs are written, then read: the statistics of all are needed before the first code.
   bed_.Fill(row, seconds, InBytes() + WeightBytes() + 5 * Elements() + Elements() / 8,

@@ -26,6 +26,10 @@ class SeparableBench {
   struct Faults {
     Faults(BenchBed& bed, const Program& first, const Program& second, const FaultSpec& spec)
         : one(bed, first, spec, 1, false), two(bed, second, spec, 1, false) {}
+    void DrawAhead(BenchBed& bed) {
+      one.DrawAhead(bed);
+      two.DrawAhead(bed);
+    }
     BenchFaults one, two;
   };
 
@@ -79,7 +83,8 @@ bool SeparableBench::DeployIsRight(const Faults& faults) const {
 
 void SeparableBench::DeployRow(const FaultSpec& spec) {
   KernelBenchRow row = NewRow("deploy", spec);
-  const Faults faults(bed_, first_.program_, second_.program_, spec);
+  Faults faults(bed_, first_.program_, second_.program_, spec);
+  faults.DrawAhead(bed_);
   const SiteFaultsView one = faults.one.Feature(1), two = faults.two.Feature(1);
   const double apart = bed_.Seconds(sets_, [&](int set) {
     first_.Convolve(set, first_.DeployOutput(one, Middle(set)));
@@ -105,10 +110,11 @@ void SeparableBench::DeployRow(const FaultSpec& spec) {
 
 void SeparableBench::TrainRow(const FaultSpec& spec) {
   KernelBenchRow row = NewRow("train", spec);
-  const Faults faults(bed_, first_.program_, second_.program_, spec);
-  // First the chains: they may use the memory of our raw outputs.
+  Faults faults(bed_, first_.program_, second_.program_, spec);
+  // First the chains: they may use the memory of our raw outputs, and their faults have kernels.
   const double chain =
       first_.ChainSeconds(faults.one.Feature(1)) + second_.ChainSeconds(faults.two.Feature(1));
+  faults.DrawAhead(bed_);
   const double seconds = bed_.Seconds(sets_, [&](int set) {
     first_.Train(set, faults.one.Feature(1));
     second_.Train(set, faults.two.Feature(1));

@@ -77,7 +77,7 @@ class CudaDeployExecutor final : public DeployExecutor {
   int lanes_run_ = 1;      // by the ops that are being enqueued
   std::vector<OpConstants> constants_;
   DeviceMemory norms_, weights_, exponents_, units_, table_, hits_;
-  DeviceMemory arena_, sums_, logits_memory_;
+  DeviceMemory arena_, sums_, logits_memory_, strikes_;
   DeployLayout layout_;
   int planned_lanes_ = 0, planned_images_ = 0;
   const uint8_t* pixels_ = nullptr;

@@ -19,6 +19,9 @@ void CudaDeployExecutor::PlanArena() {
 void CudaDeployExecutor::Stage(const uint8_t* pixels, const uint32_t* image_ids, int images) {
   images_ = images;
   PlanArena();
+  const int64_t strike_bytes = faults_->StrikeBytes(images);
+  if (strike_bytes > strikes_.Size()) strikes_.Resize(strike_bytes);
+  faults_->PlaceStrikes(strikes_.As<uint32_t>(), images);
   batch_staging_.Begin();
   pixels_ = batch_staging_.Add(pixels, images * program_.InputShape().Elements());
   image_ids_ = batch_staging_.Add(image_ids, images);
@@ -34,6 +37,7 @@ void CudaDeployExecutor::EncodeInput() {
   e.table = table_.As<int8_t>();
   e.codes = DeviceCodes(0);
   Encode(e, stream_.Get());
+  faults_->DrawStrikes(image_ids_, stream_.Get());
   const SiteFaultsView faults = faults_->Feature(0, image_ids_);
   if (faults.lanes != nullptr) Inject({map, faults, DeviceCodes(0)}, stream_.Get());
 }

@@ -56,6 +56,8 @@ void CudaTrainExecutor::Begin(const Program& program, const TrainBatch& batch,
   const LanePlan plan(program, lanes, options_.bits);
   faults_ = std::make_unique<DeviceFaults>(plan, true, false, Hits(), staging_);
   Bind(plan);
+  Reserve(strikes_, faults_->StrikeBytes(images_));
+  faults_->PlaceStrikes(strikes_.As<uint32_t>(), images_);
   StageWeights();
   reductions_.clear();
   if (Training()) StageReductions();

@@ -194,7 +194,7 @@ class CudaTrainExecutor final : public TrainExecutor {
   // --- device memory ---
   DeviceMemory arena_, op_memory_, scratch_, weight_partials_, exponents_, gradient_, table_,
       outcome_;
-  DeviceMemory logits_memory_, grad_logits_, keep_, partials_, moments_;
+  DeviceMemory logits_memory_, grad_logits_, keep_, partials_, moments_, strikes_;
   std::map<const ImageSet*, DeviceMemory> sets_;  // data sets, resident
 
   // --- results ---

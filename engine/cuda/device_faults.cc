@@ -70,10 +70,12 @@ DeviceFaults::DeviceFaults(const LanePlan& plan, bool weights, bool per_site, Hi
     if (!feature && !weights) break;
     const FaultSite& site = feature ? sites.features[s] : sites.weights[s - values_];
     std::vector<LaneFaultSteps> lanes(static_cast<size_t>(lanes_));
+    std::vector<const SiteFaults*> planned;
     bool any = false;
     for (int lane = 0; lane < lanes_; ++lane) {
       const SiteFaults& faults = feature ? plan.FeatureFaults(lane, static_cast<int>(s))
                                          : plan.WeightFaults(lane, s - values_);
+      planned.push_back(&faults);
       if (faults.Empty()) continue;
       FTT_CHECK(faults.replay == nullptr,
                 "a list of faults is replayed on the host only; use --backend cpu");
@@ -91,13 +93,16 @@ DeviceFaults::DeviceFaults(const LanePlan& plan, bool weights, bool per_site, Hi
              step.column_bit, Exposed(step, site)});
       }
     }
-    if (any) sites_[s].lanes = staging.Add(lanes);
+    if (!any) continue;
+    sites_[s].lanes = staging.Add(lanes);
+    if (feature) strikes_.AddSite(static_cast<int>(s), site, planned, sites_[s].lanes);
   }
+  strikes_.Stage(staging);
 }
 
 SiteFaultsView DeviceFaults::Feature(int value, const uint32_t* image_ids) const {
   const Site& site = sites_[static_cast<size_t>(value)];
-  return {site.lanes, image_ids, site.collects};
+  return {site.lanes, image_ids, site.collects, strikes_.List(value)};
 }
 
 bool DeviceFaults::Collects() const {
@@ -109,6 +114,7 @@ void DeviceFaults::AddTo(GraphKey& key) const {
     key.Add(site.lanes);
     key.Add(site.collects);
   }
+  strikes_.AddTo(key);
 }
 
 TermCounts DeviceFaults::Delivered(const Term& term, const HitCounts& hits) const {

@@ -5,6 +5,7 @@
 
 #include "engine/cuda/graph_cache.h"
 #include "engine/cuda/staging.h"
+#include "engine/cuda/strike_plan.h"
 #include "engine/lanes.h"
 #include "kernels/cuda/tensor.h"
 
@@ -23,6 +24,14 @@ class DeviceFaults {
 
   // Entries of hits.
   static int64_t HitSlots(const ProgramSites& sites, int lanes, bool per_site);
+
+  // Where faults of features lie that Draw draws, for batches of so many images; without it the
+  // kernels that write codes draw them. words: of StrikeBytes.
+  int64_t StrikeBytes(int images) const { return strikes_.Bytes(lanes_, images); }
+  void PlaceStrikes(uint32_t* words, int images) { strikes_.Place(words, lanes_, images); }
+  void DrawStrikes(const uint32_t* image_ids, DeviceStream stream) const {
+    strikes_.Draw(image_ids, stream);
+  }
 
   // image_ids: [images], device memory.
   SiteFaultsView Feature(int value, const uint32_t* image_ids) const;
@@ -60,6 +69,7 @@ class DeviceFaults {
   bool per_site_;
   std::vector<Site> sites_;
   std::vector<Term> terms_;
+  StrikePlan strikes_;
 };
 
 }  // namespace ftt::cuda

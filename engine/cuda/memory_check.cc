@@ -71,8 +71,8 @@ void CountStep(const Program& program, const TrainingWork& work, int lanes, Stag
   for (int i = 0; i < 6; ++i) staging.Count(std::max(work.batch, 8 * lanes));
 }
 
-// What lanes of a deployed network stage.
-void CountLanes(const Program& program, const LanePlan& plan, Staging& staging) {
+// What lanes of a deployed network stage. Returns the bytes of faults drawn ahead.
+int64_t CountLanes(const Program& program, const LanePlan& plan, int images, Staging& staging) {
   const auto values = static_cast<int64_t>(program.values.size());
   staging.Begin();
   const DeviceFaults faults(plan, false, true, nullptr, staging);
@@ -84,6 +84,7 @@ void CountLanes(const Program& program, const LanePlan& plan, Staging& staging) 
     staging.Count(program.params[static_cast<size_t>(program.ops[i].weight)].Elements() * copies);
   }
   CountPacks(program, false, staging);
+  return faults.StrikeBytes(images);
 }
 
 // The largest of each block that any of the programs needs.
@@ -109,7 +110,7 @@ class TrainingNeeds {
     parts.push_back({"values", Allocated(values_)});
     parts.push_back({"gradients and buffers of ops", other});
     parts.push_back({"parameters", params_});
-    parts.push_back({"batches and faults", staging_.DeviceBytes()});
+    parts.push_back({"batches and faults", staging_.DeviceBytes() + Allocated(strikes_)});
     if (work_.images != nullptr)
       parts.push_back({"data set", static_cast<int64_t>(work_.images->pixels.size())});
   }
@@ -140,13 +141,14 @@ class TrainingNeeds {
                                    static_cast<int64_t>(program.params.size())));
     staging_.Begin();
     const DeviceFaults faults(plan, true, false, nullptr, staging_);
+    most(strikes_, faults.StrikeBytes(work_.batch));
     CountStep(program, work_, plan.Lanes(), staging_);
   }
 
   const TrainingWork& work_;
   int64_t values_ = 0, op_memory_ = 0, scratch_ = 0, moments_ = 0, exponents_ = 0, keep_ = 0;
   int64_t logits_ = 0, weight_partials_ = 0;
-  int64_t gradient_ = 0, partials_ = 0, params_ = 0;
+  int64_t strikes_ = 0, gradient_ = 0, partials_ = 0, params_ = 0;
   Staging staging_ = Staging::Counting();
 };
 
@@ -159,8 +161,9 @@ std::vector<MemoryPart> DeploymentNeeds(const DeploymentWork& work) {
                       work.bits);
   const DeployLayout layout = PlanDeployment(program, work.lanes, work.batch);
   Staging lanes = Staging::Counting(), batch = Staging::Counting();
-  CountLanes(program, LanePlan(program, {LaneSpec{}}, work.bits), lanes);  // the fault-free run
-  CountLanes(program, plan, lanes);
+  // The fault-free run, then the lanes.
+  CountLanes(program, LanePlan(program, {LaneSpec{}}, work.bits), work.batch, lanes);
+  const int64_t strikes = CountLanes(program, plan, work.batch, lanes);
   const auto values = static_cast<int64_t>(program.values.size());
   int64_t buffers = layout.sums + layout.logits + SizeOf<int>(values * work.lanes) +
                     SizeOf<HitCounts>(DeviceFaults::HitSlots(plan.Sites(), work.lanes, true));
@@ -177,7 +180,7 @@ std::vector<MemoryPart> DeploymentNeeds(const DeploymentWork& work) {
   return {{"values", layout.values.total},
           {"weights", weights},
           {"buffers of ops", buffers + kMaxInputChannels * 256},
-          {"batches and faults", lanes.DeviceBytes() + batch.DeviceBytes()}};
+          {"batches and faults", lanes.DeviceBytes() + batch.DeviceBytes() + strikes}};
 }
 
 // The work with another batch, or with other lanes.

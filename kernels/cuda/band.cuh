@@ -232,14 +232,14 @@ struct BandGrid {
   size_t shared_bytes;
 };
 inline BandGrid PlanBand(const MapShape& s, const WindowOutput& out, int enough_blocks = 1056) {
-  // Without faults, whose samplers want long runs of codes, small maps are cut into as many blocks
-  // as fill a device.
+  // Small maps are cut into as many blocks as fill a device, but not where a block draws faults:
+  // samplers want long runs of codes.
   int rows = kBandRows;
-  const bool deploy = out.codes != nullptr;
+  const bool deploy = out.codes != nullptr, staged = deploy && out.faults.Staged();
   const auto blocks = [&] { return int64_t{DivideUp(s.h, rows)} * s.images * s.lanes; };
-  while (!deploy && rows > 2 && blocks() < enough_blocks) rows /= 2;
+  while (!staged && rows > 2 && blocks() < enough_blocks) rows /= 2;
   size_t shared = 0;
-  if (deploy && out.faults.lanes != nullptr) {
+  if (staged) {
     shared = static_cast<size_t>(LayoutOfBand(s, rows, out.faults.collects, kBandThreads).Bytes());
   } else if (!deploy && out.moments != nullptr) {
     shared = 4 * kBandThreads * sizeof(ChannelMoments);

@@ -17,10 +17,8 @@ void LaunchConv(const ConvArguments& a, DeviceStream stream) {
   const GridSize grid{static_cast<unsigned>(DivideUp(g.Out().Pixels(), kConvRows)),
                       static_cast<unsigned>(DivideUp(g.Out().Stride(), Tile::kColumns)),
                       static_cast<unsigned>(g.lanes)};
-  const int shared =
-      ConvSharedBytes<kWarpN, kWarpsN>(a.out.codes != nullptr, a.out.faults.collects);
   LaunchKernel("Conv", &ConvKernel<kWarpN, kWarpsN>, grid, Tile::kThreads,
-               static_cast<size_t>(shared), stream, a);
+               static_cast<size_t>(ConvSharedBytes<kWarpN, kWarpsN>(a.out.faults)), stream, a);
 }
 
 }  // namespace

@@ -73,8 +73,8 @@ class ConvRows {
 template <int kWarpN, int kWarpsN>
 inline constexpr int kConvStageBytes = (kConvRows + kWarpN * kWarpsN) * kConvDepth;
 template <int kWarpN, int kWarpsN>
-int ConvSharedBytes(bool deploy, bool collects) {
-  const int output = ConvTile<kWarpN, kWarpsN>::OutputBytes(deploy, collects);
+int ConvSharedBytes(const SiteFaultsView& faults) {
+  const int output = ConvTile<kWarpN, kWarpsN>::OutputBytes(faults.Staged(), faults.collects);
   const int pipeline = kConvStages * kConvStageBytes<kWarpN, kWarpsN>;
   return output > pipeline ? output : pipeline;
 }

@@ -22,9 +22,9 @@ struct ConvTile {
   static_assert(kParts * kColumns * static_cast<int>(sizeof(ChannelMoments)) <= kAccBytes);
 
   // Accumulators and what the epilogue wants behind them.
-  static int OutputBytes(bool deploy, bool collects) {
+  static int OutputBytes(bool staged, bool collects) {
     const int stage = LayoutOfStage(kConvRows, kColumns, false, collects, kThreads).Bytes();
-    return kAccBytes + (deploy ? stage : 0);
+    return kAccBytes + (staged ? stage : 0);
   }
 };
 

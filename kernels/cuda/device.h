@@ -126,6 +126,13 @@ __device__ inline int32_t AtomicMin(int32_t* at, int32_t value) { return atomicM
 __device__ inline int32_t AtomicMax(int32_t* at, int32_t value) { return atomicMax(at, value); }
 __device__ inline uint32_t AtomicOr(uint32_t* at, uint32_t bits) { return atomicOr(at, bits); }
 __device__ inline uint32_t AtomicAnd(uint32_t* at, uint32_t bits) { return atomicAnd(at, bits); }
+__device__ inline void AtomicClear16(uint16_t* at, uint16_t bits) {
+  uint16_t before = *at, expected;
+  do {
+    expected = before;
+    before = atomicCAS(at, expected, static_cast<uint16_t>(expected & ~bits));
+  } while (before != expected);
+}
 
 // A load that stays where it is written, in a loop for example, so that its result needs no
 // registers for longer.

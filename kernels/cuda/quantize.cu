@@ -27,12 +27,11 @@ QuantizeGrid PlanQuantize(const MapShape& s, bool masked, const SiteFaultsView& 
   const int tile = stride < bytes ? bytes / stride : 1;
   const int pixels = tile < s.Pixels() ? tile : s.Pixels();
   const auto blocks = static_cast<unsigned>(DivideUp(s.Pixels(), pixels));
-  const bool staged = faults.lanes != nullptr;
   const StageLayout layout =
       LayoutOfStage(pixels, stride, masked, faults.collects, kQuantizeThreads);
   return {{blocks, static_cast<unsigned>(s.lanes), 1},
           pixels,
-          staged ? static_cast<size_t>(layout.Bytes()) : 0};
+          faults.Staged() ? static_cast<size_t>(layout.Bytes()) : 0};
 }
 
 }  // namespace

@@ -25,9 +25,8 @@ template <int kWarpN>
 void LaunchSeparable(const SeparableArguments& a, int rows, DeviceStream stream) {
   const MapShape middle = a.depthwise.geometry.Out();
   const WindowOutput& out = a.pointwise.out;
-  const int shared =
-      MiddleLayout(middle, rows).bytes +
-      SeparableWorkBytes<kWarpN>(a.depthwise.out.faults.collects, out.faults.collects);
+  const int shared = MiddleLayout(middle, rows).bytes +
+                     SeparableWorkBytes<kWarpN>(a.depthwise.out.faults, out.faults);
   const GridSize grid{static_cast<unsigned>(DivideUp(middle.h, rows)),
                       static_cast<unsigned>(middle.images), static_cast<unsigned>(middle.lanes)};
   LaunchKernel("Separable", &SeparableKernel<kWarpN>, grid, kSeparableThreads,
@@ -39,8 +38,11 @@ void LaunchSeparable(const SeparableArguments& a, int rows, DeviceStream stream)
 int SeparableRows(const WindowGeometry& d, const WindowGeometry& p) {
   if (!Follows(d, p)) return 0;
   const MapShape middle = d.Out();
-  const int room = kMostShared - (Narrow(p) ? SeparableWorkBytes<32>(true, true)
-                                            : SeparableWorkBytes<64>(true, true));
+  // The same rows whatever the faults are: room for those that take most.
+  const LaneFaultSteps some;
+  const SiteFaultsView most{&some, nullptr, true, {}};
+  const int room = kMostShared - (Narrow(p) ? SeparableWorkBytes<32>(most, most)
+                                            : SeparableWorkBytes<64>(most, most));
   int rows = kBandRows;
   while (rows < middle.h && rows * middle.w * middle.Stride() < kBandCodes) rows *= 2;
   if (rows > middle.h) rows = middle.h;

@@ -29,11 +29,12 @@ struct MiddleLayout {
 
 // Shared memory behind the codes: weights and the depthwise faults' scratch, then accumulators.
 template <int kWarpN>
-int SeparableWorkBytes(bool middle_collects, bool collects) {
+int SeparableWorkBytes(const SiteFaultsView& middle, const SiteFaultsView& last) {
+  const int weights = kConvStages * kWarpN * kConvDepth;
   const int first =
-      kConvStages * kWarpN * kConvDepth + FaultScratchBytes(middle_collects, kSeparableThreads);
-  const int last = ConvTile<kWarpN, 1>::OutputBytes(true, collects);
-  return first > last ? first : last;
+      weights + (middle.Staged() ? FaultScratchBytes(middle.collects, kSeparableThreads) : 0);
+  const int output = ConvTile<kWarpN, 1>::OutputBytes(last.Staged(), last.collects);
+  return first > output ? first : output;
 }
 
 // The codes of a band before faults. A call: its registers are not the GEMM's.
@@ -64,21 +65,26 @@ __device__ __forceinline__ void MakeMiddle(const SeparableArguments& a, const Ba
   const WindowGeometry& g = d.geometry;
   const MapShape s = g.Out();
   const SiteFaultsView& faults = d.out.faults;
-  const LaneFaultSteps* steps = faults.lanes == nullptr ? nullptr : faults.lanes + band.lane;
-  const bool struck = steps != nullptr && steps->count > 0;
-  if (struck) ClearFaultScratch(scratch, faults.collects);
+  const bool drawn_here = faults.Staged() && faults.lanes[band.lane].count > 0;
+  if (drawn_here) ClearFaultScratch(scratch, faults.collects);
   const bool skips = SequenceStride(g.stride, g.dilation) == 2;
   if (g.kernel == 3) {
     skips ? ComputeMiddle<3, 2>(d, band_rows, shared) : ComputeMiddle<3, 1>(d, band_rows, shared);
   } else {
     skips ? ComputeMiddle<5, 2>(d, band_rows, shared) : ComputeMiddle<5, 1>(d, band_rows, shared);
   }
-  if (!struck) return;
   CodeTile tile = band.Tile(s);
   tile.codes = reinterpret_cast<int8_t*>(shared);
   tile.stride = MiddleLayout(s, band_rows).stride;
-  SyncThreads();
-  InjectTile(*steps, faults.image_ids, tile, scratch, faults.collects);
+  if (drawn_here) {
+    SyncThreads();
+    InjectTile(faults.lanes[band.lane], faults.image_ids, tile, scratch, faults.collects);
+  } else if (faults.list.Strikes(band.lane)) {
+    SyncThreads();
+    ApplyStrikes(faults.list, band.lane,
+                 {tile.codes, nullptr, tile.stride, tile.first, tile.count, tile.map_pixels,
+                  tile.channels, tile.channel, tile.width});
+  }
 }
 
 template <int kWarpN>

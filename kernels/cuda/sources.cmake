@@ -15,6 +15,7 @@ set(FTT_CUDA_SOURCES
   probe.cu
   quantize.cu
   separable.cu
+  strikes.cu
   sum.cu
   unfused.cu
   weight_reduce.cu

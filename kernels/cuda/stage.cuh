@@ -1,7 +1,9 @@
-// The last part of every kernel that writes codes: quantized values are staged in shared memory,
-// struck by faults and written out in whole 16-byte vectors.
+// The last part of every kernel that writes codes. Faults that were drawn ahead strike them where
+// they are; for others they are staged in shared memory, struck and written out in whole 16-byte
+// vectors.
 #pragma once
 
+#include "kernels/cuda/apply_strikes.cuh"
 #include "kernels/cuda/faults.cuh"
 #include "kernels/quantize_math.h"
 
@@ -79,46 +81,48 @@ struct PackNorm {
   }
 };
 
-// Where a block's codes go: through shared memory where faults strike them, else straight out.
+// Where a block's codes go: through shared memory where it draws their faults, else straight out.
 class Stage {
  public:
-  // tile: without codes and pass. codes, mask: the lane's; mask may be null. All threads.
+  // tile: without codes and pass. codes, mask: the lane's; mask may be null. All threads. `shared`
+  // is used only if faults.Staged().
   __device__ Stage(uint8_t* shared, const StageLayout& layout, const SiteFaultsView& faults,
                    int lane, const CodeTile& tile, int8_t* codes, uint8_t* mask)
-      : faults_(faults), tile_(tile), codes_(codes), mask_(mask) {
-    lane_ = faults.lanes == nullptr ? nullptr : faults.lanes + lane;
-    struck_ = lane_ != nullptr && lane_->count > 0;
+      : faults_(faults), tile_(tile), codes_(codes), mask_(mask), lane_(lane) {
+    listed_ = faults.list.Strikes(lane);
+    staged_ = faults.Staged() && faults.lanes[lane].count > 0;
     tile_.codes = reinterpret_cast<int8_t*>(shared);
     tile_.pass = mask == nullptr ? nullptr : reinterpret_cast<uint32_t*>(shared + layout.codes);
     scratch_ = reinterpret_cast<uint32_t*>(shared + layout.codes + layout.mask);
-    if (struck_) ClearFaultScratch(scratch_, faults.collects);
+    if (staged_) ClearFaultScratch(scratch_, faults.collects);
   }
 
   // Eight codes of channels [8 * group, 8 * group + 8) at pixel `pixel` of the tile.
   __device__ __forceinline__ void Put(int pixel, int group, const CodePack& pack) {
     const int staged = pixel * tile_.stride + 8 * group;
     const int64_t out = Out(pixel) + 8 * group;
-    int8_t* to = struck_ ? tile_.codes + staged : codes_ + out;
+    int8_t* to = staged_ ? tile_.codes + staged : codes_ + out;
     *reinterpret_cast<uint2*>(to) = make_uint2(pack.low, pack.high);
     if (mask_ == nullptr) return;
-    uint8_t* bits = struck_ ? reinterpret_cast<uint8_t*>(tile_.pass) + staged / 8 : mask_ + out / 8;
+    uint8_t* bits = staged_ ? reinterpret_cast<uint8_t*>(tile_.pass) + staged / 8 : mask_ + out / 8;
     *bits = static_cast<uint8_t>(pack.mask);
   }
 
   // Four codes of channels [4 * word, 4 * word + 4); for outputs without a mask.
   __device__ __forceinline__ void PutWord(int pixel, int word, uint32_t codes) {
-    int8_t* to = struck_ ? tile_.codes + pixel * tile_.stride : codes_ + Out(pixel);
+    int8_t* to = staged_ ? tile_.codes + pixel * tile_.stride : codes_ + Out(pixel);
     *reinterpret_cast<uint32_t*>(to + 4 * word) = codes;
   }
 
   // Faults, then everything out. All threads.
   __device__ void Finish() {
-    if (!struck_) return;
+    if (listed_) return FinishListed();
+    if (!staged_) return;
     SyncThreads();
     // A copy: an object whose address a call is given lies in memory as a whole, and everything
     // that it is part of.
     const CodeTile tile = tile_;
-    InjectTile(*lane_, faults_.image_ids, tile, scratch_, faults_.collects);
+    InjectTile(faults_.lanes[lane_], faults_.image_ids, tile, scratch_, faults_.collects);
     const int vectors = tile_.stride / 16, n = tile_.count * vectors;
     for (int i = static_cast<int>(threadIdx.x); i < n; i += static_cast<int>(blockDim.x)) {
       const int pixel = i / vectors, vector = i - pixel * vectors;
@@ -133,6 +137,13 @@ class Stage {
   }
 
  private:
+  __device__ __forceinline__ void FinishListed() const {
+    SyncThreads();
+    auto* mask = mask_ == nullptr ? nullptr : reinterpret_cast<uint16_t*>(mask_) + Out(0) / 16;
+    ApplyStrikes(faults_.list, lane_,
+                 {codes_ + Out(0), mask, PaddedChannels(tile_.channels), tile_.first, tile_.count,
+                  tile_.map_pixels, tile_.channels, tile_.channel, tile_.width});
+  }
   __device__ int64_t Out(int pixel) const {
     return int64_t{tile_.first + pixel} * PaddedChannels(tile_.channels) + tile_.channel;
   }
@@ -141,9 +152,9 @@ class Stage {
   CodeTile tile_;
   int8_t* codes_;
   uint8_t* mask_;
-  const LaneFaultSteps* lane_;
+  int lane_;
   uint32_t* scratch_;
-  bool struck_;
+  bool listed_, staged_;
 };
 
 }  // namespace ftt::cuda

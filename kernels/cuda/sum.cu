@@ -23,13 +23,13 @@ SumGrid PlanSum(const SumArguments& a) {
             a.count, kMaxSumInputs);
   FTT_CHECK(s.lanes > 0 && s.images > 0 && s.h > 0 && s.w > 0 && s.channels > 0,
             "sum: the map is empty");
-  const int least = a.faults.lanes == nullptr ? kLeastTileBytes : kLeastFaultyTileBytes;
+  const int least = a.faults.Staged() ? kLeastFaultyTileBytes : kLeastTileBytes;
   int bytes = kTileBytes;
   while (bytes > least && s.lanes * s.LaneElements() < int64_t{kWantedBlocks} * bytes) bytes /= 2;
   const int stride = s.Stride(), tile = stride < bytes ? bytes / stride : 1;
   const int pixels = tile < s.Pixels() ? tile : s.Pixels();
   size_t shared = 0;
-  if (a.faults.lanes != nullptr) {
+  if (a.faults.Staged()) {
     shared = static_cast<size_t>(
         LayoutOfStage(pixels, stride, a.mask != nullptr, a.faults.collects, kSumThreads).Bytes());
   }

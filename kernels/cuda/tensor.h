@@ -71,11 +71,28 @@ struct LaneFaultSteps {
   HitCounts* hits = nullptr;  // [kMaxFaultTerms], added to; null: not counted
 };
 
-// Faults of one site for all lanes; `lanes` may be null: none.
+// Faults of a site drawn before its codes exist, by DrawStrikes (strikes.h), which counts them,
+// too.
+struct StrikeList {
+  const uint32_t* words = nullptr;  // [lanes][images][tiles][slots], see StruckCode; null: no list
+  int64_t lane_words = 0;
+  int tiles = 0, slots = 0;
+  uint64_t lanes = 0;  // bit l: lane l has faults
+  uint8_t model = 0, bits = 8;
+
+  FTT_HD bool Strikes(int lane) const { return words != nullptr && (lanes >> lane & 1) != 0; }
+};
+
+// Faults of one site for all lanes; `lanes` may be null: none. Without a list a block draws the
+// faults of the codes that it has computed.
 struct SiteFaultsView {
   const LaneFaultSteps* lanes = nullptr;  // [lanes], device memory
   const uint32_t* image_ids = nullptr;    // [images], device memory
   bool collects = false;                  // some step can hit several cells of one code
+  StrikeList list;
+
+  // Whether codes pass through shared memory, where a block draws their faults.
+  FTT_HD bool Staged() const { return lanes != nullptr && list.words == nullptr; }
 };
 
 // Where a convolution or pool writes. Training: `raw` and, if wanted, statistics, which are added

@@ -11,6 +11,7 @@
 #include "faults/probability.h"
 #include "faults/spec.h"
 #include "kernels/backend.h"
+#include "kernels/cuda/strikes.h"
 #include "kernels/cuda/tensor.h"
 #include "tests/cuda/device_buffer.h"
 
@@ -131,7 +132,11 @@ class LanePlans {
  public:
   LanePlans(const std::vector<std::string>& specs, const Shape& map, int bits, bool training,
             const std::vector<uint32_t>& image_ids, SiteKind kind = SiteKind::kConv)
-      : ids_(image_ids), hits_(specs.size() * kMaxFaultTerms), lanes_(specs.size()) {
+      : map_{static_cast<int>(specs.size()), static_cast<int>(image_ids.size()), map.h, map.w,
+             map.c},
+        ids_(image_ids),
+        hits_(specs.size() * kMaxFaultTerms),
+        lanes_(specs.size()) {
     FaultSite site;
     site.id = 3;
     site.name = "site";
@@ -156,7 +161,41 @@ class LanePlans {
   }
 
   const LaneFaults* Host() const { return host_.data(); }
-  SiteFaultsView View() const { return {lanes_.Data(), ids_.Data(), memory_.Collects()}; }
+  // ahead: drawn by DrawStrikes, where lists are possible.
+  SiteFaultsView View(bool ahead = false) {
+    SiteFaultsView view{lanes_.Data(), ids_.Data(), memory_.Collects(), {}};
+    if (ahead && CanListAll()) view.list = DrawLists();
+    return view;
+  }
+  bool CanListAll() const {
+    const auto can = [&](const SiteFaults& f) {
+      return f.Empty() || (f.steps.size() == 1 && CanList(f.steps[0], map_) &&
+                           f.steps[0].model == Listed().front().model);
+    };
+    return !Listed().empty() && std::all_of(plans_.begin(), plans_.end(), can);
+  }
+  StrikeList DrawLists() {
+    const std::vector<FaultStep> steps = Listed();
+    StrikeJob job = MakeStrikeJob(map_, steps);
+    job.lanes = lanes_.Data();
+    const int64_t map_words = int64_t{job.tiles} * job.slots;
+    strikes_.emplace_back(static_cast<size_t>(map_words * map_.lanes * map_.images));
+    jobs_.emplace_back(std::vector<StrikeJob>{job});
+    std::vector<JobChunk> chunks;
+    for (int first = 0; first < job.tiles; first += job.chunk_tiles) chunks.push_back({0, first});
+    chunks_.emplace_back(chunks);
+    uint32_t* words = strikes_.back().Data();
+    DrawStrikes({jobs_.back().Data(), chunks_.back().Data(), static_cast<int>(chunks.size()),
+                 map_.lanes, map_.images, ids_.Data(), words},
+                {});
+    StrikeList list{words, map_words * map_.images, job.tiles,    job.slots,
+                    0,     steps[0].model,          steps[0].bits};
+    for (size_t l = 0; l < plans_.size(); ++l)
+      list.lanes |= plans_[l].Empty() ? 0 : uint64_t{1} << l;
+    return list;
+  }
+  // The words of the last list.
+  std::vector<uint32_t> Strikes() const { return strikes_.back().Get(); }
   // Both counted the same. Returns the faults delivered.
   uint64_t CheckCounts() const {
     const std::vector<HitCounts> hits = hits_.Get();
@@ -184,6 +223,15 @@ class LanePlans {
   }
 
  private:
+  // The first steps of the lanes with faults.
+  std::vector<FaultStep> Listed() const {
+    std::vector<FaultStep> steps;
+    for (const SiteFaults& f : plans_)
+      if (!f.Empty()) steps.push_back(f.steps[0]);
+    return steps;
+  }
+
+  MapShape map_;
   std::deque<SiteFaults> plans_;
   std::deque<FaultCounts> counts_;
   std::vector<LaneFaults> host_;
@@ -191,6 +239,9 @@ class LanePlans {
   DeviceBuffer<uint32_t> ids_;
   DeviceBuffer<HitCounts> hits_;
   DeviceBuffer<LaneFaultSteps> lanes_;
+  std::deque<DeviceBuffer<uint32_t>> strikes_;
+  std::deque<DeviceBuffer<StrikeJob>> jobs_;
+  std::deque<DeviceBuffer<JobChunk>> chunks_;
 };
 
 // Runs `launch` in both orders of threads under the emulation (results must not depend on it), once
@@ -207,6 +258,12 @@ void InBothOrders(const F& launch) {
 #else
   launch();
 #endif
+}
+
+// Runs launch(ahead) with faults that kernels draw themselves and with lists, for LanePlans::View.
+template <typename F>
+void DrawnBothWays(const F& launch) {
+  for (const bool ahead : {false, true}) InBothOrders([&] { launch(ahead); });
 }
 
 }  // namespace ftt::cuda::test

@@ -84,8 +84,8 @@ TEST_P(CudaQuantizeTest, EqualsReference) {
   const Operands operands(c, lanes);
   const std::vector<uint32_t> ids = Ids(c.images);
   const BatchDims dims{lanes, c.images, ids.data()};
-  InBothOrders([&] {
-    const LanePlans plans(c.specs, c.map, c.bits, /*training=*/false, ids, c.kind);
+  DrawnBothWays([&](bool ahead) {
+    LanePlans plans(c.specs, c.map, c.bits, /*training=*/false, ids, c.kind);
     std::vector<int8_t> want(operands.acc.size());
     std::vector<uint8_t> want_mask(
         static_cast<size_t>(lanes * c.images * MaskBytes(c.map.Elements())));
@@ -104,7 +104,7 @@ TEST_P(CudaQuantizeTest, EqualsReference) {
     a.raw = raw.Data();
     a.scale = scale.Data();
     a.shift = shift.Data();
-    a.faults = plans.View();
+    a.faults = plans.View(ahead);
     a.codes = codes.Data();
     a.mask = mask.Data();
     Quantize(a, {});
@@ -125,12 +125,12 @@ TEST_P(CudaQuantizeTest, InjectEqualsReference) {
   std::vector<int8_t> clean(static_cast<size_t>(lanes * c.images * c.map.Elements()));
   for (size_t i = 0; i < clean.size(); ++i)
     clean[i] = static_cast<int8_t>(static_cast<int>(i * 37 % (1u << c.bits)) - (1 << (c.bits - 1)));
-  InBothOrders([&] {
-    const LanePlans plans(c.specs, c.map, c.bits, /*training=*/true, ids, c.kind);
+  DrawnBothWays([&](bool ahead) {
+    LanePlans plans(c.specs, c.map, c.bits, /*training=*/true, ids, c.kind);
     std::vector<int8_t> want = clean;
     RefBackend().Inject(dims, c.map, plans.Host(), want.data());
     const DeviceBuffer<int8_t> codes(Padded(clean, c.map.c));
-    Inject({{lanes, c.images, c.map.h, c.map.w, c.map.c}, plans.View(), codes.Data()}, {});
+    Inject({{lanes, c.images, c.map.h, c.map.w, c.map.c}, plans.View(ahead), codes.Data()}, {});
     EXPECT_EQ(want, Dense(codes.Get(), c.map.c));
     plans.CheckCounts();
   });

@@ -68,7 +68,8 @@ class CudaSeparableTest : public ::testing::TestWithParam<SeparableCase> {
     specs.resize(static_cast<size_t>(c_.lanes));
     return specs;
   }
-  void Run(bool faulty_weights);
+  // ahead: with faults of one kind, drawn by DrawStrikes.
+  void Run(bool faulty_weights, bool ahead);
 
   const SeparableCase c_ = GetParam();
   const WindowShape first_ = MakeWindow(
@@ -95,7 +96,7 @@ struct DeviceNorm {
   DeviceBuffer<float> scale, shift;
 };
 
-void CudaSeparableTest::Run(bool faulty_weights) {
+void CudaSeparableTest::Run(bool faulty_weights, bool ahead) {
   WeightCodes w1 = Weights(first_, faulty_weights ? c_.lanes : 1);
   WeightCodes w2 = Weights(second_, faulty_weights ? c_.lanes : 1);
   const LaneNorm norm1 = MakeNorm(operands_, c_.in.c, 0.004f, false);
@@ -103,12 +104,20 @@ void CudaSeparableTest::Run(bool faulty_weights) {
   const BatchDims dims{c_.lanes, c_.images, ids_.data()};
   const WindowGeometry g1 = Geometry(first_), g2 = Geometry(second_);
   ASSERT_GT(SeparableRows(g1, g2), 0);
-  const LanePlans faults1(Lanes({"mibb:0.01+ibf-feature:0.02", "lane-stuck:0.2", "", "mibb:0.05",
-                                 "mibb:0.02,sampler=dense"}),
-                          first_.out, 8, false, ids_);
-  const LanePlans faults2(Lanes({"ibf-feature:0.01", "mibb:0.03", "stuck-feature:0.02", "",
-                                 "mibb:0.05+ibf-feature:0.02"}),
-                          second_.out, 8, false, ids_);
+  LanePlans faults1(
+      Lanes(ahead
+                ? std::vector<std::string>{"mibb:0.02", "", "mibb:0.001", "mibb:0.05", "mibb:0.01"}
+                : std::vector<std::string>{"mibb:0.01+ibf-feature:0.02", "lane-stuck:0.2", "",
+                                           "mibb:0.05", "mibb:0.02,sampler=dense"}),
+      first_.out, 8, false, ids_);
+  LanePlans faults2(
+      Lanes(ahead
+                ? std::vector<std::string>{"mibb:0.01", "mibb:0.03", "mibb:0.02", "", "mibb:0.0001"}
+                : std::vector<std::string>{"ibf-feature:0.01", "mibb:0.03", "stuck-feature:0.02",
+                                           "", "mibb:0.05+ibf-feature:0.02"}),
+      second_.out, 8, false, ids_);
+  EXPECT_EQ(ahead, faults1.CanListAll());
+  EXPECT_EQ(ahead, faults2.CanListAll());
   std::vector<int8_t> middle(static_cast<size_t>(Outputs(first_)));
   std::vector<int8_t> want(static_cast<size_t>(Outputs(second_)));
   RefBackend ref;
@@ -123,8 +132,10 @@ void CudaSeparableTest::Run(bool faulty_weights) {
   const DeviceNorm device_norm1(norm1, c_.in.c), device_norm2(norm2, c_.out_c);
   const DeviceBuffer<int8_t> y(static_cast<size_t>(g2.lanes * g2.Out().LaneElements()));
   SeparableArguments a;
-  a.depthwise = {g1, x.Data(), packed1.Data(), w1.copies == 1, device_norm1.Output(faults1.View())};
-  a.pointwise = {g2, nullptr, packed2.Data(), w2.copies == 1, device_norm2.Output(faults2.View())};
+  a.depthwise = {g1, x.Data(), packed1.Data(), w1.copies == 1,
+                 device_norm1.Output(faults1.View(ahead))};
+  a.pointwise = {g2, nullptr, packed2.Data(), w2.copies == 1,
+                 device_norm2.Output(faults2.View(ahead))};
   a.pointwise.out.codes = y.Data();
   Separable(a, {});
   EXPECT_EQ(want, Dense(y.Get(), c_.out_c));
@@ -136,10 +147,14 @@ void CudaSeparableTest::Run(bool faulty_weights) {
 }
 
 TEST_P(CudaSeparableTest, IsExactWithFaults) {
-  InBothOrders([&] { Run(false); });
+  InBothOrders([&] { Run(false, false); });
 }
 
-TEST_P(CudaSeparableTest, TakesWeightsOfEachLane) { Run(true); }
+TEST_P(CudaSeparableTest, IsExactWithListedFaults) {
+  InBothOrders([&] { Run(false, true); });
+}
+
+TEST_P(CudaSeparableTest, TakesWeightsOfEachLane) { Run(true, false); }
 
 INSTANTIATE_TEST_SUITE_P(All, CudaSeparableTest, ::testing::ValuesIn(kCases),
                          [](const auto& info) { return std::string(info.param.name); });

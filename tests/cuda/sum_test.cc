@@ -102,8 +102,8 @@ TEST_P(CudaSumTest, AddEqualsReference) {
   SumArguments a;
   MakeInputs(std::vector<int>(case_.relu.size(), case_.map.c), &a);
   for (const bool derive : {true, false}) {
-    InBothOrders([&] {
-      const LanePlans plans(case_.specs, case_.map, 8, true, ids_, SiteKind::kAdd);
+    DrawnBothWays([&](bool ahead) {
+      LanePlans plans(case_.specs, case_.map, 8, true, ids_, SiteKind::kAdd);
       std::vector<int> want_exponent(static_cast<size_t>(lanes_), -4);
       std::vector<int8_t> want(Elements());
       std::vector<uint8_t> want_mask(
@@ -116,7 +116,7 @@ TEST_P(CudaSumTest, AddEqualsReference) {
       const DeviceBuffer<uint8_t> mask(PaddedElements() / 8);
       a.exponent = exponent.Data();
       a.largest = derive ? largest.Data() : nullptr;
-      a.faults = plans.View();
+      a.faults = plans.View(ahead);
       a.codes = codes.Data();
       a.mask = mask.Data();
       Add(a, {});
@@ -138,8 +138,8 @@ TEST_P(CudaSumTest, ConcatEqualsReference) {
   SumArguments a;
   MakeInputs(channels, &a);
   for (const bool fixed : {true, false}) {
-    InBothOrders([&] {
-      const LanePlans plans(case_.specs, case_.map, 8, true, ids_, SiteKind::kConcat);
+    DrawnBothWays([&](bool ahead) {
+      LanePlans plans(case_.specs, case_.map, 8, true, ids_, SiteKind::kConcat);
       std::vector<int> want_exponent(static_cast<size_t>(lanes_), -4);
       for (size_t l = 0; !fixed && l < want_exponent.size(); ++l) {
         want_exponent[l] = case_.exponents[0][l];
@@ -152,7 +152,7 @@ TEST_P(CudaSumTest, ConcatEqualsReference) {
       const DeviceBuffer<int> exponent(std::vector<int>(static_cast<size_t>(lanes_), -4));
       const DeviceBuffer<int8_t> codes(PaddedElements());
       a.exponent = exponent.Data();
-      a.faults = plans.View();
+      a.faults = plans.View(ahead);
       a.codes = codes.Data();
       Concat(a, fixed, {});
       EXPECT_EQ(want_exponent, exponent.Get());

@@ -92,7 +92,7 @@ TEST_P(CudaUnfusedTest, AgreesWithPlainLoops) {
   std::vector<uint32_t> ids(static_cast<size_t>(c.images));
   std::iota(ids.begin(), ids.end(), 0u);
   InBothOrders([&] {
-    const LanePlans plans({c.faults}, c.map, 8, /*training=*/true, ids);
+    LanePlans plans({c.faults}, c.map, 8, /*training=*/true, ids);
     UnfusedArguments a;
     a.shape = shape;
     a.raw_type = c.type;

@@ -96,6 +96,8 @@ class CudaWindowTest : public ::testing::TestWithParam<WindowCase> {
   size_t Outputs() const {
     return static_cast<size_t>(case_.lanes * case_.images * case_.shape.out.Elements());
   }
+  // Lane l carries specs[l]; ahead: drawn by DrawStrikes.
+  void Deploy(const std::vector<std::string>& all, bool ahead);
   // Packs the weights and runs the convolution.
   void Run(const WeightCodes& w, const WindowOutput& out) const {
     const DeviceBuffer<int8_t> x(Padded(x_, case_.shape.in.c));
@@ -180,16 +182,15 @@ TEST_P(CudaWindowTest, HalfOutputIsRounded) {
   }
 }
 
-TEST_P(CudaWindowTest, DeployIsExactWithFaults) {
+void CudaWindowTest::Deploy(const std::vector<std::string>& all, bool ahead) {
   WeightCodes w = Weights(1);
   const int channels = case_.shape.out.c;
   const LaneNorm norm = MakeNorm(operands_, channels, case_.shape.pool ? 1.2f : 0.003f, false);
-  const std::vector<std::string> all = {"mibb:0.01+ibf-feature:0.02", "", "mibb:0.05",
-                                        "mibb:0.02,sampler=dense", "ibf-feature:0.01"};
   const std::vector<std::string> specs(all.begin(), all.begin() + case_.lanes);
   InBothOrders([&] {
-    const LanePlans plans(specs, case_.shape.out, 8, /*training=*/false, ids_,
-                          case_.shape.pool ? SiteKind::kPool : SiteKind::kConv);
+    LanePlans plans(specs, case_.shape.out, 8, /*training=*/false, ids_,
+                    case_.shape.pool ? SiteKind::kPool : SiteKind::kConv);
+    EXPECT_EQ(ahead, plans.CanListAll());
     std::vector<int8_t> want(Outputs());
     RefBackend().AccumulateQuantize(dims_, case_.shape, 8, x_.data(), &w, norm, plans.Host(),
                                     want.data());
@@ -201,7 +202,7 @@ TEST_P(CudaWindowTest, DeployIsExactWithFaults) {
     out.scale = scale.Data();
     out.shift = shift.Data();
     out.one_norm = true;
-    out.faults = plans.View();
+    out.faults = plans.View(ahead);
     out.codes = codes.Data();
     Run(w, out);
     EXPECT_EQ(want, Dense(codes.Get(), channels));
@@ -210,6 +211,21 @@ TEST_P(CudaWindowTest, DeployIsExactWithFaults) {
       EXPECT_GT(delivered, 0u) << "the faults of this case never hit";
     }
   });
+}
+
+TEST_P(CudaWindowTest, DeployIsExactWithFaults) {
+  Deploy({"mibb:0.01+ibf-feature:0.02", "", "mibb:0.05", "mibb:0.02,sampler=dense",
+          "ibf-feature:0.01"},
+         false);
+}
+
+TEST_P(CudaWindowTest, DeployIsExactWithListedFaults) {
+  if (case_.shape.pool) {
+    return Deploy({"stuck-feature:0.05", "stuck-feature:0.2,sampler=sparse", "",
+                   "stuck-feature:0.001", "stuck-feature:0.01"},
+                  true);
+  }
+  Deploy({"mibb:0.05,sampler=sparse", "mibb:0.01", "", "mibb:0.0001", "mibb:0.002"}, true);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, CudaWindowTest, ::testing::ValuesIn(Cases()),

@@ -158,6 +158,9 @@ inline uint32_t AtomicAnd(uint32_t* at, uint32_t bits) {
   *at = before & bits;
   return before;
 }
+inline void AtomicClear16(uint16_t* at, uint16_t bits) {
+  *at = static_cast<uint16_t>(*at & ~bits);
+}
 
 inline uint4 LoadInPlace(const uint4* from) { return *from; }
 inline void AsyncCopy16(void* shared, const void* global, int bytes) {
