@@ -124,7 +124,9 @@ void BenchFaults::DrawAhead(BenchBed& bed) {
   Draw(bed);
 }
 
-void BenchFaults::Draw(BenchBed& bed) const { device_->DrawStrikes(ids_, bed.S()); }
+void BenchFaults::Draw(BenchBed& bed) const {
+  device_->DrawStrikes(StrikePart::kAll, ids_, bed.S());
+}
 
 Program OneConvolution(const Shape& map, int kernel, int stride, bool depthwise) {
   ProgramBuilder b("bench", map, 10);

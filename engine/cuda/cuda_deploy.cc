@@ -143,7 +143,7 @@ void CudaDeployExecutor::RunSum(const Op& op) {
     a.inputs[a.count++] = {DeviceCodes(in.value), Exponent(in.value), ShapeOf(in.value).c, in.relu};
   }
   a.exponent = const_cast<int*>(Exponent(op.output));
-  a.faults = faults_->Feature(op.output, image_ids_);
+  a.faults = FaultsAt(op.output);
   a.codes = DeviceCodes(op.output);
   if (op.kind == OpKind::kAdd) {
     Add(a, stream_.Get());
@@ -165,7 +165,7 @@ void CudaDeployExecutor::RunGlobalPool(size_t i) {
   a.scale = norms_.As<float>() + constants_[i].scale;
   a.shift = norms_.As<float>() + constants_[i].shift;
   a.one_norm = true;
-  a.faults = faults_->Feature(op.output, image_ids_);
+  a.faults = FaultsAt(op.output);
   a.codes = DeviceCodes(op.output);
   Quantize(a, stream_.Get());
 }
@@ -184,7 +184,7 @@ void CudaDeployExecutor::RunLinear(size_t i) {
   a.bias = norms_.As<float>() + constants_[i].shift;
   a.logits = logits_memory_.As<float>();
   Linear(a, stream_.Get());
-  const SiteFaultsView faults = faults_->Feature(op.output, image_ids_);
+  const SiteFaultsView faults = FaultsAt(op.output);
   if (faults.lanes == nullptr) return;
   InjectLogits(
       {lanes_run_, images_, program_.classes, model_.bits, faults, logits_memory_.As<float>()},

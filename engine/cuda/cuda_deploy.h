@@ -43,6 +43,8 @@ class CudaDeployExecutor final : public DeployExecutor {
   void PlanArena();
   void Stage(const uint8_t* pixels, const uint32_t* image_ids, int images);
   void EncodeInput();
+  void DrawStrikesBeside();
+  SiteFaultsView FaultsAt(int value);
   void Enqueue();
   void SpreadFirstLane();
   GraphKey BatchKey() const;
@@ -68,7 +70,9 @@ class CudaDeployExecutor final : public DeployExecutor {
 
   const DeployModel& model_;
   const std::vector<int> partners_;  // SeparablePartners
-  Stream stream_;
+  Stream stream_{true}, draw_stream_;
+  Milestone batch_ready_, drawn_;
+  bool drawing_ = false;  // in draw_stream_, which has not been waited for
   Staging lane_staging_, batch_staging_;
   std::unique_ptr<LanePlan> lane_plan_;
   std::unique_ptr<DeviceFaults> faults_;

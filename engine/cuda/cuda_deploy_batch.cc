@@ -37,15 +37,36 @@ void CudaDeployExecutor::EncodeInput() {
   e.table = table_.As<int8_t>();
   e.codes = DeviceCodes(0);
   Encode(e, stream_.Get());
-  faults_->DrawStrikes(image_ids_, stream_.Get());
-  const SiteFaultsView faults = faults_->Feature(0, image_ids_);
+  const SiteFaultsView faults = FaultsAt(0);
   if (faults.lanes != nullptr) Inject({map, faults, DeviceCodes(0)}, stream_.Get());
 }
 
 void CudaDeployExecutor::Begin(const uint8_t* pixels, const uint32_t* image_ids, int images) {
   Stage(pixels, image_ids, images);
   lanes_run_ = lanes_;
+  faults_->DrawStrikes(StrikePart::kAll, image_ids_, stream_.Get());
   EncodeInput();
+}
+
+// Faults of the first sites before everything else, those of the others while ops run.
+void CudaDeployExecutor::DrawStrikesBeside() {
+  drawing_ = faults_->RestOfStrikesFrom() < static_cast<int>(program_.values.size());
+  if (drawing_) {
+    batch_ready_.Record(stream_.Get());
+    batch_ready_.HoldBack(draw_stream_.Get());
+    faults_->DrawStrikes(StrikePart::kRest, image_ids_, draw_stream_.Get());
+    drawn_.Record(draw_stream_.Get());
+  }
+  faults_->DrawStrikes(StrikePart::kFirst, image_ids_, stream_.Get());
+}
+
+// For the launch that comes next.
+SiteFaultsView CudaDeployExecutor::FaultsAt(int value) {
+  if (drawing_ && value >= faults_->RestOfStrikesFrom()) {
+    drawn_.HoldBack(stream_.Get());
+    drawing_ = false;
+  }
+  return faults_->Feature(value, image_ids_);
 }
 
 const std::vector<float>& CudaDeployExecutor::Run(const uint8_t* pixels, const uint32_t* image_ids,
@@ -58,6 +79,7 @@ const std::vector<float>& CudaDeployExecutor::Run(const uint8_t* pixels, const u
 // What differs between two batches with one BatchKey comes from device memory.
 void CudaDeployExecutor::Enqueue() {
   lanes_run_ = shared_ops_ > 0 ? 1 : lanes_;
+  DrawStrikesBeside();
   EncodeInput();
   RunOps(0, shared_ops_);
   if (shared_ops_ > 0) SpreadFirstLane();

@@ -15,7 +15,7 @@ WindowOutput CudaDeployExecutor::OutputOf(size_t i) {
   out.scale = norms_.As<float>() + constants_[i].scale;
   out.shift = norms_.As<float>() + constants_[i].shift;
   out.one_norm = true;
-  out.faults = faults_->Feature(value, image_ids_);
+  out.faults = FaultsAt(value);
   out.codes = DeviceCodes(value);
   return out;
 }

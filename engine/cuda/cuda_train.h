@@ -157,7 +157,7 @@ class CudaTrainExecutor final : public TrainExecutor {
   HitCounts* Hits() { return reinterpret_cast<HitCounts*>(Losses() + lanes_); }
   DeviceStream S() const { return stream_.Get(); }
 
-  Stream stream_, weight_stream_;
+  Stream stream_{true}, weight_stream_;
   Milestone ready_;                                     // what weight gradients read
   std::array<Milestone, kWeightLag + 1> weights_done_;  // by op, in turn
   Staging staging_;

@@ -160,7 +160,7 @@ void CudaTrainExecutor::Loss() {
 }
 
 void CudaTrainExecutor::Forward() {
-  faults_->DrawStrikes(staged_ids_, S());
+  faults_->DrawStrikes(StrikePart::kAll, staged_ids_, S());
   QuantizeAllWeights();
   const MapShape input = Map(0);
   input_.shape = input;

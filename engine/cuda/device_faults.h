@@ -29,9 +29,10 @@ class DeviceFaults {
   // kernels that write codes draw them. words: of StrikeBytes.
   int64_t StrikeBytes(int images) const { return strikes_.Bytes(lanes_, images); }
   void PlaceStrikes(uint32_t* words, int images) { strikes_.Place(words, lanes_, images); }
-  void DrawStrikes(const uint32_t* image_ids, DeviceStream stream) const {
-    strikes_.Draw(image_ids, stream);
+  void DrawStrikes(StrikePart part, const uint32_t* image_ids, DeviceStream stream) const {
+    strikes_.Draw(part, image_ids, stream);
   }
+  int RestOfStrikesFrom() const { return strikes_.RestFrom(); }
 
   // image_ids: [images], device memory.
   SiteFaultsView Feature(int value, const uint32_t* image_ids) const;

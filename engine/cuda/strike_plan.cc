@@ -1,5 +1,7 @@
 #include "engine/cuda/strike_plan.h"
 
+#include <limits>
+
 namespace ftt::cuda {
 
 void StrikePlan::AddSite(int value, const FaultSite& site,
@@ -66,11 +68,30 @@ StrikeList StrikePlan::List(int value) const {
   return {};
 }
 
-void StrikePlan::Draw(const uint32_t* image_ids, DeviceStream stream) const {
+// An eighth of the work, or all where a second launch would not pay.
+size_t StrikePlan::FirstSites() const {
+  constexpr int64_t kWorthSplitting = 1 << 16;
+  if (Words(lanes_, images_, taken_) < kWorthSplitting) return taken_;
+  size_t first = 1;
+  while (first < taken_ && 8 * Words(lanes_, images_, first) < Words(lanes_, images_, taken_))
+    ++first;
+  return first;
+}
+
+int StrikePlan::RestFrom() const {
+  const size_t first = FirstSites();
+  return first < taken_ ? sites_[first].value : std::numeric_limits<int>::max();
+}
+
+void StrikePlan::Draw(StrikePart part, const uint32_t* image_ids, DeviceStream stream) const {
+  const size_t first = FirstSites();
+  const size_t begin = part == StrikePart::kRest ? first : 0;
+  const size_t end = part == StrikePart::kFirst ? first : taken_;
+  const int chunks_before = begin == 0 ? 0 : sites_[begin - 1].chunks_end;
   StrikeArguments a;
   a.jobs = tables_.jobs;
-  a.chunks = tables_.chunks;
-  a.chunk_count = taken_ == 0 ? 0 : sites_[taken_ - 1].chunks_end;
+  a.chunks = tables_.chunks + chunks_before;
+  a.chunk_count = end == 0 ? 0 : sites_[end - 1].chunks_end - chunks_before;
   a.lanes = lanes_;
   a.images = images_;
   a.image_ids = image_ids;

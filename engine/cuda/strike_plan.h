@@ -16,6 +16,9 @@ namespace ftt::cuda {
 // what does not fit in so many bytes is drawn by the blocks that write the codes.
 inline constexpr int64_t kMostStrikeBytes = int64_t{2} << 30;
 
+// What the first ops of a pass wait for, and what can be drawn beside them.
+enum class StrikePart { kAll, kFirst, kRest };
+
 class StrikePlan {
  public:
   // Takes the site if lists are possible there: on each lane at most one term, of one model.
@@ -31,8 +34,10 @@ class StrikePlan {
   void Place(uint32_t* words, int lanes, int images);
   // Without words where the site has none.
   StrikeList List(int value) const;
-  // Draws everything; image_ids: [images], device memory.
-  void Draw(const uint32_t* image_ids, DeviceStream stream) const;
+  // Draws everything, or a part; image_ids: [images], device memory.
+  void Draw(StrikePart part, const uint32_t* image_ids, DeviceStream stream) const;
+  // The first value whose faults belong to StrikePart::kRest; beyond all where none do.
+  int RestFrom() const;
   void AddTo(GraphKey& key) const;
 
  private:
@@ -43,6 +48,8 @@ class StrikePlan {
     uint8_t model = 0, bits = 8;
     int chunks_end = 0;  // of the jobs up to here
   };
+  // Sites of StrikePart::kFirst.
+  size_t FirstSites() const;
   // Sites, from the first on, whose lists fit.
   size_t Taken(int lanes, int images) const;
   int64_t Words(int lanes, int images, size_t sites) const;

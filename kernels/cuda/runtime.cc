@@ -88,8 +88,11 @@ PinnedMemory& PinnedMemory::operator=(PinnedMemory&& other) noexcept {
   return *this;
 }
 
-Stream::Stream() {
-  Check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "create a stream");
+Stream::Stream(bool urgent) {
+  int usual = 0, most_urgent = 0;
+  Check(cudaDeviceGetStreamPriorityRange(&usual, &most_urgent), "query priorities");
+  Check(cudaStreamCreateWithPriority(&stream_, cudaStreamNonBlocking, urgent ? most_urgent : usual),
+        "create a stream");
 }
 Stream::~Stream() { cudaStreamDestroy(stream_); }
 void Stream::Wait() const {

@@ -78,7 +78,8 @@ class PinnedMemory {
 
 class Stream {
  public:
-  Stream();
+  // urgent: where both could run, its kernels run before those of other streams.
+  explicit Stream(bool urgent = false);
   ~Stream();
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;

@@ -93,7 +93,7 @@ PinnedMemory& PinnedMemory::operator=(PinnedMemory&& other) noexcept {
   return *this;
 }
 
-Stream::Stream() : stream_(new CUstream_st) {}
+Stream::Stream(bool) : stream_(new CUstream_st) {}
 Stream::~Stream() { delete stream_; }
 void Stream::Wait() const {
   CheckNotRecording("the host waits");

@@ -104,6 +104,41 @@ TEST(CudaDeployTest, SeparableConvolutionsInOneKernelChangeNoBit) {
   }
 }
 
+// Most faults are drawn in a stream of their own, which a device may put off until an op waits.
+TEST(CudaDeployTest, FaultsDrawnLateAreTheSame) {
+  const Program program = EveryOpNetwork(kInput);
+  const ImageSet images = Noise(kInput, 8);
+  const auto ref = HostDevice("ref"), device = MakeCudaDevice(0);
+  const DeployModel model = FreshModel(*ref, program, images);
+  const FaultSpec spec = ParseFaultSpec("mibb:3e-3,sampler=sparse");
+  std::vector<LaneSpec> lanes(3);
+  for (size_t lane = 1; lane < lanes.size(); ++lane) {
+    lanes[lane].faults = &spec;
+    lanes[lane].seed = 5;
+    lanes[lane].moment = {static_cast<uint32_t>(lane), false};
+  }
+  const std::vector<uint32_t> ids = {4, 5, 6, 7, 8, 9, 10, 11};
+  const auto want = ref->NewDeployExecutor(model);
+  want->SetLanes(lanes);
+  const std::vector<float> logits = want->Run(images.Image(0), ids.data(), 8);
+  for (const bool late : {false, true}) {
+    emulation::SetLateStreams(late);
+    const auto got = device->NewDeployExecutor(model);
+    got->SetLanes(lanes);
+    // Launched, recorded, replayed.
+    for (int run = 0; run < 3; ++run) {
+      const int64_t before = emulation::LaunchesOf("DrawStrikes");
+      EXPECT_EQ(logits, got->Run(images.Image(0), ids.data(), 8)) << late << run;
+      EXPECT_EQ(emulation::LaunchesOf("DrawStrikes") - before, 2) << "no second part";
+    }
+    for (int lane = 0; lane < 3; ++lane) {
+      EXPECT_EQ(3 * want->Lanes().TotalCounts(lane).delivered,
+                got->Lanes().TotalCounts(lane).delivered);
+    }
+    emulation::SetLateStreams(false);
+  }
+}
+
 struct StepOutcome {
   std::vector<LaneResult> lanes;
   std::vector<float> gradient;
