@@ -22,6 +22,12 @@ int64_t LiveBound(const std::vector<BufferRequest>& requests) {
   return bound;
 }
 
+// Everything that the search for room reads, side by side: it looks at all pairs of buffers.
+struct Placed {
+  int first, last;
+  int64_t offset, end;
+};
+
 }  // namespace
 
 MemoryPlan PlanMemory(const std::vector<BufferRequest>& requests) {
@@ -32,23 +38,23 @@ MemoryPlan PlanMemory(const std::vector<BufferRequest>& requests) {
   std::iota(order.begin(), order.end(), size_t{0});
   std::stable_sort(order.begin(), order.end(),
                    [&](size_t a, size_t b) { return requests[a].bytes > requests[b].bytes; });
-  std::vector<size_t> placed;  // sorted by offset
+  std::vector<Placed> placed;  // by offset
+  placed.reserve(requests.size());
   for (const size_t i : order) {
     const BufferRequest& r = requests[i];
-    if (r.bytes == 0) continue;
+    if (r.bytes == 0) break;  // the rest are empty as well
+    const int64_t bytes = RoundUp(r.bytes);
     int64_t offset = 0;
-    for (const size_t j : placed) {
-      const BufferRequest& other = requests[j];
+    for (const Placed& other : placed) {
       if (other.last < r.first || other.first > r.last) continue;
-      if (plan.offsets[j] >= offset + RoundUp(r.bytes)) break;
-      offset = std::max(offset, plan.offsets[j] + RoundUp(other.bytes));
+      if (other.offset >= offset + bytes) break;
+      offset = std::max(offset, other.end);
     }
     plan.offsets[i] = offset;
-    plan.total = std::max(plan.total, offset + RoundUp(r.bytes));
-    const auto at = std::upper_bound(placed.begin(), placed.end(), i, [&](size_t a, size_t b) {
-      return plan.offsets[a] < plan.offsets[b];
-    });
-    placed.insert(at, i);
+    plan.total = std::max(plan.total, offset + bytes);
+    const auto at = std::upper_bound(placed.begin(), placed.end(), offset,
+                                     [](int64_t o, const Placed& p) { return o < p.offset; });
+    placed.insert(at, {r.first, r.last, offset, offset + bytes});
   }
   return plan;
 }

@@ -57,20 +57,27 @@ Controller::Controller(const SearchSpace& space, const ControllerOptions& option
     const size_t n = nets_.back().Values().size();
     adam_.push_back({std::vector<double>(n, 0.0), std::vector<double>(n, 0.0)});
   }
+  PrepareTables();
+}
+
+void Controller::PrepareTables() {
+  for (size_t cell = 0; cell < 2; ++cell) tables_[cell] = nets_[cell].Tables();
+  drawn_ = {};
 }
 
 ControllerSample Controller::Draw(const std::vector<ControllerNet::Chooser>& choosers) const {
-  std::vector<ControllerStep> cells[2];
+  Path path;
 #pragma omp parallel for num_threads(2)
-  for (size_t cell = 0; cell < 2; ++cell) cells[cell] = nets_[cell].Forward(choosers[cell]);
+  for (size_t cell = 0; cell < 2; ++cell)
+    path.steps[cell] = nets_[cell].Forward(tables_[cell], choosers[cell]);
   ControllerSample sample;
-  std::vector<int> decisions;
-  for (const std::vector<ControllerStep>& steps : cells) {
-    for (const ControllerStep& s : steps) decisions.push_back(s.chosen);
+  for (const std::vector<ControllerStep>& steps : path.steps) {
+    for (const ControllerStep& s : steps) path.decisions.push_back(s.chosen);
     sample.log_prob += ControllerNet::LogProb(steps);
     sample.entropy += ControllerNet::Entropy(steps);
   }
-  sample.genotype = DecodeGenotype(space_, decisions);
+  sample.genotype = DecodeGenotype(space_, path.decisions);
+  drawn_ = std::move(path);
   return sample;
 }
 
@@ -89,6 +96,7 @@ Genotype Controller::Greedy() const {
 std::vector<ControllerStep> Controller::Replay(int cell, const std::vector<int>& decisions) const {
   const int first = cell * DecisionsPerCell(space_);
   return nets_[static_cast<size_t>(cell)].Forward(
+      tables_[cell],
       [&](int t, const std::vector<double>&) { return decisions[static_cast<size_t>(first + t)]; });
 }
 
@@ -110,12 +118,12 @@ void Controller::Reinforce(const Genotype& genotype, double reward) {
   if (!has_baseline_) baseline_ = reward;
   has_baseline_ = true;
   const double advantage = reward - baseline_;
+  const bool drawn = drawn_.decisions == decisions;
 #pragma omp parallel for num_threads(2)
   for (int cell = 0; cell < 2; ++cell) {
-    const ControllerNet& net = nets_[static_cast<size_t>(cell)];
-    std::vector<double>& gradient = gradients_[static_cast<size_t>(cell)];
-    gradient.assign(net.Values().size(), 0.0);
-    net.Backward(Replay(cell, decisions), -advantage, -options_.entropy_coeff, &gradient);
+    if (!drawn) drawn_.steps[cell] = Replay(cell, decisions);
+    nets_[static_cast<size_t>(cell)].Backward(drawn_.steps[cell], -advantage,
+                                              -options_.entropy_coeff, &gradients_[cell]);
   }
   AdamStep();
   baseline_ = options_.baseline_decay * baseline_ + (1 - options_.baseline_decay) * reward;
@@ -140,7 +148,9 @@ void Controller::AdamStep() {
     dense::AdamUpdate(gradients_[cell].data(), n,
                       {scale, options_.learning_rate / correct1, 1 / std::sqrt(correct2)},
                       adam_[cell].m.data(), adam_[cell].v.data(), nets_[cell].Values().data());
+    tables_[cell] = nets_[cell].Tables();
   }
+  drawn_ = {};
 }
 
 StateDict Controller::Export() const {
@@ -186,6 +196,7 @@ void Controller::Import(const StateDict& state) {
   const StateTensor& baseline = FindState(state, "baseline", {2});
   next.has_baseline_ = baseline.values[0] != 0;
   next.baseline_ = baseline.values[1];
+  next.PrepareTables();
   *this = std::move(next);
 }
 

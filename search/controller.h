@@ -21,9 +21,9 @@ struct ControllerSample {
 // Throws ftt::Error that names the field out of range.
 void Validate(const ControllerOptions& options);
 
-// Works on its two cells beside each other, because a device waits for the next architecture. Free
-// of hidden state: everything but (space, options, seed) is in Export(), so that a controller that
-// imported a state goes on exactly as the one that exported it.
+// Works on its two cells beside each other, because a device waits for the next architecture. What
+// it keeps between calls saves time only: everything but (space, options, seed) is in Export(), so
+// that a controller that imported a state goes on exactly as the one that exported it.
 class Controller {
  public:
   Controller(const SearchSpace& space, const ControllerOptions& options, uint64_t seed);
@@ -58,14 +58,22 @@ class Controller {
   struct Moments {
     std::vector<double> m, v;
   };
+  // The LSTMs' steps towards a genotype under the current parameters.
+  struct Path {
+    std::vector<int> decisions;
+    std::vector<ControllerStep> steps[2];
+  };
   std::vector<ControllerStep> Replay(int cell, const std::vector<int>& decisions) const;
   ControllerSample Draw(const std::vector<ControllerNet::Chooser>& choosers) const;
   void AdamStep();
+  void PrepareTables();
 
   SearchSpace space_;
   ControllerOptions options_;
   uint64_t seed_;
   std::vector<ControllerNet> nets_;  // normal, reduce
+  ControllerTables tables_[2];
+  mutable Path drawn_;  // the last; its reward often comes before the parameters change
   std::vector<Moments> adam_;
   std::vector<double> gradients_[2];  // of the loss; kept between steps only for their memory
   int64_t adam_step_ = 0;

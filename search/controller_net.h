@@ -42,11 +42,17 @@ struct ControllerParam {
 struct ControllerStep {
   bool is_op = false;
   int chosen = 0;
-  std::vector<double> input, gates, cell,
-      hidden;                     // [H], [4H] (i, f, g, o after their functions), [H], [H]
-  std::vector<double> slope;      // [options], d logit / d score
-  std::vector<double> log_probs;  // [options]
-  std::vector<double> attention;  // [options, A], tanh values; empty for an op
+  std::vector<double> gates;                   // [4H]: i, f, g, o after their functions
+  std::vector<double> cell, squashed, hidden;  // [H]; squashed = tanh(cell)
+  std::vector<double> slope;                   // [options], d logit / d score
+  std::vector<double> log_probs;               // [options]
+  std::vector<double> attention;               // [options, A], tanh values; empty for an op
+};
+
+// Products that depend on the parameters alone and serve all steps of all passes.
+struct ControllerTables {
+  std::vector<double> node_gates, op_gates;  // [nodes + 1, 4H], [ops, 4H]: an input's share, bias
+  std::vector<double> keys;                  // [nodes + 1, A]: E W1
 };
 
 class ControllerNet {
@@ -56,15 +62,18 @@ class ControllerNet {
   ControllerNet(const SearchSpace& space, const ControllerOptions& options, uint64_t seed,
                 uint32_t cell);
 
+  // Of the current Values().
+  ControllerTables Tables() const;
+
   // Picks a decision from its log-probabilities.
   using Chooser = std::function<int(int decision, const std::vector<double>& log_probs)>;
-  std::vector<ControllerStep> Forward(const Chooser& choose) const;
+  std::vector<ControllerStep> Forward(const ControllerTables& tables, const Chooser& choose) const;
 
   // Sums over the steps, in nats.
   static double LogProb(const std::vector<ControllerStep>& steps);
   static double Entropy(const std::vector<ControllerStep>& steps);
 
-  // Adds to `gradient` (flat, like Values()) the gradient of log_prob_coeff * LogProb +
+  // Writes to `gradient` (flat, like Values()) the gradient of log_prob_coeff * LogProb +
   // entropy_coeff * Entropy, the decisions held fixed.
   void Backward(const std::vector<ControllerStep>& steps, double log_prob_coeff,
                 double entropy_coeff, std::vector<double>* gradient) const;
@@ -76,12 +85,15 @@ class ControllerNet {
  private:
   void AddParam(const char* name, std::vector<int64_t> shape);
   const double* Data(int param) const { return values_.data() + params_[param].offset; }
-  void LstmForward(const ControllerStep* previous, ControllerStep* step) const;
-  std::vector<double> AttentionKeys() const;
+  // The embedding of what was chosen: a row of node_embedding or of op_embedding.
+  size_t EmbeddingAt(const ControllerStep& step) const;
+  void LstmForward(const ControllerTables& tables, const ControllerStep* previous,
+                   ControllerStep* step) const;
   void Score(int decision, const std::vector<double>& keys, ControllerStep* step) const;
+  struct BackwardPass;
   void ScoreBackward(const ControllerStep& step, const std::vector<double>& d_score,
-                     std::vector<double>* gradient, std::vector<double>* d_keys,
-                     std::vector<double>* d_hidden) const;
+                     BackwardPass* pass) const;
+  void LstmMatricesBackward(const std::vector<ControllerStep>& steps, BackwardPass* pass) const;
 
   SearchSpace space_;
   ControllerOptions options_;

@@ -15,58 +15,110 @@
 namespace ftt::dense {
 namespace {
 
-// Four rows at a time, so that y is read and written less often.
-FTT_INLINE void Product(const double* x, const double* w, size_t rows, size_t cols,
-                        double* __restrict__ y) {
+// Four numbers: one register of AVX2, two of what every processor has.
+using Vec = double __attribute__((vector_size(32), aligned(8), may_alias));
+FTT_INLINE const Vec& Load(const double* from) { return *reinterpret_cast<const Vec*>(from); }
+FTT_INLINE void Store(double* to, const Vec& v) { *reinterpret_cast<Vec*>(to) = v; }
+
+// Four rows of W at a time, so that y is read and written less often; all x use them while they are
+// in the first-level cache.
+FTT_INLINE void Product(const double* x, size_t n, const double* w, size_t rows, size_t cols,
+                        double* y) {
   size_t r = 0;
   for (; r + 4 <= rows; r += 4) {
-    const double x0 = x[r], x1 = x[r + 1], x2 = x[r + 2], x3 = x[r + 3];
     const double *w0 = w + r * cols, *w1 = w0 + cols, *w2 = w1 + cols, *w3 = w2 + cols;
-    for (size_t c = 0; c < cols; ++c) y[c] += x0 * w0[c] + x1 * w1[c] + x2 * w2[c] + x3 * w3[c];
+    for (size_t t = 0; t < n; ++t) {
+      const double* xr = x + t * rows + r;
+      const double x0 = xr[0], x1 = xr[1], x2 = xr[2], x3 = xr[3];
+      double* __restrict__ yt = y + t * cols;
+      for (size_t c = 0; c < cols; ++c) yt[c] += x0 * w0[c] + x1 * w1[c] + x2 * w2[c] + x3 * w3[c];
+    }
   }
   for (; r < rows; ++r) {
-    const double xr = x[r];
-    for (size_t c = 0; c < cols; ++c) y[c] += xr * w[r * cols + c];
+    for (size_t t = 0; t < n; ++t) {
+      const double xr = x[t * rows + r];
+      double* __restrict__ yt = y + t * cols;
+      for (size_t c = 0; c < cols; ++c) yt[c] += xr * w[r * cols + c];
+    }
   }
 }
-FTT_AVX2 void ProductAvx2(const double* x, const double* w, size_t rows, size_t cols, double* y) {
-  Product(x, w, rows, cols, y);
+FTT_AVX2 void ProductAvx2(const double* x, size_t n, const double* w, size_t rows, size_t cols,
+                          double* y) {
+  Product(x, n, w, rows, cols, y);
 }
 
-// Eight partial sums, so that the additions do not wait for each other.
-FTT_INLINE void Transposed(const double* w, size_t rows, size_t cols, const double* dy,
-                           double* __restrict__ dx) {
-  for (size_t r = 0; r < rows; ++r) {
-    const double* row = w + r * cols;
-    double sum[8] = {};
-    size_t c = 0;
-    for (; c + 8 <= cols; c += 8) {
-      for (size_t k = 0; k < 8; ++k) sum[k] += row[c + k] * dy[c + k];
+// Of kRows rows with one dy. Eight partial sums a row, so that the additions do not wait for each
+// other.
+template <size_t kRows>
+FTT_INLINE void TransposedRows(const double* dy, const double* w, size_t cols, double* dx) {
+  Vec sum[kRows][2] = {};
+  size_t c = 0;
+  for (; c + 8 <= cols; c += 8) {
+    for (size_t i = 0; i < kRows; ++i) {
+      sum[i][0] += Load(w + i * cols + c) * Load(dy + c);
+      sum[i][1] += Load(w + i * cols + c + 4) * Load(dy + c + 4);
     }
-    for (; c < cols; ++c) sum[0] += row[c] * dy[c];
-    dx[r] += ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
+  }
+  for (size_t i = 0; i < kRows; ++i) {
+    const Vec s = sum[i][0], t = sum[i][1];
+    double first = s[0];
+    for (size_t at = c; at < cols; ++at) first += w[i * cols + at] * dy[at];
+    dx[i] += ((first + s[1]) + (s[2] + s[3])) + ((t[0] + t[1]) + (t[2] + t[3]));
   }
 }
-FTT_AVX2 void TransposedAvx2(const double* w, size_t rows, size_t cols, const double* dy,
+FTT_INLINE void Transposed(const double* dy, size_t n, const double* w, size_t rows, size_t cols,
+                           double* dx) {
+  size_t r = 0;
+  for (; r + 4 <= rows; r += 4) {
+    for (size_t t = 0; t < n; ++t)
+      TransposedRows<4>(dy + t * cols, w + r * cols, cols, dx + t * rows + r);
+  }
+  for (; r < rows; ++r) {
+    for (size_t t = 0; t < n; ++t)
+      TransposedRows<1>(dy + t * cols, w + r * cols, cols, dx + t * rows + r);
+  }
+}
+FTT_AVX2 void TransposedAvx2(const double* dy, size_t n, const double* w, size_t rows, size_t cols,
                              double* dx) {
-  Transposed(w, rows, cols, dy, dx);
+  Transposed(dy, n, w, rows, cols, dx);
 }
 
-// Row by row, so that a large dw is walked through once.
-FTT_INLINE void Outer(const std::vector<const double*>& x, const std::vector<const double*>& dy,
-                      size_t rows, size_t cols, double* dw) {
-  for (size_t r = 0; r < rows; ++r) {
-    double* __restrict__ row = dw + r * cols;
-    for (size_t t = 0; t < x.size(); ++t) {
-      const double factor = x[t][r];
-      const double* d = dy[t];
-      for (size_t c = 0; c < cols; ++c) row[c] += factor * d[c];
+// kRows rows of DW, by tiles whose sums stay in registers.
+template <size_t kRows>
+FTT_INLINE void OuterRows(const double* x, const double* dy, size_t n, size_t rows, size_t cols,
+                          double* dw) {
+  size_t c = 0;
+  for (; c + 8 <= cols; c += 8) {
+    Vec sum[kRows][2] = {};
+    for (size_t t = 0; t < n; ++t) {
+      const Vec d0 = Load(dy + t * cols + c), d1 = Load(dy + t * cols + c + 4);
+      for (size_t i = 0; i < kRows; ++i) {
+        sum[i][0] += x[t * rows + i] * d0;
+        sum[i][1] += x[t * rows + i] * d1;
+      }
+    }
+    for (size_t i = 0; i < kRows; ++i) {
+      Store(dw + i * cols + c, sum[i][0]);
+      Store(dw + i * cols + c + 4, sum[i][1]);
+    }
+  }
+  for (; c < cols; ++c) {
+    for (size_t i = 0; i < kRows; ++i) {
+      double sum = 0;
+      for (size_t t = 0; t < n; ++t) sum += x[t * rows + i] * dy[t * cols + c];
+      dw[i * cols + c] = sum;
     }
   }
 }
-FTT_AVX2 void OuterAvx2(const std::vector<const double*>& x, const std::vector<const double*>& dy,
-                        size_t rows, size_t cols, double* dw) {
-  Outer(x, dy, rows, cols, dw);
+FTT_INLINE void OuterOf(const double* x, const double* dy, size_t n, size_t rows, size_t cols,
+                        double* dw) {
+  size_t r = 0;
+  for (; r + 4 <= rows; r += 4) OuterRows<4>(x + r, dy, n, rows, cols, dw + r * cols);
+  for (; r < rows; ++r) OuterRows<1>(x + r, dy, n, rows, cols, dw + r * cols);
+}
+FTT_AVX2 void OuterAvx2(const double* x, const double* dy, size_t n, size_t rows, size_t cols,
+                        double* dw) {
+  OuterOf(x, dy, n, rows, cols, dw);
 }
 
 FTT_INLINE void Adam(const double* __restrict__ gradient, size_t n, const AdamRates& rates,
@@ -86,20 +138,20 @@ FTT_AVX2 void AdamAvx2(const double* gradient, size_t n, const AdamRates& rates,
 
 }  // namespace
 
-void AddProduct(const double* x, const double* w, size_t rows, size_t cols, double* y) {
-  if (FTT_HAS_AVX2) return ProductAvx2(x, w, rows, cols, y);
-  Product(x, w, rows, cols, y);
+void AddProduct(const double* x, size_t n, const double* w, size_t rows, size_t cols, double* y) {
+  if (FTT_HAS_AVX2) return ProductAvx2(x, n, w, rows, cols, y);
+  Product(x, n, w, rows, cols, y);
 }
 
-void AddProductTransposed(const double* w, size_t rows, size_t cols, const double* dy, double* dx) {
-  if (FTT_HAS_AVX2) return TransposedAvx2(w, rows, cols, dy, dx);
-  Transposed(w, rows, cols, dy, dx);
+void AddProductTransposed(const double* dy, size_t n, const double* w, size_t rows, size_t cols,
+                          double* dx) {
+  if (FTT_HAS_AVX2) return TransposedAvx2(dy, n, w, rows, cols, dx);
+  Transposed(dy, n, w, rows, cols, dx);
 }
 
-void AddOuter(const std::vector<const double*>& x, const std::vector<const double*>& dy,
-              size_t rows, size_t cols, double* dw) {
-  if (FTT_HAS_AVX2) return OuterAvx2(x, dy, rows, cols, dw);
-  Outer(x, dy, rows, cols, dw);
+void Outer(const double* x, const double* dy, size_t n, size_t rows, size_t cols, double* dw) {
+  if (FTT_HAS_AVX2) return OuterAvx2(x, dy, n, rows, cols, dw);
+  OuterOf(x, dy, n, rows, cols, dw);
 }
 
 void AdamUpdate(const double* gradient, size_t n, const AdamRates& rates, double* m, double* v,

@@ -3,17 +3,16 @@
 #pragma once
 
 #include <cstddef>
-#include <vector>
 
 namespace ftt::dense {
 
-// y[cols] += x[rows] W[rows, cols].
-void AddProduct(const double* x, const double* w, size_t rows, size_t cols, double* y);
-// dx[rows] += W[rows, cols] dy[cols].
-void AddProductTransposed(const double* w, size_t rows, size_t cols, const double* dy, double* dx);
-// dw[rows, cols] += sum over t of x_t[rows] dy_t[cols]^T.
-void AddOuter(const std::vector<const double*>& x, const std::vector<const double*>& dy,
-              size_t rows, size_t cols, double* dw);
+// Y[n, cols] += X[n, rows] W[rows, cols].
+void AddProduct(const double* x, size_t n, const double* w, size_t rows, size_t cols, double* y);
+// DX[n, rows] += DY[n, cols] W[rows, cols]^T.
+void AddProductTransposed(const double* dy, size_t n, const double* w, size_t rows, size_t cols,
+                          double* dx);
+// DW[rows, cols] = X[n, rows]^T DY[n, cols], summed in the order of the n rows.
+void Outer(const double* x, const double* dy, size_t n, size_t rows, size_t cols, double* dw);
 
 struct AdamRates {
   double scale = 1;  // of the gradient

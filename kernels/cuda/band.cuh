@@ -151,6 +151,7 @@ class BandRawOf {
         make_uint2(PackHalf(v[0], v[1]), PackHalf(v[2], v[3]));
   }
   __device__ __forceinline__ void AddMoments(const int32_t (&acc)[4]) {
+    if (out_.moments == nullptr) return;
     FTT_UNROLL
     for (int c = 0; c < 4; ++c) {
       Moments& m = moments_[c];

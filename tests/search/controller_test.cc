@@ -29,8 +29,9 @@ ControllerOptions SmallOptions() {
 }
 
 std::vector<ControllerStep> Replay(const ControllerNet& net, const std::vector<int>& decisions) {
-  return net.Forward(
-      [&](int t, const std::vector<double>&) { return decisions[static_cast<size_t>(t)]; });
+  return net.Forward(net.Tables(), [&](int t, const std::vector<double>&) {
+    return decisions[static_cast<size_t>(t)];
+  });
 }
 
 // Every parameter's derivative against a central difference, log-probability and entropy
@@ -39,7 +40,7 @@ void ExpectGradientMatches(const SearchSpace& space, const ControllerOptions& op
                            const std::vector<int>& decisions) {
   ControllerNet net(space, options, 11, 0);
   const auto steps = Replay(net, decisions);
-  std::vector<double> log_prob(net.Values().size(), 0.0), entropy = log_prob, both = log_prob;
+  std::vector<double> log_prob, entropy, both;
   net.Backward(steps, 1, 0, &log_prob);
   net.Backward(steps, 0, 1, &entropy);
   net.Backward(steps, -2, 0.5, &both);
@@ -173,6 +174,23 @@ TEST(Controller, RewardAboveTheBaselineRaisesTheProbability) {
   falling.Reinforce(g, 0.5);
   falling.Reinforce(g, 0.0);
   EXPECT_LT(falling.LogProb(g), before);
+}
+
+// The steps of the last draw are kept for its reward; whatever lies between them must not matter.
+TEST(Controller, ReinforceDoesNotDependOnWhatWasDrawnBefore) {
+  const auto state_after = [](auto between) {
+    Controller controller(Toy(), SmallOptions(), 5);
+    for (uint32_t i = 0; i < 3; ++i) {
+      const ControllerSample sample = controller.Sample(i);
+      between(&controller, i);
+      controller.Reinforce(sample, 0.25 * (i + 1));
+    }
+    return controller.Export();
+  };
+  const StateDict at_once = state_after([](Controller*, uint32_t) {});
+  EXPECT_EQ(state_after([](Controller* c, uint32_t i) { c->Sample(i + 10); }), at_once);
+  EXPECT_EQ(state_after([](Controller* c, uint32_t) { c->Import(c->Export()); }), at_once);
+  EXPECT_NE(state_after([](Controller* c, uint32_t) { c->Reinforce(c->Greedy(), 0.1); }), at_once);
 }
 
 TEST(Controller, EntropyBonusRaisesTheEntropy) {
