@@ -57,7 +57,7 @@ ConvBench::ConvBench(BenchBed& bed, const Shape& map, int kernel, int stride, bo
   }
   const int stride_floats = geometry_.Out().Stride();
   moments_.Resize(MomentBytes(1, stride_floats));
-  ClearMoments(moments_.As<ChannelMoments>(), moments_.Size(), bed.S());
+  FillDevice(moments_.Data(), 0, moments_.Size(), bed.S());
   norm_memory_.Resize(int64_t{4} * (5 * stride_floats + 4));
   exponents_ = Resident(std::vector<int>{kXExponent, kWeightExponent, 0, 0}, bed.S());
   const int64_t blocks = UnfusedBlocks(geometry_.Out());
@@ -122,7 +122,7 @@ WindowOutput ConvBench::RawOutput(int set, bool statistics) const {
   out.raw_type = RawType::kHalf;
   out.raw_shift = raw_shift_;
   out.raw = raw_.At<void>(set);
-  out.moments = statistics ? moments_.As<ChannelMoments>() : nullptr;
+  out.moments = statistics ? moments_.As<int64_t>() : nullptr;
   return out;
 }
 
@@ -181,7 +181,7 @@ void ConvBench::FinishStatistics() {
   auto* floats = norm_memory_.As<float>();
   NormArguments n;
   n.channels = shape.channels;
-  n.moments = moments_.As<ChannelMoments>();
+  n.moments = moments_.As<int64_t>();
   n.count = shape.Pixels();
   n.batch_norm = true;
   n.x_exponent = exponents_.As<int>();

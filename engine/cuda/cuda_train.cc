@@ -83,7 +83,7 @@ void CudaTrainExecutor::Begin(const Program& program, const TrainBatch& batch,
 void CudaTrainExecutor::Enqueue() {
   FillDevice(outcome_.Data(), 0, OutcomeBytes(lanes_), S());
   FillDevice(exponents_.Data(), 0, layout_.exponents, S());
-  ClearMoments(moments_.As<ChannelMoments>(), layout_.moments, S());
+  FillDevice(moments_.Data(), 0, layout_.moments, S());
   has_grad_ = layout_.wants_grad;
   if (Training()) FillDevice(gradient_.Data(), 0, 4 * layout_.gradient_floats, S());
   Forward();

@@ -25,7 +25,7 @@ void CudaTrainExecutor::Finish(size_t i, const MapShape& shape, float unit_scale
   NormArguments n;
   n.lanes = lanes_;
   n.channels = shape.channels;
-  n.moments = moments_.As<ChannelMoments>();
+  n.moments = moments_.As<int64_t>();
   n.count = shape.Pixels();
   n.bits = options_.bits;
   n.batch_norm = op.batch_norm;
@@ -81,7 +81,7 @@ void CudaTrainExecutor::ForwardWindow(size_t i) {
   out.raw_type = StoredAs(op);
   out.raw_shift = RawShift(op);
   out.raw = Raw(op.output);
-  out.moments = moments_.As<ChannelMoments>();
+  out.moments = moments_.As<int64_t>();
   if (op.kind == OpKind::kPool) {
     Pool({g, op.pool == PoolKind::kMax ? PoolType::kMax : PoolType::kAverage, x, out}, S());
   } else if (IsDepthwise(op)) {
@@ -98,7 +98,7 @@ void CudaTrainExecutor::ForwardGlobalPool(size_t i) {
   const OpInput& in = op.inputs[0];
   const MapShape map = Map(in.value);
   GlobalSum({map, in.relu, Codes(in.value), static_cast<int32_t*>(Raw(op.output)),
-             moments_.As<ChannelMoments>()},
+             moments_.As<int64_t>()},
             S());
   Finish(i, Map(op.output), 1.0f / static_cast<float>(map.MapPixels()));
   QuantizeRaw(i, Map(op.output), RawType::kInt32, 0);

@@ -122,8 +122,7 @@ __device__ inline int64_t AtomicAdd(int64_t* at, int64_t value) {
   return static_cast<int64_t>(
       atomicAdd(reinterpret_cast<unsigned long long*>(at), static_cast<unsigned long long>(value)));
 }
-__device__ inline int32_t AtomicMin(int32_t* at, int32_t value) { return atomicMin(at, value); }
-__device__ inline int32_t AtomicMax(int32_t* at, int32_t value) { return atomicMax(at, value); }
+__device__ inline uint32_t AtomicMax(uint32_t* at, uint32_t value) { return atomicMax(at, value); }
 __device__ inline uint32_t AtomicOr(uint32_t* at, uint32_t bits) { return atomicOr(at, bits); }
 __device__ inline uint32_t AtomicAnd(uint32_t* at, uint32_t bits) { return atomicAnd(at, bits); }
 __device__ inline void AtomicClear16(uint16_t* at, uint16_t bits) {

@@ -22,14 +22,13 @@ __device__ __forceinline__ void MergeMoments(ChannelMoments& total, const Channe
 
 // Adds a block's moments of one channel to the row of its lane that this block uses; `block`
 // numbers the lane's blocks.
-__device__ __forceinline__ void AddToLane(ChannelMoments* moments, int lane, unsigned block,
-                                          int stride, int channel, const ChannelMoments& m) {
-  ChannelMoments* to =
-      moments + (int64_t{lane} * kMomentRows + block % kMomentRows) * stride + channel;
-  AtomicAdd(&to->sum, m.sum);
-  AtomicAdd(&to->sum_squares, m.sum_squares);
-  AtomicMin(&to->min, m.min);
-  AtomicMax(&to->max, m.max);
+__device__ __forceinline__ void AddToLane(int64_t* moments, int lane, unsigned block, int stride,
+                                          int channel, const ChannelMoments& m) {
+  const MomentRow to(moments, lane, static_cast<int>(block % kMomentRows), stride);
+  AtomicAdd(&to.sum[channel], m.sum);
+  AtomicAdd(&to.sum_squares[channel], m.sum_squares);
+  AtomicMax(&to.min_keys[channel], MomentRow::MinKey(m.min));
+  AtomicMax(&to.max_keys[channel], MomentRow::MaxKey(m.max));
 }
 
 }  // namespace ftt::cuda

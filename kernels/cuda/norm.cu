@@ -5,15 +5,6 @@
 
 namespace ftt::cuda {
 
-void ClearMoments(ChannelMoments* moments, int64_t bytes, DeviceStream stream) {
-  constexpr int kThreads = 256;
-  const auto count = static_cast<int>(bytes / static_cast<int64_t>(sizeof(ChannelMoments)));
-  if (count == 0) return;
-  LaunchKernel("ClearMoments", &ClearMomentsKernel,
-               {static_cast<unsigned>(DivideUp(count, kThreads)), 1, 1}, kThreads, 0, stream,
-               moments, count);
-}
-
 void FinishNorm(const NormArguments& a, DeviceStream stream) {
   constexpr int kMost = kNormThreads * kNormChannels;
   FTT_CHECK(a.channels > 0 && a.channels <= kMost, "norm: {} channels; 1 to {} are possible",

@@ -12,16 +12,32 @@ inline constexpr int kNormThreads = 1024;
 inline constexpr int kNormChannels = 2;       // of a thread, at most
 inline constexpr float kNormEpsilon = 1e-5f;  // as in engine/norm.h
 
-// Merges the rows of a channel and leaves them empty.
-__device__ __forceinline__ ChannelMoments TakeMoments(const NormArguments& a, int lane, int stride,
-                                                      int channel) {
-  ChannelMoments* from = a.moments + int64_t{lane} * kMomentRows * stride + channel;
-  ChannelMoments total;
+// What a channel's map is made of.
+struct ChannelInput {
+  ChannelMoments moments;
+  float gamma = 1, beta = 0, fixed_mean = 0, fixed_var = 0;
+};
+__device__ __forceinline__ ChannelInput LoadChannel(const NormArguments& a, int lane, int stride,
+                                                    int c) {
+  ChannelInput in;
   FTT_UNROLL
-  for (int row = 0; row < kMomentRows; ++row) MergeMoments(total, from[row * stride]);
+  for (int row = 0; row < kMomentRows; ++row)
+    MergeMoments(in.moments, MomentRow(a.moments, lane, row, stride).Read(c));
+  if (a.gamma != nullptr) in.gamma = a.gamma[c];
+  if (a.beta != nullptr) in.beta = a.beta[c];
+  if (a.fixed_mean != nullptr) {
+    in.fixed_mean = a.fixed_mean[c];
+    in.fixed_var = a.fixed_var[c];
+  }
+  return in;
+}
+__device__ __forceinline__ void EmptyMoments(const NormArguments& a, int lane, int stride, int c) {
   FTT_UNROLL
-  for (int row = 0; row < kMomentRows; ++row) from[row * stride] = ChannelMoments{};
-  return total;
+  for (int row = 0; row < kMomentRows; ++row) {
+    const MomentRow at(a.moments, lane, row, stride);
+    at.sum[c] = at.sum_squares[c] = 0;
+    at.min_keys[c] = at.max_keys[c] = 0;
+  }
 }
 
 __device__ __forceinline__ float LargerMagnitude(float largest, float v) {
@@ -43,11 +59,11 @@ __device__ __forceinline__ float GroupLargest(float v, int group, int threads) {
 }
 
 // The affine map of one channel to real values; its statistics out.
-__device__ __forceinline__ void NormChannel(const NormArguments& a, int at, int c, float unit,
-                                            const ChannelMoments& m, float* scale, float* shift) {
-  const float beta = a.beta == nullptr ? 0.0f : a.beta[c];
+__device__ __forceinline__ void NormChannel(const NormArguments& a, const ChannelInput& in, int at,
+                                            float unit, float* scale, float* shift) {
+  const ChannelMoments& m = in.moments;
   *scale = unit;
-  *shift = beta;
+  *shift = in.beta;
   if (!a.batch_norm) return;
   const double mean_steps = static_cast<double>(m.sum) / a.count;
   const double variance_steps =
@@ -55,31 +71,41 @@ __device__ __forceinline__ void NormChannel(const NormArguments& a, int at, int 
   auto mean = static_cast<float>(mean_steps * unit);
   auto variance = static_cast<float>((variance_steps > 0 ? variance_steps : 0.0) * unit * unit);
   if (a.fixed_mean != nullptr) {
-    mean = a.fixed_mean[c];
-    variance = a.fixed_var[c];
+    mean = in.fixed_mean;
+    variance = in.fixed_var;
   }
   const float inv_std = 1.0f / sqrtf(variance + kNormEpsilon);
-  const float gain = (a.gamma == nullptr ? 1.0f : a.gamma[c]) * inv_std;
+  const float gain = in.gamma * inv_std;
   *scale = gain * unit;
-  *shift = beta - mean * gain;
+  *shift = in.beta - mean * gain;
   a.mean[at] = mean;
   a.inv_std[at] = inv_std;
   a.variance[at] = variance;
 }
 
-// Lanes in order, after all of them.
-__device__ __forceinline__ void UpdateRunningStats(const NormArguments& a, int stride, int c) {
-  const float share = a.momentum / static_cast<float>(a.lanes);
-  const auto unbias = static_cast<float>(a.count > 1 ? a.count / (a.count - 1) : 1.0);
-  float mean = a.running_mean[c] * (1.0f - a.momentum);
-  float variance = a.running_var[c] * (1.0f - a.momentum);
-  for (int lane = 0; lane < a.lanes; ++lane) {
-    mean += share * a.mean[lane * stride + c];
-    variance += share * a.variance[lane * stride + c] * unbias;
+// The running statistics of one channel.
+struct RunningStats {
+  float mean = 0, variance = 0;
+
+  __device__ __forceinline__ void Load(const NormArguments& a, int c) {
+    if (c >= a.channels) return;
+    mean = a.running_mean[c];
+    variance = a.running_var[c];
   }
-  a.running_mean[c] = mean;
-  a.running_var[c] = variance;
-}
+  // Lanes in order, after all of them.
+  __device__ __forceinline__ void Update(const NormArguments& a, int stride, int c) {
+    const float share = a.momentum / static_cast<float>(a.lanes);
+    const auto unbias = static_cast<float>(a.count > 1 ? a.count / (a.count - 1) : 1.0);
+    mean *= 1.0f - a.momentum;
+    variance *= 1.0f - a.momentum;
+    for (int lane = 0; lane < a.lanes; ++lane) {
+      mean += share * a.mean[lane * stride + c];
+      variance += share * a.variance[lane * stride + c] * unbias;
+    }
+    a.running_mean[c] = mean;
+    a.running_var[c] = variance;
+  }
+};
 
 // `lane_threads` threads, whole warps, share the channels of a lane; a block takes `block_lanes`
 // lanes, with running statistics all of them.
@@ -91,17 +117,30 @@ __global__ void __launch_bounds__(kNormThreads)
   const int groups = static_cast<int>(blockDim.x) / lane_threads;
   const int stride = PaddedChannels(a.channels);
   const int weight_exponent = a.weight_exponent == nullptr ? 0 : *a.weight_exponent;
+  const bool updates = a.batch_norm && a.running_mean != nullptr;
+  // Loads wait neither for each other nor for a store: a store may change what a later load reads,
+  // so what comes behind it would be loaded after it.
+  RunningStats running;
+  if (updates) running.Load(a, static_cast<int>(threadIdx.x));
   for (int first = 0; first < block_lanes; first += groups) {
     const int lane = static_cast<int>(blockIdx.x) * block_lanes + first + group;
     const bool works = first + group < block_lanes;
-    const float unit = works ? a.unit_scale * PowerOfTwo(a.x_exponent[lane] + weight_exponent) : 0;
+    const int x_exponent = works ? a.x_exponent[lane] : 0;
+    ChannelInput in[kNormChannels];
+    FTT_UNROLL
+    for (int k = 0; k < kNormChannels; ++k) {
+      const int c = thread + k * lane_threads;
+      if (works && c < a.channels) in[k] = LoadChannel(a, lane, stride, c);
+    }
+    const float unit = a.unit_scale * PowerOfTwo(x_exponent + weight_exponent);
     float scale[kNormChannels] = {}, shift[kNormChannels] = {}, largest = 0;
     FTT_UNROLL
     for (int k = 0; k < kNormChannels; ++k) {
       const int c = thread + k * lane_threads, at = lane * stride + c;
       if (!works || c >= a.channels) continue;
-      const ChannelMoments m = TakeMoments(a, lane, stride, c);
-      NormChannel(a, at, c, unit, m, &scale[k], &shift[k]);
+      const ChannelMoments& m = in[k].moments;
+      NormChannel(a, in[k], at, unit, &scale[k], &shift[k]);
+      EmptyMoments(a, lane, stride, c);
       largest = LargerMagnitude(largest, fmaf(static_cast<float>(m.min), scale[k], shift[k]));
       largest = LargerMagnitude(largest, fmaf(static_cast<float>(m.max), scale[k], shift[k]));
     }
@@ -122,16 +161,13 @@ __global__ void __launch_bounds__(kNormThreads)
       a.unit[lane] = unit;
     }
   }
-  if (!a.batch_norm || a.running_mean == nullptr) return;
+  if (!updates) return;
   SyncThreads();
-  for (int c = static_cast<int>(threadIdx.x); c < a.channels; c += static_cast<int>(blockDim.x))
-    UpdateRunningStats(a, stride, c);
-}
-
-__global__ void __launch_bounds__(256) ClearMomentsKernel(ChannelMoments* moments, int count) {
-  StartKernel();
-  const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
-  if (i < count) moments[i] = ChannelMoments{};
+  const int threads = static_cast<int>(blockDim.x);
+  for (int c = static_cast<int>(threadIdx.x); c < a.channels; c += threads) {
+    running.Update(a, stride, c);
+    running.Load(a, c + threads);
+  }
 }
 
 }  // namespace ftt::cuda

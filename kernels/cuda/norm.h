@@ -11,9 +11,8 @@ namespace ftt::cuda {
 
 struct NormArguments {
   int lanes = 1, channels = 0;  // at most 2048 channels
-  // [lanes][kMomentRows][padded channels]; left as ClearMoments leaves them, for the next one.
-  ChannelMoments* moments = nullptr;
-  double count = 1;  // values per channel and lane
+  int64_t* moments = nullptr;   // see MomentRow; left empty for the next one
+  double count = 1;             // values per channel and lane
   int bits = 8;
   bool batch_norm = false;
   const float* gamma = nullptr;  // [channels]; null: 1
@@ -39,12 +38,10 @@ struct NormArguments {
   float momentum = 0.1f;
 };
 
-// Bytes of the moments of one op, and their first clearing.
+// Bytes of the moments of one op; to begin with they must be 0.
 constexpr int64_t MomentBytes(int lanes, int padded_channels) {
-  return int64_t{lanes} * kMomentRows * padded_channels *
-         static_cast<int64_t>(sizeof(ChannelMoments));
+  return int64_t{lanes} * kMomentRows * padded_channels * kMomentBytes;
 }
-void ClearMoments(ChannelMoments* moments, int64_t bytes, DeviceStream stream);
 
 // Throws ftt::Error on more channels than it can handle.
 void FinishNorm(const NormArguments& arguments, DeviceStream stream);

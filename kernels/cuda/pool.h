@@ -24,8 +24,8 @@ struct GlobalSumArguments {
   MapShape in;  // at most 4096 channels
   bool relu = false;
   const int8_t* x = nullptr;
-  int32_t* sums = nullptr;            // out: [lanes][images][Stride()]
-  ChannelMoments* moments = nullptr;  // nullable: added to, [lanes][kMomentRows][Stride()]
+  int32_t* sums = nullptr;     // out: [lanes][images][Stride()]
+  int64_t* moments = nullptr;  // nullable: added to, see MomentRow
 };
 // Sum of each channel over the map.
 void GlobalSum(const GlobalSumArguments& arguments, DeviceStream stream);

@@ -46,15 +46,37 @@ struct WindowGeometry {
 };
 
 // Statistics of one channel of one lane, in accumulator units; the device's ChannelStats, as
-// integers: blocks add what they have atomically, and the order does not matter. A new one is what
-// nothing has been added to. A lane's sum of squares must stay below 2^63, e.g. 2^20 values whose
-// root mean square is 3 million steps.
+// integers. A new one is what nothing has been added to. A lane's sum of squares must stay below
+// 2^63, e.g. 2^20 values whose root mean square is 3 million steps.
 struct ChannelMoments {
   int64_t sum = 0, sum_squares = 0;
   int32_t min = INT32_MAX, max = INT32_MIN;
 };
-// Blocks share out this many rows of a lane's moments, so that not all of them add to one place.
-inline constexpr int kMomentRows = 4;
+
+// Where blocks add their moments atomically, in any order: [lanes][kMomentRows] rows. Blocks share
+// out the rows, and what one instruction adds lies side by side, because additions to one place
+// wait for each other. Minima and maxima are kept as keys of which the largest counts; a row of
+// zeros is empty.
+inline constexpr int kMomentRows = 8;
+inline constexpr int64_t kMomentBytes = 24;  // of a channel in a row
+struct MomentRow {
+  int64_t *sum, *sum_squares;     // [stride]
+  uint32_t *min_keys, *max_keys;  // [stride]
+
+  FTT_HD MomentRow(int64_t* moments, int lane, int row, int stride) {
+    sum = moments + (int64_t{lane} * kMomentRows + row) * stride * (kMomentBytes / 8);
+    sum_squares = sum + stride;
+    min_keys = reinterpret_cast<uint32_t*>(sum_squares + stride);
+    max_keys = min_keys + stride;
+  }
+  FTT_HD static uint32_t MaxKey(int32_t v) { return static_cast<uint32_t>(v) ^ 0x80000000u; }
+  FTT_HD static uint32_t MinKey(int32_t v) { return MaxKey(~v); }
+  FTT_HD ChannelMoments Read(int channel) const {
+    return {sum[channel], sum_squares[channel],
+            ~static_cast<int32_t>(min_keys[channel] ^ 0x80000000u),
+            static_cast<int32_t>(max_keys[channel] ^ 0x80000000u)};
+  }
+};
 
 // What was delivered by one term on one lane: hits by cell % 8 (+ 8 where the value is one). Hits
 // of kEvery count as 0 (down) and 8 (up); of kColumns by column_bit.
@@ -96,13 +118,13 @@ struct SiteFaultsView {
 };
 
 // Where a convolution or pool writes. Training: `raw` and, if wanted, statistics, which are added
-// to [lanes][kMomentRows][Stride()] and merged by FinishNorm. Deployment (`codes` set): the affine
+// to rows of `moments` (MomentRow) and merged by FinishNorm. Deployment (`codes` set): the affine
 // map, quantization and faults are applied at once.
 struct WindowOutput {
   RawType raw_type = RawType::kInt32;
   int raw_shift = 0;
   void* raw = nullptr;
-  ChannelMoments* moments = nullptr;
+  int64_t* moments = nullptr;
   int bits = 8;
   const float* scale = nullptr;  // [lanes][Stride()], or one for all lanes
   const float* shift = nullptr;

@@ -11,6 +11,7 @@
 #include "faults/probability.h"
 #include "faults/spec.h"
 #include "kernels/backend.h"
+#include "kernels/cuda/norm.h"
 #include "kernels/cuda/strikes.h"
 #include "kernels/cuda/tensor.h"
 #include "tests/cuda/device_buffer.h"
@@ -50,22 +51,34 @@ std::vector<T> Dense(const std::vector<T>& padded, int channels) {
 }
 
 // Statistics of `lanes` lanes to which nothing has been added yet.
-inline DeviceBuffer<ChannelMoments> EmptyMoments(int lanes, int stride) {
-  return DeviceBuffer<ChannelMoments>(
-      std::vector<ChannelMoments>(static_cast<size_t>(lanes * kMomentRows * stride)));
+inline DeviceBuffer<int64_t> EmptyMoments(int lanes, int stride) {
+  return DeviceBuffer<int64_t>(
+      std::vector<int64_t>(static_cast<size_t>(MomentBytes(lanes, stride)) / sizeof(int64_t)));
 }
 // Their rows added up: [lanes][stride].
-inline std::vector<ChannelMoments> Merged(const std::vector<ChannelMoments>& rows, int lanes,
-                                          int stride) {
-  std::vector<ChannelMoments> sums(static_cast<size_t>(lanes * stride));
-  for (size_t i = 0; i < rows.size(); ++i) {
-    const auto lane_rows = static_cast<size_t>(kMomentRows * stride);
-    const size_t lane = i / lane_rows, c = i % static_cast<size_t>(stride);
-    ChannelMoments& sum = sums[lane * static_cast<size_t>(stride) + c];
-    sum = {sum.sum + rows[i].sum, sum.sum_squares + rows[i].sum_squares,
-           std::min(sum.min, rows[i].min), std::max(sum.max, rows[i].max)};
+inline std::vector<ChannelMoments> Merged(std::vector<int64_t> moments, int lanes, int stride) {
+  std::vector<ChannelMoments> sums;
+  for (int lane = 0; lane < lanes; ++lane) {
+    for (int c = 0; c < stride; ++c) {
+      ChannelMoments sum;
+      for (int row = 0; row < kMomentRows; ++row) {
+        const ChannelMoments m = MomentRow(moments.data(), lane, row, stride).Read(c);
+        sum = {sum.sum + m.sum, sum.sum_squares + m.sum_squares, std::min(sum.min, m.min),
+               std::max(sum.max, m.max)};
+      }
+      sums.push_back(sum);
+    }
   }
   return sums;
+}
+// Writes one channel of a row.
+inline void PutMoments(std::vector<int64_t>& moments, int lane, int row, int stride, int channel,
+                       const ChannelMoments& m) {
+  const MomentRow to(moments.data(), lane, row, stride);
+  to.sum[channel] = m.sum;
+  to.sum_squares[channel] = m.sum_squares;
+  to.min_keys[channel] = MomentRow::MinKey(m.min);
+  to.max_keys[channel] = MomentRow::MaxKey(m.max);
 }
 
 // Mask bits of the device as rows of kernels/backend.h: [lanes][images] x MaskBytes(elements).

@@ -38,7 +38,14 @@ TEST_P(CudaNormTest, EqualsEngine) {
   std::vector<int> x_exponent;
   for (int l = 0; l < c.lanes; ++l) x_exponent.push_back(-5 - l % 3);
 
-  const DeviceBuffer<ChannelMoments> d_moments(moments);
+  DeviceBuffer<int64_t> d_moments = EmptyMoments(c.lanes, static_cast<int>(stride));
+  std::vector<int64_t> rows = d_moments.Get();
+  for (size_t i = 0; i < moments.size(); ++i) {
+    const auto row = static_cast<int>(i / stride);
+    PutMoments(rows, row / kMomentRows, row % kMomentRows, static_cast<int>(stride),
+               static_cast<int>(i % stride), moments[i]);
+  }
+  d_moments.Set(rows);
   const DeviceBuffer<float> d_gamma(gamma), d_beta(beta), running_mean(mean0), running_var(var0);
   const DeviceBuffer<int> d_x(x_exponent), d_w(std::vector<int>{-6});
   const size_t floats = static_cast<size_t>(c.lanes) * stride;
@@ -129,10 +136,11 @@ INSTANTIATE_TEST_SUITE_P(
 
 // Calibration: the given statistics instead of the batch's, whose extremes still set the exponent.
 TEST(CudaNormFixedTest, EqualsEngine) {
-  std::vector<ChannelMoments> moments(16 * kMomentRows);
-  std::fill_n(moments.begin() + 16, 16, ChannelMoments{12, 400, -90, 70});
   const std::vector<float> given_mean(3, 0.5f), given_var(3, 2.0f);
-  const DeviceBuffer<ChannelMoments> d_moments(moments);
+  DeviceBuffer<int64_t> d_moments = EmptyMoments(1, 16);
+  std::vector<int64_t> rows = d_moments.Get();
+  for (int c = 0; c < 16; ++c) PutMoments(rows, 0, 1, 16, c, {12, 400, -90, 70});
+  d_moments.Set(rows);
   const DeviceBuffer<float> d_mean(given_mean), d_var(given_var);
   const DeviceBuffer<float> scale(16), shift(16), mean(16), inv_std(16), variance(16), unit(1);
   const DeviceBuffer<int> d_x(std::vector<int>{-4}), exponent(1);

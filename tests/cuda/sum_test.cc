@@ -206,7 +206,7 @@ TEST_P(CudaSumTest, GlobalSumEqualsReference) {
     std::vector<int32_t> want(maps * static_cast<size_t>(case_.map.c));
     RefBackend().GlobalSum(dims_, case_.map, relu, x.data(), want.data());
     const DeviceBuffer<int32_t> sums(maps * static_cast<size_t>(shape_.Stride()));
-    const DeviceBuffer<ChannelMoments> moments = EmptyMoments(lanes_, shape_.Stride());
+    const DeviceBuffer<int64_t> moments = EmptyMoments(lanes_, shape_.Stride());
     GlobalSum({shape_, relu, device.Data(), sums.Data(), moments.Data()}, {});
     EXPECT_EQ(want, Dense(sums.Get(), case_.map.c));
     const std::vector<int32_t> raw = sums.Get();

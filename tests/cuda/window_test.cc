@@ -138,7 +138,7 @@ TEST_P(CudaWindowTest, RawAndStatisticsAreExact) {
   InBothOrders([&] {
     const DeviceBuffer<int32_t> raw(Outputs() / static_cast<size_t>(channels) *
                                     static_cast<size_t>(stride));
-    const DeviceBuffer<ChannelMoments> moments = EmptyMoments(case_.lanes, stride);
+    const DeviceBuffer<int64_t> moments = EmptyMoments(case_.lanes, stride);
     WindowOutput out;
     out.raw = raw.Data();
     out.moments = moments.Data();

@@ -138,13 +138,8 @@ T AtomicAdd(T* at, T value) {
   *at = before + value;
   return before;
 }
-inline int32_t AtomicMin(int32_t* at, int32_t value) {
-  const int32_t before = *at;
-  *at = std::min(before, value);
-  return before;
-}
-inline int32_t AtomicMax(int32_t* at, int32_t value) {
-  const int32_t before = *at;
+inline uint32_t AtomicMax(uint32_t* at, uint32_t value) {
+  const uint32_t before = *at;
   *at = std::max(before, value);
   return before;
 }
@@ -158,9 +153,7 @@ inline uint32_t AtomicAnd(uint32_t* at, uint32_t bits) {
   *at = before & bits;
   return before;
 }
-inline void AtomicClear16(uint16_t* at, uint16_t bits) {
-  *at = static_cast<uint16_t>(*at & ~bits);
-}
+inline void AtomicClear16(uint16_t* at, uint16_t bits) { *at = static_cast<uint16_t>(*at & ~bits); }
 
 inline uint4 LoadInPlace(const uint4* from) { return *from; }
 inline void AsyncCopy16(void* shared, const void* global, int bytes) {
