@@ -156,19 +156,33 @@ __device__ __forceinline__ float BatchMean(const NormBackwardArguments& a, doubl
   return a.frozen ? 0.0f : static_cast<float>(sum / static_cast<double>(a.shape.Pixels()));
 }
 
+// What the forward pass left of one channel of one lane.
+struct ChannelState {
+  float unit = 0, mean = 0, inv_std = 0, gamma = 1;
+
+  __device__ __forceinline__ void Load(const NormBackwardArguments& a, int lane, int c) {
+    if (a.mean == nullptr || c >= a.shape.channels) return;
+    const int i = lane * a.shape.Stride() + c;
+    unit = a.unit[lane];
+    mean = a.mean[i];
+    inv_std = a.inv_std[i];
+    if (a.gamma != nullptr) gamma = a.gamma[c];
+  }
+};
+
 // From the sums of one channel of one lane: its part of the map g -> fma(raw, q, fma(g, p, r)),
 // map = p, q, r. Returns the sum of the gradient times the normalised value.
 __device__ __forceinline__ double FinishChannel(const NormBackwardArguments& a, int lane, int c,
-                                                const GradSums& sums) {
+                                                const ChannelState& state, const GradSums& sums) {
   const int stride = a.shape.Stride(), i = lane * stride + c, n = a.shape.lanes * stride;
   float p = 0, q = 0, r = 0;
   double grad_xhat = 0;
   if (c < a.shape.channels) {
     const float unit =
-        a.unit[lane] * (a.raw_type == RawType::kInt32 ? 1.0f : PowerOfTwo(a.raw_shift));
-    const float mean = a.mean[i], inv_std = a.inv_std[i];
+        state.unit * (a.raw_type == RawType::kInt32 ? 1.0f : PowerOfTwo(a.raw_shift));
+    const float mean = state.mean, inv_std = state.inv_std;
     grad_xhat = (sums.grad_raw * double{unit} - double{mean} * sums.grad) * double{inv_std};
-    p = inv_std * (a.gamma == nullptr ? 1.0f : a.gamma[c]);
+    p = inv_std * state.gamma;
     const float slope = p * BatchMean(a, grad_xhat) * inv_std;
     q = -slope * unit;
     r = slope * mean - p * BatchMean(a, sums.grad);
@@ -199,17 +213,20 @@ __global__ void __launch_bounds__(kFinishThreads)
   FTT_SHARED(Shared, shared);
   for (int lane0 = 0; lane0 < lanes; lane0 += at_once) {
     const int lane = lane0 + slot / parts;
+    const bool finishes = part == 0 && lane < lanes;
+    ChannelState state;  // loaded before it is needed
+    if (finishes) state.Load(a, lane, c);
     GradSums total{0, 0};
     if (lane < lanes)
       total = AddRows(a.partials + int64_t{lane} * rows * stride + c, stride, part, parts, rows);
     shared[slot][local] = total;
     SyncThreads();
-    if (part == 0 && lane < lanes) {
+    if (finishes) {
       for (int s = 1; s < parts; ++s) {
         total.grad += shared[slot + s][local].grad;
         total.grad_raw += shared[slot + s][local].grad_raw;
       }
-      if (a.mean != nullptr) total.grad_raw = FinishChannel(a, lane, c, total);
+      if (a.mean != nullptr) total.grad_raw = FinishChannel(a, lane, c, state, total);
       shared[slot][local] = total;
     }
     SyncThreads();

@@ -232,13 +232,31 @@ struct BandGrid {
   int rows;  // of a band
   size_t shared_bytes;
 };
-inline BandGrid PlanBand(const MapShape& s, const WindowOutput& out, int enough_blocks = 1056) {
-  // Small maps are cut into as many blocks as fill a device, but not where a block draws faults:
-  // samplers want long runs of codes.
+
+// How long a map takes in bands of so many rows, in tenths of what a thread needs for a strip of
+// outputs: blocks that find no place wait, and threads of a block take strips in rounds.
+// resident: blocks that a device holds, of an H100.
+struct StripSize {
+  int rows, columns;
+};
+inline int64_t BandCost(const MapShape& s, int rows, StripSize strip, int resident) {
+  constexpr int kBlockCost = 3;  // to begin and to end
+  const int words = s.Stride() / 4, passes = DivideUp(words, kBandThreads);
+  const int slots = kBandThreads / (words < kBandThreads ? words : kBandThreads);
+  const int items = DivideUp(rows, strip.rows) * DivideUp(s.w, strip.columns);
+  const int64_t blocks = int64_t{DivideUp(s.h, rows)} * s.images * s.lanes;
+  return (blocks > resident ? blocks : resident) *
+         (kBlockCost + 10 * passes * DivideUp(items, slots));
+}
+
+inline BandGrid PlanBand(const MapShape& s, const WindowOutput& out, StripSize strip,
+                         int resident) {
   int rows = kBandRows;
   const bool deploy = out.codes != nullptr, staged = deploy && out.faults.Staged();
-  const auto blocks = [&] { return int64_t{DivideUp(s.h, rows)} * s.images * s.lanes; };
-  while (!staged && rows > 2 && blocks() < enough_blocks) rows /= 2;
+  // Samplers want long runs of codes.
+  for (int fewer = rows / 2; !staged && fewer >= 2; fewer /= 2) {
+    if (BandCost(s, fewer, strip, resident) < BandCost(s, rows, strip, resident)) rows = fewer;
+  }
   size_t shared = 0;
   if (staged) {
     shared = static_cast<size_t>(LayoutOfBand(s, rows, out.faults.collects, kBandThreads).Bytes());

@@ -11,7 +11,8 @@ constexpr int kMaxChannels = 4096;
 
 template <int kKernel, int kAdvance>
 void LaunchDepthwise(const DepthwiseArguments& a, DeviceStream stream) {
-  const BandGrid plan = PlanBand(a.geometry.Out(), a.out);
+  constexpr int kResident = 3 * 132;
+  const BandGrid plan = PlanBand(a.geometry.Out(), a.out, {kRowSpan, kSpan}, kResident);
   const auto kernel = a.out.codes == nullptr ? &DepthwiseKernel<kKernel, kAdvance, BandRaw>
                                              : &DepthwiseKernel<kKernel, kAdvance, BandCodes>;
   LaunchKernel("Depthwise", kernel, plan.grid, kBandThreads, plan.shared_bytes, stream, a,

@@ -30,8 +30,11 @@ void Pool(const PoolArguments& a, DeviceStream stream) {
   FTT_CHECK(g.in_channels == g.out_channels && g.in_channels <= kMaxChannels,
             "pool: {} channels from {}; as many as the input's, at most {}, are possible",
             g.out_channels, g.in_channels, kMaxChannels);
-  constexpr int kEnoughBlocks = 792;  // six to a multiprocessor of an H100
-  const BandGrid plan = PlanBand(g.Out(), a.out, kEnoughBlocks);
+  constexpr int kResident = 6 * 132;
+  const int span = !IsStripPool(g) ? 1
+                   : g.stride == 1 ? PoolStrip<1>::kOutputs
+                                   : PoolStrip<2>::kOutputs;
+  const BandGrid plan = PlanBand(g.Out(), a.out, {1, span}, kResident);
   const PoolFunction kernel =
       a.type == PoolType::kMax ? KernelFor<PoolType::kMax>(a) : KernelFor<PoolType::kAverage>(a);
   LaunchKernel("Pool", kernel, plan.grid, kBandThreads, plan.shared_bytes, stream, a, plan.rows);
