@@ -21,6 +21,23 @@ void LaunchConv(const ConvArguments& a, DeviceStream stream) {
                static_cast<size_t>(ConvSharedBytes<kWarpN, kWarpsN>(a.out.faults)), stream, a);
 }
 
+// Columns of a block. The narrowest tile that holds all channels reads the input once; beyond 128
+// the widest one that wastes least. Where that leaves multiprocessors without a block, half as many
+// columns: more of them share the input, which they find in the second-level cache.
+int ConvColumns(const WindowGeometry& g) {
+  constexpr int kMultiprocessors = 132;
+  const int width = g.Out().Stride(), rows = g.lanes * DivideUp(g.Out().Pixels(), kConvRows);
+  int columns = 128;
+  for (const int c : {96, 64, 48, 32, 16}) {
+    if (width <= c) columns = c;
+  }
+  if (width > 128 && width <= 192) columns = 96;
+  while (columns > 16 && columns != 48 &&
+         rows * DivideUp(width, columns) * 3 < 2 * kMultiprocessors)
+    columns /= 2;
+  return columns;
+}
+
 }  // namespace
 
 void PackConvWeights(const WindowGeometry& g, int copies, const int8_t* codes, int8_t* packed,
@@ -28,7 +45,7 @@ void PackConvWeights(const WindowGeometry& g, int copies, const int8_t* codes, i
   PackTensor({PackLayout::kConv, g, copies, codes, packed}, stream);
 }
 
-void Conv(const ConvArguments& a, DeviceStream stream) {
+void Conv(const ConvArguments& a, DeviceStream stream, int columns) {
   const WindowGeometry& g = a.geometry;
   FTT_CHECK(g.lanes > 0 && g.images > 0 && g.out_h > 0 && g.out_w > 0, "convolution: empty map");
   FTT_CHECK(PackedConvDepth(g) <= kMaxDepth,
@@ -36,15 +53,22 @@ void Conv(const ConvArguments& a, DeviceStream stream) {
             kMaxDepth);
   FTT_CHECK((a.out.raw == nullptr) != (a.out.codes == nullptr),
             "convolution: give one of raw output and codes");
-  // The narrowest tile that holds all channels reads the input once; beyond 128 the widest one that
-  // wastes least.
-  const int width = g.Out().Stride();
-  if (width <= 16) return LaunchConv<16, 1>(a, stream);
-  if (width <= 32) return LaunchConv<32, 1>(a, stream);
-  if (width <= 48) return LaunchConv<48, 1>(a, stream);
-  if (width <= 64) return LaunchConv<64, 1>(a, stream);
-  if (width <= 96 || (width > 128 && width <= 192)) return LaunchConv<48, 2>(a, stream);
-  LaunchConv<64, 2>(a, stream);
+  switch (columns == 0 ? ConvColumns(g) : columns) {
+    case 16:
+      return LaunchConv<16, 1>(a, stream);
+    case 32:
+      return LaunchConv<32, 1>(a, stream);
+    case 48:
+      return LaunchConv<48, 1>(a, stream);
+    case 64:
+      return LaunchConv<64, 1>(a, stream);
+    case 96:
+      return LaunchConv<48, 2>(a, stream);
+    case 128:
+      return LaunchConv<64, 2>(a, stream);
+    default:
+      Fail("convolution: blocks of {} columns do not exist", columns);
+  }
 }
 
 }  // namespace ftt::cuda

@@ -33,7 +33,8 @@ struct ConvArguments {
   WindowOutput out;
 };
 
-// Throws ftt::Error on shapes it cannot handle.
-void Conv(const ConvArguments& arguments, DeviceStream stream);
+// columns: output channels of a block, 16, 32, 48, 64, 96 or 128; 0: what suits the shape. Throws
+// ftt::Error on shapes it cannot handle.
+void Conv(const ConvArguments& arguments, DeviceStream stream, int columns = 0);
 
 }  // namespace ftt::cuda

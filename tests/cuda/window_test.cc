@@ -118,11 +118,25 @@ class CudaWindowTest : public ::testing::TestWithParam<WindowCase> {
     }
     const DeviceBuffer<int8_t> packed(copies * static_cast<size_t>(PackedConvBytes(geometry_)));
     PackConvWeights(geometry_, w.copies, codes.Data(), packed.Data(), {});
-    Conv({geometry_, x.Data(), packed.Data(), w.copies == 1, out}, {});
+    Conv({geometry_, x.Data(), packed.Data(), w.copies == 1, out}, {}, columns_);
+  }
+
+  // In both orders of threads, and a dense convolution with blocks of every width.
+  template <typename F>
+  void WithAllBlocks(const F& launch) {
+    const bool dense = !case_.shape.pool && !IsDepthwise(case_);
+    for (const int columns : {0, 16, 32, 48, 64, 96, 128}) {
+      if (columns != 0 && !dense) break;
+      SCOPED_TRACE(columns);
+      columns_ = columns;
+      InBothOrders(launch);
+    }
+    columns_ = 0;
   }
 
   const WindowCase case_;
   const WindowGeometry geometry_;
+  int columns_ = 0;
   std::vector<uint32_t> ids_;
   BatchDims dims_;
   Operands operands_{1};
@@ -135,7 +149,7 @@ TEST_P(CudaWindowTest, RawAndStatisticsAreExact) {
   std::vector<int32_t> want(Outputs());
   std::vector<ChannelStats> want_stats(static_cast<size_t>(case_.lanes * channels));
   RefBackend().Accumulate(dims_, case_.shape, x_.data(), &w, want.data(), want_stats.data());
-  InBothOrders([&] {
+  WithAllBlocks([&] {
     const DeviceBuffer<int32_t> raw(Outputs() / static_cast<size_t>(channels) *
                                     static_cast<size_t>(stride));
     const DeviceBuffer<int64_t> moments = EmptyMoments(case_.lanes, stride);
@@ -187,7 +201,7 @@ void CudaWindowTest::Deploy(const std::vector<std::string>& all, bool ahead) {
   const int channels = case_.shape.out.c;
   const LaneNorm norm = MakeNorm(operands_, channels, case_.shape.pool ? 1.2f : 0.003f, false);
   const std::vector<std::string> specs(all.begin(), all.begin() + case_.lanes);
-  InBothOrders([&] {
+  WithAllBlocks([&] {
     LanePlans plans(specs, case_.shape.out, 8, /*training=*/false, ids_,
                     case_.shape.pool ? SiteKind::kPool : SiteKind::kConv);
     EXPECT_EQ(ahead, plans.CanListAll());
