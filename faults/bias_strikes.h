@@ -8,15 +8,12 @@
 
 namespace ftt {
 
-// Instruction sets that this CPU has a variant for, the fastest last: AVX2, AVX-512.
-int StrikeVariants();
-
-// Whether this CPU and step are ones for StrikeBiases: a variant; 8-bit codes, any bit, sparse.
+// Whether this CPU (AVX2) and step are ones for StrikeBiases: 8-bit codes, any bit, sparse.
 bool CanStrikeBiases(const FaultStep& step);
 
 // Biases the codes of one image like every other path. pass_mask: nullable, see InjectFeature.
 // histogram[cell + 8 * positive] += codes hit.
 void StrikeBiases(const FaultStep& step, const PhiloxBatch& batch, int8_t* codes, int64_t elements,
-                  uint8_t* pass_mask, uint32_t histogram[16], int variant = StrikeVariants() - 1);
+                  uint8_t* pass_mask, uint32_t histogram[16]);
 
 }  // namespace ftt

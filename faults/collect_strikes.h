@@ -1,8 +1,7 @@
-// Internal to bias_strikes.cc: from Philox blocks to strikes, one function per instruction set.
+// Internal to bias_strikes.cc: from Philox blocks to strikes.
 #pragma once
 
 #include <cstdint>
-#include <cstring>
 #include <vector>
 
 #include "faults/philox_blocks.h"
@@ -10,42 +9,33 @@
 
 namespace ftt {
 
-inline constexpr int kChunkTiles = 16;
-inline constexpr int kChunkElements = kChunkTiles * kTileElements;
+inline constexpr int kChunkTiles = 64;  // at most; Strike::element has 16 bits
+
+// An arrival.
+struct Strike {
+  uint16_t kind;     // cell, + 8 where the bias is positive
+  uint16_t element;  // within the chunk
+};
 
 struct StrikeScratch {
-  // strikes: of a chunk, element << 16 | kind << 8; kind: cell, + 8 where the bias is positive.
-  std::vector<uint32_t> word0, blocks, strikes;
-  uint8_t seen[kChunkElements] = {};  // the last chunk that struck the element
-  uint8_t chunk = 0;
+  // Of the blocks that follow the tiles' first ones: counter words 0, the blocks, and where in
+  // `strikes` each one's go.
+  std::vector<uint32_t> word0, blocks, places;
+  std::vector<Strike> strikes;
 
-  uint8_t NextChunk() {
-    if (++chunk == 0) {
-      std::memset(seen, 0, sizeof seen);
-      chunk = 1;
-    }
-    return chunk;
-  }
-  // Makes room for the blocks that follow the tiles' first ones, their strikes, and a vector more.
+  // Makes room for that many blocks, for the strikes of a chunk, and for a vector more.
   void Reserve(uint32_t more_blocks) {
-    if (word0.size() >= more_blocks + kChunkTiles) return;
-    word0.resize(more_blocks + kChunkTiles);
-    blocks.resize(4 * (more_blocks + kChunkTiles));
-    strikes.resize(4 * (more_blocks + 2 * kChunkTiles) + 16);
+    if (word0.size() >= more_blocks + kPhiloxPad) return;
+    word0.resize(more_blocks + kPhiloxPad);
+    blocks.resize(4 * word0.size());
+    places.resize(word0.size());
+    strikes.resize(4 * (word0.size() + kChunkTiles));
   }
 };
 
-// Writes the arrivals of at most kChunkTiles tiles that hit one of the chunk's `elements` to
-// s.strikes, adds them to histogram[kind], and returns their number.
-using CollectStrikes = uint32_t (*)(const FaultStep& step, const PhiloxBatch& batch,
-                                    uint32_t first_tile, uint32_t tiles, uint32_t elements,
-                                    StrikeScratch& s, uint32_t* histogram);
-
+// Writes the arrivals of at most kChunkTiles tiles to s.strikes, tile by tile and in their order,
+// and returns their number. Those beyond the chunk's `elements` are left out. Needs AVX2.
 uint32_t CollectStrikesAvx2(const FaultStep& step, const PhiloxBatch& batch, uint32_t first_tile,
-                            uint32_t tiles, uint32_t elements, StrikeScratch& s,
-                            uint32_t* histogram);
-uint32_t CollectStrikesAvx512(const FaultStep& step, const PhiloxBatch& batch, uint32_t first_tile,
-                              uint32_t tiles, uint32_t elements, StrikeScratch& s,
-                              uint32_t* histogram);
+                            uint32_t tiles, uint32_t elements, StrikeScratch& s);
 
 }  // namespace ftt

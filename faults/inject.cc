@@ -112,10 +112,12 @@ class CellConsumer {
 
 // histogram: codes hit, by cell + 8 where the bias is positive.
 void CountBiases(const uint32_t histogram[16], uint32_t first_cell, TermCounts& counts) {
-  for (uint32_t kind = 0; kind < 16; ++kind) {
-    counts.delivered += histogram[kind];
-    counts.bit[((kind & 7) + first_cell) & 7] += histogram[kind];
-    (kind < 8 ? counts.negative : counts.positive) += histogram[kind];
+  for (uint32_t cell = 0; cell < 8; ++cell) {
+    const uint32_t negative = histogram[cell], positive = histogram[cell + 8];
+    counts.bit[(cell + first_cell) & 7] += negative + positive;
+    counts.delivered += negative + positive;
+    counts.negative += negative;
+    counts.positive += positive;
   }
 }
 

@@ -20,40 +20,81 @@ void BlocksGeneric(const PhiloxBatch& b, const uint32_t* word0, int n, uint32_t*
 // in the upper half is ignored by the next one, so a round costs two multiplications, two shifts
 // and the xors.
 
-// 8 blocks at a time: two independent chains hide the latency of the multiplications.
-__attribute__((target("avx2"))) void BlocksAvx2(const PhiloxBatch& b, const uint32_t* word0, int n,
-                                                uint32_t* out) {
-  const __m256i m0 = _mm256_set1_epi64x(0xD2511F53), m1 = _mm256_set1_epi64x(0xCD9E8D57);
-  for (int i = 0; i < n; i += 8) {
-    __m256i x0[2], x1[2], x2[2], x3[2];
-    for (int h = 0; h < 2; ++h) {
-      x0[h] = _mm256_cvtepu32_epi64(
-          _mm_loadu_si128(reinterpret_cast<const __m128i*>(word0 + i + 4 * h)));
-      x1[h] = _mm256_set1_epi64x(b.word1);
-      x2[h] = _mm256_set1_epi64x(b.word2);
-      x3[h] = _mm256_set1_epi64x(b.word3);
+#define FTT_AVX2_TARGET __attribute__((target("avx2")))
+
+// Words 0 and 2 after a round, all or part of them; words 1 and 3 are the products.
+FTT_AVX2_TARGET inline __m256i UpperXor(__m256i product, __m256i other) {
+  return _mm256_xor_si256(_mm256_srli_epi64(product, 32), other);
+}
+
+// What the blocks of a batch have in common. They differ in word 0 only, so one of the two
+// multiplications of round 1 is the same for all of them, and one of round 2. These products are
+// part of the keys here, and so is word 3.
+class SharedRounds {
+ public:
+  FTT_AVX2_TARGET explicit SharedRounds(const PhiloxBatch& b) {
+    key0_[0] = _mm256_set1_epi64x(b.key0);
+    key1_[0] = _mm256_set1_epi64x(b.key1);
+    for (int round = 1; round < 10; ++round) {
+      key0_[round] = _mm256_add_epi32(key0_[round - 1], _mm256_set1_epi64x(0x9E3779B9));
+      key1_[round] = _mm256_add_epi32(key1_[round - 1], _mm256_set1_epi64x(0xBB67AE85));
     }
-    uint32_t key0 = b.key0, key1 = b.key1;
-    for (int round = 0; round < 10; ++round) {
-      const __m256i k0 = _mm256_set1_epi64x(key0), k1 = _mm256_set1_epi64x(key1);
-      for (int h = 0; h < 2; ++h) {
-        const __m256i p0 = _mm256_mul_epu32(x0[h], m0), p1 = _mm256_mul_epu32(x2[h], m1);
-        x0[h] = _mm256_xor_si256(_mm256_xor_si256(_mm256_srli_epi64(p1, 32), x1[h]), k0);
-        x2[h] = _mm256_xor_si256(_mm256_xor_si256(_mm256_srli_epi64(p0, 32), x3[h]), k1);
+    const __m256i round1 = _mm256_mul_epu32(_mm256_set1_epi64x(b.word2), m1_);
+    const __m256i word0 = UpperXor(round1, _mm256_xor_si256(_mm256_set1_epi64x(b.word1), key0_[0]));
+    const __m256i round2 = _mm256_mul_epu32(word0, m0_);
+    key1_[0] = _mm256_xor_si256(key1_[0], _mm256_set1_epi64x(b.word3));
+    key0_[1] = _mm256_xor_si256(key0_[1], round1);
+    key1_[1] = UpperXor(round2, key1_[1]);
+    key1_[2] = _mm256_xor_si256(key1_[2], round2);
+  }
+
+  // 4 * kChains blocks: independent chains hide the latency of the multiplications.
+  template <int kChains>
+  FTT_AVX2_TARGET inline void Blocks(const uint32_t* word0, uint32_t* out) const {
+    __m256i x0[kChains], x1[kChains], x2[kChains], x3[kChains];
+    for (int h = 0; h < kChains; ++h) {
+      const __m256i first = _mm256_mul_epu32(
+          _mm256_cvtepu32_epi64(_mm_loadu_si128(reinterpret_cast<const __m128i*>(word0 + 4 * h))),
+          m0_);
+      const __m256i second = _mm256_mul_epu32(UpperXor(first, key1_[0]), m1_);
+      x1[h] = _mm256_mul_epu32(_mm256_xor_si256(first, key1_[1]), m1_);
+      x3[h] = _mm256_mul_epu32(UpperXor(second, key0_[1]), m0_);
+      x0[h] = _mm256_xor_si256(UpperXor(x1[h], second), key0_[2]);
+      x2[h] = UpperXor(x3[h], key1_[2]);
+    }
+#pragma GCC unroll 1  // unrolled, the chains take more registers than there are
+    for (int round = 3; round < 10; ++round) {
+      for (int h = 0; h < kChains; ++h) {
+        const __m256i p0 = _mm256_mul_epu32(x0[h], m0_), p1 = _mm256_mul_epu32(x2[h], m1_);
+        x0[h] = _mm256_xor_si256(UpperXor(p1, x1[h]), key0_[round]);
+        x2[h] = _mm256_xor_si256(UpperXor(p0, x3[h]), key1_[round]);
         x1[h] = p1;
         x3[h] = p0;
       }
-      key0 += 0x9E3779B9u;
-      key1 += 0xBB67AE85u;
     }
-    for (int h = 0; h < 2; ++h) {
+    for (int h = 0; h < kChains; ++h) {
       const __m256i low = _mm256_blend_epi32(x0[h], _mm256_slli_epi64(x1[h], 32), 0xAA);
       const __m256i high = _mm256_blend_epi32(x2[h], _mm256_slli_epi64(x3[h], 32), 0xAA);
       const __m256i even = _mm256_unpacklo_epi64(low, high), odd = _mm256_unpackhi_epi64(low, high);
-      auto* to = reinterpret_cast<__m256i*>(out + 4 * (i + 4 * h));
+      auto* to = reinterpret_cast<__m256i*>(out + 16 * h);
       _mm256_storeu_si256(to, _mm256_permute2x128_si256(even, odd, 0x20));
       _mm256_storeu_si256(to + 1, _mm256_permute2x128_si256(even, odd, 0x31));
     }
+  }
+
+ private:
+  __m256i m0_ = _mm256_set1_epi64x(0xD2511F53), m1_ = _mm256_set1_epi64x(0xCD9E8D57);
+  __m256i key0_[10], key1_[10];
+};
+
+FTT_AVX2_TARGET void BlocksAvx2(const PhiloxBatch& b, const uint32_t* word0, int n, uint32_t* out) {
+  const SharedRounds shared(b);
+  int i = 0;
+  for (; n - i > 8; i += 12) shared.Blocks<3>(word0 + i, out + 4 * i);
+  if (n - i > 4) {
+    shared.Blocks<2>(word0 + i, out + 4 * i);
+  } else if (n > i) {
+    shared.Blocks<1>(word0 + i, out + 4 * i);
   }
 }
 

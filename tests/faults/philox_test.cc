@@ -29,7 +29,7 @@ TEST(Philox, EveryInstructionSetGivesTheSameBlocks) {
   ASSERT_GE(count, 1);
   const PhiloxBatch batch{0xFFFFFFFF, 0x85a308d3, 0x06070809, 0xa4093822, 0xFFFFFFFE};
   for (int v = 0; v < count; ++v) {
-    for (const int n : {0, 1, 3, 4, 15, 16, 17, 100}) {
+    for (const int n : {0, 1, 3, 4, 5, 8, 9, 12, 15, 16, 17, 20, 21, 25, 100}) {
       const auto padded = static_cast<size_t>((n + kPhiloxPad - 1) / kPhiloxPad * kPhiloxPad);
       std::vector<uint32_t> word0(padded), out(4 * padded + 1, 0xABCDu);
       for (size_t i = 0; i < padded; ++i)
