@@ -11,6 +11,7 @@
 #include "kernels/cpu/conv_dnnl.h"
 #include "kernels/cpu/depthwise.h"
 #include "kernels/cpu/direct_conv.h"
+#include "kernels/cpu/pair_conv.h"
 
 namespace ftt::cpu {
 
@@ -19,6 +20,7 @@ struct PackedLanes {
   std::vector<PackedWeights> forward, backward;
   std::vector<DepthwiseWeights> depthwise_forward, depthwise_backward;
   std::vector<DirectConv> direct_forward;
+  std::vector<PairConv> pair_forward;
 
   template <typename Weights>
   static const Weights& OfLane(const std::vector<Weights>& copies, int lane) {
@@ -52,6 +54,11 @@ inline DirectShape ToDirect(const WindowShape& s) {
 // Convolutions that the project's own AMX kernels take.
 inline bool IsDirect(const WindowShape& s) {
   return !s.pool && s.conv.groups == 1 && DirectConv::Available() && DirectConv::Suits(ToDirect(s));
+}
+
+// Convolutions that the project's own AVX2 kernels take.
+inline bool IsPairs(const WindowShape& s) {
+  return !s.pool && s.conv.groups == 1 && PairConv::Available();
 }
 
 // 1x1 convolutions with a stride or an offset read a subset of the pixels: gathered first, they are
