@@ -123,6 +123,7 @@ class CpuBackend : public Backend {
   const void* PrepareInput(const WindowShape& s, const int8_t* x, int images, Worker& w) const;
   void InjectTask(const BatchDims& b, const Task& t, const Shape& s, const LaneFaults* faults,
                   int8_t* codes, FaultCounts* counts) const;
+  bool UsesPairs(const WindowShape& s, Worker& w);
   void PackForward(const WindowShape& s, WeightCodes& weights, Worker& w);
   void PackBackward(const WindowShape& s, WeightCodes& weights, Worker& w);
   template <typename Take>

@@ -165,6 +165,12 @@ const void* CpuBackend::PrepareInput(const WindowShape& s, const int8_t* x, int 
   return w.x.Data();
 }
 
+// Where oneDNN's sums of codes would not be exact, or its input would have to be gathered first.
+bool CpuBackend::UsesPairs(const WindowShape& s, Worker& w) {
+  return s.conv.groups == 1 && PairConv::Available() &&
+         (Gathers(s) || !engine_.HasExactInt8(ToConv(s, 1), s.relu, w.conv));
+}
+
 void CpuBackend::PackForward(const WindowShape& s, WeightCodes& weights, Worker& w) {
   PackedLanes& packed = PackedLanes::Of(weights);
   if (IsDepthwise(s)) {
@@ -182,13 +188,12 @@ void CpuBackend::PackForward(const WindowShape& s, WeightCodes& weights, Worker&
       packed.direct_forward.emplace_back(ToDirect(s), weights.Lane(copy));
     return;
   }
-  if (IsPairs(s)) {
-    if (!packed.pair_forward.empty()) return;
+  if (!packed.pair_forward.empty() || !packed.forward.empty()) return;
+  if (UsesPairs(s, w)) {
     for (int copy = 0; copy < weights.copies; ++copy)
       packed.pair_forward.emplace_back(ToDirect(s), s.relu, weights.Lane(copy));
     return;
   }
-  if (!packed.forward.empty()) return;
   for (int copy = 0; copy < weights.copies; ++copy) {
     packed.forward.push_back(engine_.PackInt8(ToConv(s, 1), weights.Lane(copy), s.relu, w.conv));
   }

@@ -56,11 +56,6 @@ inline bool IsDirect(const WindowShape& s) {
   return !s.pool && s.conv.groups == 1 && DirectConv::Available() && DirectConv::Suits(ToDirect(s));
 }
 
-// Convolutions that the project's own AVX2 kernels take.
-inline bool IsPairs(const WindowShape& s) {
-  return !s.pool && s.conv.groups == 1 && PairConv::Available();
-}
-
 // 1x1 convolutions with a stride or an offset read a subset of the pixels: gathered first, they are
 // dense.
 inline bool Gathers(const WindowShape& s) {
