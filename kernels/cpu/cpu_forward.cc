@@ -33,15 +33,16 @@ void CopySums(const Elementwise& ops, const float* sums, int64_t n, int32_t* to)
   ops.add_floats(sums, n, false, to);
 }
 
-// Elements of a piece of ForSums, so that accumulators do not leave a core's cache.
-constexpr int64_t kPiece = 1 << 14;
+// Elements of a piece of ForSums: accumulators that are only quantized should not leave the
+// first-level cache, others the second-level one.
+constexpr int64_t PieceElements(bool stats) { return stats ? 1 << 14 : 1 << 12; }
 
 // Output rows in such a piece. With `stats`, a piece is a number of whole partial sums of
 // statistics, which then do not depend on how the map is cut.
 int PieceRows(const WindowShape& s, bool stats) {
   const int64_t row = int64_t{s.out.w} * s.out.c;
   const int64_t unit = stats ? std::lcm(row, int64_t{kStatsRows} * ChannelPeriod(s.out.c)) : row;
-  return static_cast<int>(unit / row * std::max<int64_t>(kPiece / unit, 1));
+  return static_cast<int>(unit / row * std::max<int64_t>(PieceElements(stats) / unit, 1));
 }
 
 }  // namespace
@@ -165,10 +166,11 @@ const void* CpuBackend::PrepareInput(const WindowShape& s, const int8_t* x, int 
   return w.x.Data();
 }
 
-// Where oneDNN's sums of codes would not be exact, or its input would have to be gathered first.
+// Where oneDNN's sums of codes would not be exact; and 1x1 convolutions, of whose time oneDNN's
+// passes over whole tasks are a larger part.
 bool CpuBackend::UsesPairs(const WindowShape& s, Worker& w) {
   return s.conv.groups == 1 && PairConv::Available() &&
-         (Gathers(s) || !engine_.HasExactInt8(ToConv(s, 1), s.relu, w.conv));
+         (s.conv.kernel == 1 || !engine_.HasExactInt8(ToConv(s, 1), s.relu, w.conv));
 }
 
 void CpuBackend::PackForward(const WindowShape& s, WeightCodes& weights, Worker& w) {
@@ -206,10 +208,11 @@ template <typename Take>
 void CpuBackend::ForSums(const WindowShape& s, const int8_t* x, const WeightCodes& weights,
                          int lane, int images, bool stats, Worker& w, const Take& take) {
   const int64_t n = s.out.Elements(), row = int64_t{s.out.w} * s.out.c;
+  const int64_t piece = PieceElements(stats);
   if (!s.pool) {
     const auto& packed = *static_cast<const PackedLanes*>(weights.packed.get());
     if (IsDepthwise(s)) {
-      const auto rows = static_cast<int>(std::clamp<int64_t>(kPiece / row, 1, s.out.h * images));
+      const auto rows = static_cast<int>(std::clamp<int64_t>(piece / row, 1, s.out.h * images));
       w.acc.Resize(rows * row * 4);
       const auto* sums = w.acc.As<const int32_t>();
       const KernelTimer timer(w);
@@ -240,7 +243,7 @@ void CpuBackend::ForSums(const WindowShape& s, const int8_t* x, const WeightCode
       return;
     }
   }
-  const int step = s.pool ? static_cast<int>(std::clamp<int64_t>(kPiece / n, 1, images)) : images;
+  const int step = s.pool ? static_cast<int>(std::clamp<int64_t>(piece / n, 1, images)) : images;
   w.acc.Resize(step * n * 4);
   auto* sums = w.acc.As<int32_t>();
   for (int i = 0; i < images; i += step) {

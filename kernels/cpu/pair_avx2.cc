@@ -68,25 +68,61 @@ void Multiply(const PairSteps& steps, const Tile& tile) {
   }
 }
 
-template <bool kRelu, int kVectors>
+// Up to kPixels pixels by 4 channels: two pixels share a vector.
+template <bool kRelu>
+void MultiplyFour(const PairSteps& steps, const Tile& tile, int count) {
+  constexpr int kPairs = kPixels / 2;
+  const uint8_t* x[kPixels];
+  for (int p = 0; p < kPixels; ++p) x[p] = tile.x[p < count ? p : 0];
+  const auto codes = [&](int p, int64_t at) {
+    int32_t four;
+    std::memcpy(&four, x[p] + at, sizeof four);
+    return _mm256_set1_epi32(four);
+  };
+  __m256i sum[kPairs];
+  FTT_UNROLL
+  for (__m256i& v : sum) v = _mm256_setzero_si256();
+  const int8_t* w = steps.weights;
+  for (int i = 0; i < steps.count; ++i, w += 16) {
+    const __m128i half = _mm_loadu_si128(reinterpret_cast<const __m128i*>(w));
+    const __m256i weights = _mm256_broadcastsi128_si256(half);
+    FTT_UNROLL
+    for (int p = 0; p < kPairs; ++p) {
+      const int64_t at = steps.offsets[i];
+      const __m256i two = _mm256_blend_epi32(codes(2 * p, at), codes(2 * p + 1, at), 0xf0);
+      sum[p] = _mm256_add_epi32(sum[p], Products<kRelu>(two, weights));
+    }
+  }
+  alignas(32) int32_t sums[kPixels][4];
+  std::memcpy(sums, sum, sizeof sums);
+  for (int p = 0; p < count; ++p)
+    std::memcpy(tile.sums + p * tile.sum_step, sums[p], sizeof sums[p]);
+}
+
+template <bool kRelu, int kChannels>
 void Multiply(const PairSteps& steps, const Tile& tile, int count) {
-  switch (count) {
-    case 1:
-      return Multiply<kRelu, kVectors, 1>(steps, tile);
-    case 2:
-      return Multiply<kRelu, kVectors, 2>(steps, tile);
-    case 3:
-      return Multiply<kRelu, kVectors, 3>(steps, tile);
-    case 4:
-      return Multiply<kRelu, kVectors, 4>(steps, tile);
-    case 5:
-      return Multiply<kRelu, kVectors, 5>(steps, tile);
-    default:
-      return Multiply<kRelu, kVectors, kPixels>(steps, tile);
+  if constexpr (kChannels == 4) {
+    MultiplyFour<kRelu>(steps, tile, count);
+  } else {
+    constexpr int kVectors = kChannels / 8;
+    switch (count) {
+      case 1:
+        return Multiply<kRelu, kVectors, 1>(steps, tile);
+      case 2:
+        return Multiply<kRelu, kVectors, 2>(steps, tile);
+      case 3:
+        return Multiply<kRelu, kVectors, 3>(steps, tile);
+      case 4:
+        return Multiply<kRelu, kVectors, 4>(steps, tile);
+      case 5:
+        return Multiply<kRelu, kVectors, 5>(steps, tile);
+      default:
+        return Multiply<kRelu, kVectors, kPixels>(steps, tile);
+    }
   }
 }
 
-template <bool kRelu, int kVectors>
+template <bool kRelu, int kChannels>
 void Rows(const PairPlan& plan, const PairSteps& steps, const uint8_t* staged, int rows,
           int32_t* sums) {
   const DirectShape& s = plan.shape;
@@ -103,7 +139,7 @@ void Rows(const PairPlan& plan, const PairSteps& steps, const uint8_t* staged, i
       column = 0;
       staged += row;
     }
-    Multiply<kRelu, kVectors>(steps, tile, count);
+    Multiply<kRelu, kChannels>(steps, tile, count);
     tile.sums += kPixels * tile.sum_step;
   }
 }
@@ -154,11 +190,10 @@ void PairStageAvx2(const PairPlan& plan, const int8_t* x, int in_h, int first, i
 
 void PairRowsAvx2(const PairPlan& plan, const PairSteps& steps, const uint8_t* staged, int rows,
                   int32_t* sums) {
-  if (plan.relu) {
-    (steps.vectors == 2 ? Rows<true, 2> : Rows<true, 1>)(plan, steps, staged, rows, sums);
-  } else {
-    (steps.vectors == 2 ? Rows<false, 2> : Rows<false, 1>)(plan, steps, staged, rows, sums);
-  }
+  auto* const run = steps.channels == 16  ? (plan.relu ? Rows<true, 16> : Rows<false, 16>)
+                    : steps.channels == 8 ? (plan.relu ? Rows<true, 8> : Rows<false, 8>)
+                                          : (plan.relu ? Rows<true, 4> : Rows<false, 4>);
+  run(plan, steps, staged, rows, sums);
 }
 
 }  // namespace ftt::cpu

@@ -14,7 +14,6 @@ namespace {
 // Staged rows share the first-level cache with the weights of 16 channels.
 constexpr int64_t kStagedBytes = 12 << 10;
 constexpr int kStepBytes = 4;
-constexpr int kBlockChannels = 16;
 
 // Bytes of the filter that lie next to each other in the staged map: a row of taps, or one dilated
 // tap.
@@ -29,6 +28,9 @@ int Reach(const PairPlan& plan, int outputs) {
 int64_t StagedBytes(const PairPlan& plan, int output_rows) {
   return Reach(plan, output_rows) * plan.staged_w * plan.PixelBytes();
 }
+
+// Channels of the next block where so many are left: what takes the fewest products.
+int BlockChannels(int left) { return left > 12 ? 16 : left > 4 ? 8 : 4; }
 
 PairPlan MakePlan(const DirectShape& s, bool relu) {
   PairPlan plan;
@@ -67,18 +69,17 @@ PairConv::PairConv(const DirectShape& s, bool relu, const int8_t* weights) {
     for (int i = 0; i < SegmentCodes(s) * plan_.CodeBytes(); i += kStepBytes)
       offsets_.push_back(static_cast<int32_t>(first + i));
   }
-  for (int channel = 0; channel < s.out_c; channel += kBlockChannels)
+  for (int channel = 0; channel < s.out_c; channel += blocks_.back().channels)
     blocks_.push_back(MakeBlock(weights, channel));
 }
 
 PairConv::Block PairConv::MakeBlock(const int8_t* weights, int channel) const {
   const DirectShape& s = plan_.shape;
-  const int channels = std::min(kBlockChannels, s.out_c - channel);
-  Block block{channel, channels > 8 ? 2 : 1, {}};
+  Block block{channel, BlockChannels(s.out_c - channel), {}};
   const int codes = kStepBytes / plan_.CodeBytes(), segment = SegmentCodes(s);
-  const int64_t step = int64_t{block.vectors} * 8 * kStepBytes;
+  const int64_t step = int64_t{block.channels} * kStepBytes;
   block.weights.resize(offsets_.size() * static_cast<size_t>(step));
-  for (int c = 0; c < channels; ++c) {
+  for (int c = 0; c < std::min(block.channels, s.out_c - channel); ++c) {
     const int8_t* from = weights + int64_t{channel + c} * s.kernel * s.kernel * s.in_c;
     int8_t* to = block.weights.data() + c * kStepBytes;
     for (int g = 0; g < Segments(s); ++g, from += segment) {
@@ -118,7 +119,7 @@ void PairConv::Sum(const int8_t* x, int images, int first, int rows, Scratch& sc
     for (size_t b = blocks_.size(); b-- > 0;) {
       const Block& block = blocks_[b];
       PairRowsAvx2(plan_,
-                   {block.channel, block.vectors, static_cast<int>(offsets_.size()),
+                   {block.channel, block.channels, static_cast<int>(offsets_.size()),
                     offsets_.data(), block.weights.data()},
                    staged, count, sums);
     }

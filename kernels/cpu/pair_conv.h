@@ -48,7 +48,7 @@ class PairConv {
 
  private:
   struct Block {
-    int channel, vectors;
+    int channel, channels;
     std::vector<int8_t> weights;
   };
 

@@ -26,8 +26,8 @@ struct PairPlan {
 // weights of each channel: weights [step][channel][4 bytes], codes at the pixel's first one +
 // offsets[step].
 struct PairSteps {
-  int channel = 0;  // first one
-  int vectors = 0;  // of 8 channels, 1 or 2; the last ones may lie behind the last channel
+  int channel = 0;   // first one
+  int channels = 0;  // 16, 8 or 4; the last ones may lie behind the last channel
   int count = 0;
   const int32_t* offsets = nullptr;  // bytes
   const int8_t* weights = nullptr;
