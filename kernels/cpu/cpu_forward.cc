@@ -33,16 +33,17 @@ void CopySums(const Elementwise& ops, const float* sums, int64_t n, int32_t* to)
   ops.add_floats(sums, n, false, to);
 }
 
-// Elements of a piece of ForSums: accumulators that are only quantized should not leave the
-// first-level cache, others the second-level one.
-constexpr int64_t PieceElements(bool stats) { return stats ? 1 << 14 : 1 << 12; }
+// Elements of a piece of ForSums, whose accumulators fit the first-level cache. Where statistics
+// are taken, pieces of pools and depthwise convolutions are larger: the float sums' rounding is
+// that of these pieces.
+constexpr int64_t kPiece = 1 << 12, kStatsPiece = 1 << 14;
 
-// Output rows in such a piece. With `stats`, a piece is a number of whole partial sums of
-// statistics, which then do not depend on how the map is cut.
+// Output rows of a convolution by pairs in such a piece. With `stats`, a piece is a number of whole
+// partial sums of statistics, which then do not depend on how the map is cut.
 int PieceRows(const WindowShape& s, bool stats) {
   const int64_t row = int64_t{s.out.w} * s.out.c;
   const int64_t unit = stats ? std::lcm(row, int64_t{kStatsRows} * ChannelPeriod(s.out.c)) : row;
-  return static_cast<int>(unit / row * std::max<int64_t>(PieceElements(stats) / unit, 1));
+  return static_cast<int>(unit / row * std::max<int64_t>(kPiece / unit, 1));
 }
 
 }  // namespace
@@ -208,7 +209,7 @@ template <typename Take>
 void CpuBackend::ForSums(const WindowShape& s, const int8_t* x, const WeightCodes& weights,
                          int lane, int images, bool stats, Worker& w, const Take& take) {
   const int64_t n = s.out.Elements(), row = int64_t{s.out.w} * s.out.c;
-  const int64_t piece = PieceElements(stats);
+  const int64_t piece = stats ? kStatsPiece : kPiece;
   if (!s.pool) {
     const auto& packed = *static_cast<const PackedLanes*>(weights.packed.get());
     if (IsDepthwise(s)) {

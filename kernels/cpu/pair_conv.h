@@ -2,8 +2,10 @@
 // exact int32 sums of a few output rows at a time.
 //
 // Codes after a ReLU have 7 bits: a pair of their products with weights fits the 16 bits in which
-// vpmaddubsw saturates. Others are multiplied as 16 bits (vpmaddwd). oneDNN has the former only,
-// and only for unsigned bytes; else it would have to be float32 at half the rate.
+// vpmaddubsw saturates. Others are multiplied as 16 bits (vpmaddwd). oneDNN's kernels are exact
+// only for the former, and only for up to 1,032 products; else they would have to take float32,
+// which is half as fast. Zen 3, 1x1 and 3x3 convolutions of MobileNet-V2 and W-FTT-Net, GMAC/s: 92
+// to 96 after a ReLU, 72 to 76 else; float32 30 to 45.
 #pragma once
 
 #include <algorithm>

@@ -2,26 +2,36 @@
 #include <gtest/gtest.h>
 
 #include "core/error.h"
+#include "kernels/backend.h"
+#include "kernels/cpu/elementwise.h"
 #include "kernels/cpu/pair_conv.h"
 #include "tests/kernels/cpu_conv_naive.h"
 
 namespace ftt::cpu {
 namespace {
 
-// Without an upper limit of padding and with offsets, as strided 1x1 convolutions have them.
+// Reads from an offset on, as strided 1x1 convolutions may.
 ConvShape Shifted(ConvShape s, int offset) {
   s.pad -= offset;
   return s;
 }
 
 std::vector<ConvShape> Shapes() {
-  return {SameShape(1, 1, 1, 1, 1, 1),          SameShape(1, 1, 1, 16, 17, 3),
-          SameShape(2, 5, 7, 3, 16, 3),         SameShape(5, 8, 8, 20, 20, 1),
-          SameShape(2, 9, 9, 17, 7, 3),         SameShape(3, 4, 4, 33, 31, 1),
-          SameShape(2, 9, 9, 20, 40, 1, 2),     Shifted(SameShape(2, 8, 8, 20, 9, 1, 2), 1),
-          SameShape(1, 9, 9, 16, 20, 5, 1, 2),  SameShape(2, 8, 8, 7, 20, 3, 2),
-          SameShape(2, 5, 7, 1, 3, 5, 2),       SameShape(1, 32, 32, 3, 60, 3),
-          SameShape(1, 2, 2, 512, 17, 3),       SameShape(3, 33, 31, 16, 24, 1),
+  return {SameShape(1, 1, 1, 1, 1, 1),
+          SameShape(1, 1, 1, 16, 17, 3),
+          SameShape(2, 5, 7, 3, 16, 3),
+          SameShape(5, 8, 8, 20, 20, 1),
+          SameShape(2, 9, 9, 17, 7, 3),
+          SameShape(3, 4, 4, 33, 31, 1),
+          SameShape(2, 7, 5, 6, 12, 3),
+          SameShape(2, 9, 9, 20, 40, 1, 2),
+          Shifted(SameShape(2, 8, 8, 20, 9, 1, 2), 1),
+          SameShape(1, 9, 9, 16, 20, 5, 1, 2),
+          SameShape(2, 8, 8, 7, 20, 3, 2),
+          SameShape(2, 5, 7, 1, 3, 5, 2),
+          SameShape(1, 32, 32, 3, 60, 3),
+          SameShape(1, 2, 2, 512, 17, 3),
+          SameShape(3, 33, 31, 16, 24, 1),
           SameShape(1, 40, 40, 24, 16, 3, 1, 2)};
 }
 
@@ -89,6 +99,36 @@ TEST_F(Pairs, OneScratchServesManyConvolutions) {
       });
       ASSERT_EQ(sums, NaiveForward(s, x.data(), w)) << s.in_c << " -> " << s.out_c;
     }
+  }
+}
+
+// Float partial sums of statistics are those of the whole map, though it comes in pieces.
+TEST_F(Pairs, StatisticsAreThoseOfTheWholeMap) {
+  WindowShape s;
+  s.in = {32, 32, 17};
+  s.out = {32, 32, 20};
+  s.conv = {.kernel = 3, .pad = 1};
+  const auto x = RandomCodes(static_cast<size_t>(s.in.Elements()), -128, 127, 5);
+  WeightCodes w;
+  w.n = int64_t{20} * 9 * 17;
+  w.codes = RandomCodes(static_cast<size_t>(w.n), -128, 127, 6);
+  std::vector<int32_t> acc(static_cast<size_t>(s.out.Elements()));
+  std::vector<ChannelStats> stats(20);
+  const uint32_t id = 0;
+  MakeCpuBackend(1)->Accumulate({1, 1, &id}, s, x.data(), &w, acc.data(), stats.data());
+  const int period = ChannelPeriod(20);
+  std::vector<double> sum(static_cast<size_t>(period)), squares(sum.size());
+  std::vector<int32_t> low(sum.size(), INT32_MAX), high(sum.size(), INT32_MIN);
+  GetElementwise().stats(acc.data(), std::ssize(acc), period, sum.data(), squares.data(),
+                         low.data(), high.data(), 1.0f, nullptr);
+  for (size_t c = 0; c < stats.size(); ++c) {
+    double want = 0, want_squares = 0;
+    for (size_t i = c; i < sum.size(); i += stats.size()) {
+      want += sum[i];
+      want_squares += squares[i];
+    }
+    EXPECT_EQ(stats[c].sum, want) << c;
+    EXPECT_EQ(stats[c].sum_squares, want_squares) << c;
   }
 }
 
