@@ -230,14 +230,17 @@ const float* ConvEngine::ConvInt8OrFloats(const ConvShape& shape, const void* x,
   });
 }
 
+bool ConvEngine::HasExactInt8(const ConvShape& shape, bool x_unsigned, ConvWorker& worker) {
+  Check(shape);
+  return Guard(shape, [&] {
+    return state_->IsExact(state_->Canonical(Int8Spec(shape, x_unsigned)), shape, *worker.state_);
+  });
+}
+
 const char* ConvEngine::Int8KernelName(const ConvShape& shape, bool x_unsigned,
                                        ConvWorker& worker) {
-  Check(shape);
-  return Guard(shape, [&]() -> const char* {
-    const Primitive& primitive = state_->Get(Int8Spec(shape, x_unsigned));
-    return state_->IsExact(primitive, shape, *worker.state_) ? primitive.name.c_str()
-                                                             : "f32 groups";
-  });
+  if (!HasExactInt8(shape, x_unsigned, worker)) return "f32 groups";
+  return Guard(shape, [&] { return state_->Get(Int8Spec(shape, x_unsigned)).name.c_str(); });
 }
 
 PackedWeights ConvEngine::PackBackwardData(const ConvShape& shape, const int8_t* weights,

@@ -96,6 +96,9 @@ class ConvEngine {
   // worker's next call, and leaves raw alone. Else null.
   const float* ConvInt8OrFloats(const ConvShape& shape, const void* x, bool x_unsigned,
                                 const PackedWeights& weights, int32_t* raw, ConvWorker& worker);
+  // Whether one int8 primitive gives ConvInt8's sums; else they take float32, at half the speed or
+  // less.
+  bool HasExactInt8(const ConvShape& shape, bool x_unsigned, ConvWorker& worker);
   // Name of the kernel that ConvInt8 runs, for reports: oneDNN's, or "f32 groups" without 8-bit dot
   // products.
   const char* Int8KernelName(const ConvShape& shape, bool x_unsigned, ConvWorker& worker);

@@ -15,6 +15,7 @@
 #include "kernels/cpu/direct_conv.h"
 #include "kernels/cpu/elementwise.h"
 #include "kernels/cpu/norm_sums.h"
+#include "kernels/cpu/pair_conv.h"
 
 namespace ftt::cpu {
 
@@ -78,6 +79,7 @@ class CpuBackend : public Backend {
     explicit Worker(const ConvEngine& engine) : conv(engine) {}
     ConvWorker conv;
     DirectConv::Scratch direct;
+    PairConv::Scratch pairs;
     AlignedBytes x, acc, grad_y, grad_x, wide;
     double convolution_seconds = 0;
   };
@@ -121,11 +123,12 @@ class CpuBackend : public Backend {
   const void* PrepareInput(const WindowShape& s, const int8_t* x, int images, Worker& w) const;
   void InjectTask(const BatchDims& b, const Task& t, const Shape& s, const LaneFaults* faults,
                   int8_t* codes, FaultCounts* counts) const;
+  bool UsesPairs(const WindowShape& s, Worker& w);
   void PackForward(const WindowShape& s, WeightCodes& weights, Worker& w);
   void PackBackward(const WindowShape& s, WeightCodes& weights, Worker& w);
   template <typename Take>
   void ForSums(const WindowShape& s, const int8_t* x, const WeightCodes& weights, int lane,
-               int images, Worker& w, const Take& take);
+               int images, bool stats, Worker& w, const Take& take);
   void AccumulateTask(const WindowShape& s, const Task& t, const int8_t* x,
                       const WeightCodes& weights, const RawMap& acc, const PeriodStats& stats,
                       Worker& w);

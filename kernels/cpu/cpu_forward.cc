@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 
 #include "core/error.h"
 #include "kernels/cpu/cpu_backend.h"
@@ -30,6 +31,19 @@ void CopySums(const Elementwise&, const int32_t* sums, int64_t n, int32_t* to) {
 }
 void CopySums(const Elementwise& ops, const float* sums, int64_t n, int32_t* to) {
   ops.add_floats(sums, n, false, to);
+}
+
+// Elements of a piece of ForSums, whose accumulators fit the first-level cache. Where statistics
+// are taken, pieces of pools and depthwise convolutions are larger: the float sums' rounding is
+// that of these pieces.
+constexpr int64_t kPiece = 1 << 12, kStatsPiece = 1 << 14;
+
+// Output rows of a convolution by pairs in such a piece. With `stats`, a piece is a number of whole
+// partial sums of statistics, which then do not depend on how the map is cut.
+int PieceRows(const WindowShape& s, bool stats) {
+  const int64_t row = int64_t{s.out.w} * s.out.c;
+  const int64_t unit = stats ? std::lcm(row, int64_t{kStatsRows} * ChannelPeriod(s.out.c)) : row;
+  return static_cast<int>(unit / row * std::max<int64_t>(kPiece / unit, 1));
 }
 
 }  // namespace
@@ -153,6 +167,13 @@ const void* CpuBackend::PrepareInput(const WindowShape& s, const int8_t* x, int 
   return w.x.Data();
 }
 
+// Where oneDNN's sums of codes would not be exact; and 1x1 convolutions, of whose time oneDNN's
+// passes over whole tasks are a larger part.
+bool CpuBackend::UsesPairs(const WindowShape& s, Worker& w) {
+  return s.conv.groups == 1 && PairConv::Available() &&
+         (s.conv.kernel == 1 || !engine_.HasExactInt8(ToConv(s, 1), s.relu, w.conv));
+}
+
 void CpuBackend::PackForward(const WindowShape& s, WeightCodes& weights, Worker& w) {
   PackedLanes& packed = PackedLanes::Of(weights);
   if (IsDepthwise(s)) {
@@ -170,7 +191,12 @@ void CpuBackend::PackForward(const WindowShape& s, WeightCodes& weights, Worker&
       packed.direct_forward.emplace_back(ToDirect(s), weights.Lane(copy));
     return;
   }
-  if (!packed.forward.empty()) return;
+  if (!packed.pair_forward.empty() || !packed.forward.empty()) return;
+  if (UsesPairs(s, w)) {
+    for (int copy = 0; copy < weights.copies; ++copy)
+      packed.pair_forward.emplace_back(ToDirect(s), s.relu, weights.Lane(copy));
+    return;
+  }
   for (int copy = 0; copy < weights.copies; ++copy) {
     packed.forward.push_back(engine_.PackInt8(ToConv(s, 1), weights.Lane(copy), s.relu, w.conv));
   }
@@ -181,13 +207,13 @@ void CpuBackend::PackForward(const WindowShape& s, WeightCodes& weights, Worker&
 // are small enough not to leave a core's cache; oneDNN's calls cost more.
 template <typename Take>
 void CpuBackend::ForSums(const WindowShape& s, const int8_t* x, const WeightCodes& weights,
-                         int lane, int images, Worker& w, const Take& take) {
+                         int lane, int images, bool stats, Worker& w, const Take& take) {
   const int64_t n = s.out.Elements(), row = int64_t{s.out.w} * s.out.c;
-  constexpr int64_t kPiece = 1 << 14;
+  const int64_t piece = stats ? kStatsPiece : kPiece;
   if (!s.pool) {
     const auto& packed = *static_cast<const PackedLanes*>(weights.packed.get());
     if (IsDepthwise(s)) {
-      const auto rows = static_cast<int>(std::clamp<int64_t>(kPiece / row, 1, s.out.h * images));
+      const auto rows = static_cast<int>(std::clamp<int64_t>(piece / row, 1, s.out.h * images));
       w.acc.Resize(rows * row * 4);
       const auto* sums = w.acc.As<const int32_t>();
       const KernelTimer timer(w);
@@ -208,8 +234,17 @@ void CpuBackend::ForSums(const WindowShape& s, const int8_t* x, const WeightCode
                });
       return;
     }
+    if (!packed.pair_forward.empty()) {
+      const KernelTimer timer(w);
+      PackedLanes::OfLane(packed.pair_forward, lane)
+          .Run(x, images, PieceRows(s, stats), w.pairs,
+               [&](const int32_t* sums, int first, int count) {
+                 take(sums, first * row, count * row);
+               });
+      return;
+    }
   }
-  const int step = s.pool ? static_cast<int>(std::clamp<int64_t>(kPiece / n, 1, images)) : images;
+  const int step = s.pool ? static_cast<int>(std::clamp<int64_t>(piece / n, 1, images)) : images;
   w.acc.Resize(step * n * 4);
   auto* sums = w.acc.As<int32_t>();
   for (int i = 0; i < images; i += step) {
@@ -244,7 +279,7 @@ void CpuBackend::AccumulateTask(const WindowShape& s, const Task& t, const int8_
   int32_t* ints = half ? nullptr : acc.As<int32_t>() + t.at * n;
   uint16_t* halves = half ? acc.As<uint16_t>() + t.at * n : nullptr;
   const float down = PowerOfTwo(-acc.shift);
-  ForSums(s, x + t.at * s.in.Elements(), weights, t.lane, t.images, w,
+  ForSums(s, x + t.at * s.in.Elements(), weights, t.lane, t.images, true, w,
           [&](const auto* sums, int64_t first, int64_t count) {
             if (!half) CopySums(ops_, sums, count, ints + first);
             const auto pass = StatsPass(ops_, sums);
@@ -332,8 +367,8 @@ void CpuBackend::AccumulateQuantize(const BatchDims& b, const WindowShape& s, in
   ForTasks(Cut(b, std::max(s.in.Elements(), n)), faults,
            [&](size_t, const Task& t, Worker& w, FaultCounts* counts) {
              int8_t* to = codes + t.at * n;
-             ForSums(s, x + t.at * s.in.Elements(), s.pool ? none : *weights, t.lane, t.images, w,
-                     [&](const auto* sums, int64_t first, int64_t count) {
+             ForSums(s, x + t.at * s.in.Elements(), s.pool ? none : *weights, t.lane, t.images,
+                     false, w, [&](const auto* sums, int64_t first, int64_t count) {
                        const auto quantize = QuantizePassOf(ops_, sums);
                        quantize(sums, count, period, expanded.scale.data(), expanded.shift.data(),
                                 CodeMin(bits), CodeMax(bits), to + first, nullptr);

@@ -66,10 +66,15 @@ void PackForward(const DepthwiseShape& s, const int8_t* weights, void* packed) {
   }
 }
 
+// A packed row may follow from one so many dilations above it.
+constexpr int kRowsAbove = Min(kTaps - 1, 2);
+
 struct ForwardRun {
   ForwardRun(const DepthwiseShape& shape, bool relu_on_load, void* scratch)
       : s(shape), lines(InputLines(shape)), relu(relu_on_load) {
-    packed_rows = (LastGroupRow(s.kernel) + 2) * s.dilation + 1;
+    // Those that an output row reads, and those that a new one follows from: no more, since they
+    // should fit the first-level cache.
+    packed_rows = Max(LastGroupRow(s.kernel), kRowsAbove) * s.dilation + 1;
     byte_rows = (LastGroupRow(s.kernel) + kTaps - 1) * s.dilation + 1;
     Carver carver(scratch);
     const int64_t line = lines.Line() + 64;
@@ -135,7 +140,7 @@ struct ForwardRun {
     if (*tag == row) return packed;
     *tag = row;
     const uint8_t* rows[kTaps];
-    for (int back = 1; back < Min(kTaps, 3); ++back) {
+    for (int back = 1; back <= kRowsAbove; ++back) {
       const int32_t* above = PackedSlot(row - back * s.dilation, &above_tag);
       if (*above_tag != row - back * s.dilation) continue;
       for (int t = kTaps - back; t < kTaps; ++t) rows[t] = ByteRow(row + t * s.dilation);
@@ -189,8 +194,12 @@ inline void ForwardBlock(const int32_t* const* data, int64_t at, int64_t step,
   for (int dot = 0; dot < kDots; ++dot) {
     const Ints w = Load(weights + (1 + dot) * kLanes);
     const int32_t* from = data[dot] + at;
+    KeepAsOne(from);
     FTT_UNROLL
-    for (int b = 0; b < kBlock; ++b) sums[b] = Dot(sums[b], Load(from + b * step), w);
+    for (int b = 0; b < kBlock; ++b) {
+      sums[b] = Dot(sums[b], Load(from + b * step), w);
+      KeepInRegister(sums[b]);
+    }
   }
   if (last_count < kLanes) {
     StoreFirst(out + at, sums[0], last_count);

@@ -161,6 +161,18 @@ inline Ints Dot(Ints sum, Ints packed, Ints weights) {
 
 #endif
 
+// GCC would add up dot products in an order that needs more registers than there are, and hold
+// every address of an unrolled loop in one of its own.
+#if defined(__x86_64__)
+inline void KeepInRegister(Ints& v) { asm("" : "+v"(v)); }
+#else
+inline void KeepInRegister(Ints&) {}
+#endif
+template <typename T>
+inline void KeepAsOne(T*& p) {
+  asm("" : "+r"(p));
+}
+
 constexpr int kMaxKernel = 5;
 
 constexpr int Min(int a, int b) { return a < b ? a : b; }

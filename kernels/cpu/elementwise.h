@@ -14,6 +14,9 @@ namespace ftt::cpu {
 
 inline constexpr int kVector = 16;
 
+// Rows of a period whose statistics are summed in float: few, so that the sums stay accurate.
+inline constexpr int kStatsRows = 64;
+
 // Smallest multiple of C and of kVector.
 int ChannelPeriod(int channels);
 

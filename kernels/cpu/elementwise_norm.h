@@ -4,8 +4,6 @@
 namespace ftt::cpu::FTT_ISA {
 namespace {
 
-constexpr int kFlushRows = 64;  // float partial sums are short, so that they stay accurate
-
 // Rows of a map that are passed over together, so that what belongs to their columns stays in
 // registers: as many as lie within a few cache lines of each other, for memory's sake.
 inline int64_t RowsAtATime(int period, int least) { return std::clamp(512 / period, least, 16); }
@@ -164,11 +162,11 @@ void SumRows(int64_t rows, int period, const Block& block, const Flush& flush) {
   const int64_t few = RowsAtATime(period, 4);
   for (int first = 0; first < period; first += kColumns) {
     const int width = std::min(kColumns, period - first);
-    for (int64_t start = 0; start < rows; start += kFlushRows) {
+    for (int64_t start = 0; start < rows; start += kStatsRows) {
       float a[kColumns], b[kColumns];
       std::fill_n(a, width, 0.0f);
       std::fill_n(b, width, 0.0f);
-      const int64_t end = std::min(start + kFlushRows, rows);
+      const int64_t end = std::min(start + kStatsRows, rows);
       for (int64_t r = start; r < end; r += few) {
         const int64_t count = std::min(few, end - r);
         for (int j = 0; j < width; j += kVector)

@@ -11,6 +11,7 @@
 #include "kernels/cpu/conv_dnnl.h"
 #include "kernels/cpu/depthwise.h"
 #include "kernels/cpu/direct_conv.h"
+#include "kernels/cpu/pair_conv.h"
 
 namespace ftt::cpu {
 
@@ -19,6 +20,7 @@ struct PackedLanes {
   std::vector<PackedWeights> forward, backward;
   std::vector<DepthwiseWeights> depthwise_forward, depthwise_backward;
   std::vector<DirectConv> direct_forward;
+  std::vector<PairConv> pair_forward;
 
   template <typename Weights>
   static const Weights& OfLane(const std::vector<Weights>& copies, int lane) {
