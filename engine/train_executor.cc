@@ -238,7 +238,8 @@ class HostTrainExecutor final : public TrainExecutor {
       : state_(backend, params, coding, options) {}
 
   std::vector<LaneResult> Run(const Program& program, const TrainBatch& batch,
-                              const std::vector<LaneSpec>& lanes, TrainMode mode) override {
+                              const std::vector<LaneSpec>& lanes, TrainMode mode,
+                              const Meanwhile& /*meanwhile*/) override {
     state_.program = &program;
     state_.batch = &batch;
     state_.lane_specs = &lanes;
@@ -248,7 +249,7 @@ class HostTrainExecutor final : public TrainExecutor {
   std::vector<float> Gradient() override { return state_.gradient; }
   void Step(const Program& program, const TrainBatch& batch, const std::vector<LaneSpec>& lanes,
             const OptimizerOptions& optimizer, float learning_rate) override {
-    finished_.push_back(Run(program, batch, lanes, TrainMode::kTrain));
+    finished_.push_back(Run(program, batch, lanes, TrainMode::kTrain, nullptr));
     OptimizerStep(optimizer, program, state_.params, state_.gradient, learning_rate);
   }
   std::optional<std::vector<LaneResult>> NextResult(bool) override {

@@ -2,6 +2,7 @@
 // active parameters.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -60,11 +61,20 @@ class TrainExecutor {
   virtual ~TrainExecutor() = default;
 
   // One result per lane. The parameters stay as they are, but for running statistics.
+  // meanwhile: called at most once, where the host would only wait for a device; of the executor it
+  // may call nothing but Prepare.
+  using Meanwhile = std::function<void()>;
   virtual std::vector<LaneResult> Run(const Program& program, const TrainBatch& batch,
-                                      const std::vector<LaneSpec>& lanes, TrainMode mode) = 0;
+                                      const std::vector<LaneSpec>& lanes, TrainMode mode,
+                                      const Meanwhile& meanwhile = nullptr) = 0;
   // After Run in kTrain: gradient of sum over lanes of loss_weight * loss for all trained
   // parameters of the program, one after another in program order.
   virtual std::vector<float> Gradient() = 0;
+
+  // Works out what a Step of this program on so many images will need. Saves time if that comes
+  // next and finds `program`, unchanged, at the same address; has no other effect.
+  virtual void Prepare(const Program& /*program*/, const std::vector<LaneSpec>& /*lanes*/,
+                       int /*images*/) {}
 
   // A training step: Run in kTrain, then the optimizer's update. It may return before it is done.
   // Its results come out of NextResult in the order of the steps; wait: until there is one, unless

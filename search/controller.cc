@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
+#include <utility>
 
 #include "core/error.h"
 #include "search/dense.h"
@@ -62,7 +64,7 @@ Controller::Controller(const SearchSpace& space, const ControllerOptions& option
 
 void Controller::PrepareTables() {
   for (size_t cell = 0; cell < 2; ++cell) tables_[cell] = nets_[cell].Tables();
-  drawn_ = {};
+  for (Path& path : drawn_) path = {};
 }
 
 ControllerSample Controller::Draw(const std::vector<ControllerNet::Chooser>& choosers) const {
@@ -77,7 +79,7 @@ ControllerSample Controller::Draw(const std::vector<ControllerNet::Chooser>& cho
     sample.entropy += ControllerNet::Entropy(steps);
   }
   sample.genotype = DecodeGenotype(space_, path.decisions);
-  drawn_ = std::move(path);
+  drawn_[1] = std::exchange(drawn_[0], std::move(path));
   return sample;
 }
 
@@ -118,11 +120,14 @@ void Controller::Reinforce(const Genotype& genotype, double reward) {
   if (!has_baseline_) baseline_ = reward;
   has_baseline_ = true;
   const double advantage = reward - baseline_;
-  const bool drawn = drawn_.decisions == decisions;
+  Path* path = std::find_if(std::begin(drawn_), std::end(drawn_),
+                            [&](const Path& p) { return p.decisions == decisions; });
+  const bool drawn = path != std::end(drawn_);
+  if (!drawn) path = drawn_;
 #pragma omp parallel for num_threads(2)
   for (int cell = 0; cell < 2; ++cell) {
-    if (!drawn) drawn_.steps[cell] = Replay(cell, decisions);
-    nets_[static_cast<size_t>(cell)].Backward(drawn_.steps[cell], -advantage,
+    if (!drawn) path->steps[cell] = Replay(cell, decisions);
+    nets_[static_cast<size_t>(cell)].Backward(path->steps[cell], -advantage,
                                               -options_.entropy_coeff, &gradients_[cell]);
   }
   AdamStep();
@@ -150,7 +155,7 @@ void Controller::AdamStep() {
                       adam_[cell].m.data(), adam_[cell].v.data(), nets_[cell].Values().data());
     tables_[cell] = nets_[cell].Tables();
   }
-  drawn_ = {};
+  for (Path& path : drawn_) path = {};
 }
 
 StateDict Controller::Export() const {

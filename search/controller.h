@@ -73,7 +73,8 @@ class Controller {
   uint64_t seed_;
   std::vector<ControllerNet> nets_;  // normal, reduce
   ControllerTables tables_[2];
-  mutable Path drawn_;  // the last; its reward often comes before the parameters change
+  // The last two: the reward of one of them often comes before the parameters change.
+  mutable Path drawn_[2];
   std::vector<Moments> adam_;
   std::vector<double> gradients_[2];  // of the loss; kept between steps only for their memory
   int64_t adam_step_ = 0;

@@ -1,6 +1,7 @@
 #include "search/search.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "core/clock.h"
 #include "core/error.h"
@@ -77,6 +78,13 @@ struct SearchLoop::Impl {
   int64_t step = 0;
   int64_t in_flight = 0;  // steps whose results are not in sums yet
   EpochSums sums;
+  // The network of the next supernet step, if a proposal's reward does not change which one that
+  // is: one update of a strategy hardly moves its draws.
+  struct Guess {
+    Genotype genotype;
+    Program program;
+  };
+  std::optional<Guess> guess;
   std::vector<uint8_t> labels;
   std::vector<uint32_t> ids;
 
@@ -110,8 +118,12 @@ struct SearchLoop::Impl {
   }
   TrainBatch Load(std::vector<uint32_t> indices, const AugmentOptions* augment, uint32_t pass,
                   uint32_t step);
-  Reward Measure(const Program& program, int64_t reward_batch, uint64_t fault_seed, uint32_t trial);
+  Reward Measure(const Program& program, int64_t reward_batch, uint64_t fault_seed, uint32_t trial,
+                 const TrainExecutor::Meanwhile& meanwhile = nullptr);
   Candidate MeasureCandidate(const Genotype& genotype, int batches);
+  Genotype SupernetGenotype(int64_t at) const;
+  std::vector<LaneSpec> SupernetLanes(int64_t at) const;
+  void GuessNextStep();
   void SupernetStep();
   void TakeResults(int64_t most);
   void Propose();
@@ -135,7 +147,7 @@ TrainBatch SearchLoop::Impl::Load(std::vector<uint32_t> indices, const AugmentOp
 
 // One reward batch on the shared weights, in train mode (batch statistics), without gradients.
 Reward SearchLoop::Impl::Measure(const Program& program, int64_t reward_batch, uint64_t fault_seed,
-                                 uint32_t trial) {
+                                 uint32_t trial, const TrainExecutor::Meanwhile& meanwhile) {
   const TrainBatch batch = Load(reward_walk->At(reward_batch), nullptr, 0, trial);
   std::vector<LaneSpec> lanes(1);
   if (!config.faults.terms.empty()) {
@@ -145,7 +157,8 @@ Reward SearchLoop::Impl::Measure(const Program& program, int64_t reward_batch, u
     faulty.moment = {trial, true};
     lanes.push_back(faulty);
   }
-  const std::vector<LaneResult> results = executor->Run(program, batch, lanes, TrainMode::kForward);
+  const std::vector<LaneResult> results =
+      executor->Run(program, batch, lanes, TrainMode::kForward, meanwhile);
   Reward r;
   r.clean = static_cast<double>(results.front().correct) / batch.images;
   r.fault = static_cast<double>(results.back().correct) / batch.images;
@@ -171,18 +184,33 @@ Candidate SearchLoop::Impl::MeasureCandidate(const Genotype& genotype, int batch
   return candidate;
 }
 
+Genotype SearchLoop::Impl::SupernetGenotype(int64_t at) const {
+  const auto number = static_cast<uint32_t>(at);
+  PhiloxSequence draws(config.seed, Stream::kSearch, number, 1);
+  return Warming() ? RandomGenotype(config.space, draws) : strategy->Propose(number);
+}
+
+std::vector<LaneSpec> SearchLoop::Impl::SupernetLanes(int64_t at) const {
+  return TrainingLanes(config.faults, config.fault_loss_coeff, config.seed,
+                       static_cast<uint32_t>(at));
+}
+
+void SearchLoop::Impl::GuessNextStep() {
+  const Genotype genotype = SupernetGenotype(step + 1);
+  guess = Guess{genotype, Build(genotype)};
+  executor->Prepare(guess->program, SupernetLanes(step + 1), config.batch);
+}
+
 void SearchLoop::Impl::SupernetStep() {
   const auto number = static_cast<uint32_t>(step);
-  PhiloxSequence draws(config.seed, Stream::kSearch, number, 1);
-  const Genotype genotype =
-      Warming() ? RandomGenotype(config.space, draws) : strategy->Propose(number);
-  const Program program = Build(genotype);
+  const Genotype genotype = SupernetGenotype(step);
+  const bool guessed = guess && guess->genotype == genotype;
+  const Program built = guessed ? Program{} : Build(genotype);
+  const Program& program = guessed ? guess->program : built;
   const auto pass = static_cast<uint32_t>(step / StepsPerEpoch());
   const TrainBatch batch = Load(weight_walk->At(step), &config.augment, pass, number);
-  const std::vector<LaneSpec> lanes =
-      TrainingLanes(config.faults, config.fault_loss_coeff, config.seed, number);
   const float rate = LearningRate(config.schedule, step, StepsPerEpoch() * config.epochs);
-  executor->Step(program, batch, lanes, config.optimizer, rate);
+  executor->Step(program, batch, SupernetLanes(step), config.optimizer, rate);
   ++in_flight;
 }
 
@@ -198,8 +226,9 @@ void SearchLoop::Impl::Propose() {
   const auto number = static_cast<uint32_t>(trace.size());
   // proposals for rewards and for supernet steps are different draws
   const Genotype genotype = strategy->Propose(kRewardDraw + number);
-  const Reward r = Measure(Build(genotype), static_cast<int64_t>(number),
-                           config.seed ^ kRewardFaults, static_cast<uint32_t>(step));
+  const Reward r =
+      Measure(Build(genotype), static_cast<int64_t>(number), config.seed ^ kRewardFaults,
+              static_cast<uint32_t>(step), [this] { GuessNextStep(); });
   strategy->Tell(genotype, r.value);
   trace.push_back(r);
 }

@@ -53,8 +53,8 @@ void CudaTrainExecutor::Begin(const Program& program, const TrainBatch& batch,
   lanes_ = static_cast<int>(lanes.size());
   images_ = batch.images;
   staging_.Begin();
-  const LanePlan plan(program, lanes, options_.bits);
-  faults_ = std::make_unique<DeviceFaults>(plan, true, false, Hits(), staging_);
+  RunPlan plan = TakePlan(lanes);
+  faults_ = std::make_unique<DeviceFaults>(plan.faults, true, false, Hits(), staging_);
   Bind(plan);
   Reserve(strikes_, faults_->StrikeBytes(images_));
   faults_->PlaceStrikes(strikes_.As<uint32_t>(), images_);
@@ -150,11 +150,13 @@ std::vector<LaneResult> CudaTrainExecutor::ReadResults(const Pending& pending) {
 }
 
 std::vector<LaneResult> CudaTrainExecutor::Run(const Program& program, const TrainBatch& batch,
-                                               const std::vector<LaneSpec>& lanes, TrainMode mode) {
+                                               const std::vector<LaneSpec>& lanes, TrainMode mode,
+                                               const Meanwhile& meanwhile) {
   Begin(program, batch, lanes, mode, nullptr, 0);
   Enqueue();
   const Pending pending{std::move(faults_), lanes_, images_, &run_result_};
   SendResults(run_result_);
+  if (meanwhile) meanwhile();
   if (mode == TrainMode::kCalibrate) {
     std::vector<int> exponents(program.values.size() * static_cast<size_t>(lanes_));
     CopyToHost(exponents.data(), exponents_.Data(), static_cast<int64_t>(4 * exponents.size()),

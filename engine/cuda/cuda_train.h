@@ -5,6 +5,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <variant>
 #include <vector>
 
@@ -36,8 +37,10 @@ class CudaTrainExecutor final : public TrainExecutor {
                     const TrainExecutorOptions& options, bool graphs);
 
   std::vector<LaneResult> Run(const Program& program, const TrainBatch& batch,
-                              const std::vector<LaneSpec>& lanes, TrainMode mode) override;
+                              const std::vector<LaneSpec>& lanes, TrainMode mode,
+                              const Meanwhile& meanwhile) override;
   std::vector<float> Gradient() override;
+  void Prepare(const Program& program, const std::vector<LaneSpec>& lanes, int images) override;
   void Step(const Program& program, const TrainBatch& batch, const std::vector<LaneSpec>& lanes,
             const OptimizerOptions& optimizer, float learning_rate) override;
   std::optional<std::vector<LaneResult>> NextResult(bool wait) override;
@@ -63,6 +66,19 @@ class CudaTrainExecutor final : public TrainExecutor {
     ResultSlot* slot = nullptr;
   };
 
+  // What follows from the program, the lanes, the number of images and the mode alone.
+  struct RunPlan {
+    LanePlan faults;
+    uint64_t hash;  // of the program
+    TrainShape shape;
+    std::optional<TrainLayout> layout;  // where it has been worked out already
+  };
+  struct PreparedStep {
+    const Program* program;
+    std::vector<LaneSpec> lanes;
+    RunPlan plan;
+  };
+
   // cuda_train.cc
   void Begin(const Program& program, const TrainBatch& batch, const std::vector<LaneSpec>& lanes,
              TrainMode mode, const OptimizerOptions* optimizer, float learning_rate);
@@ -72,7 +88,10 @@ class CudaTrainExecutor final : public TrainExecutor {
   std::vector<LaneResult> ReadResults(const Pending& pending);
   std::vector<LaneResult> TakePending();
   // cuda_train_stage.cc
-  void Bind(const LanePlan& plan);
+  RunPlan PlanRun(const Program& program, const std::vector<LaneSpec>& lanes, int images,
+                  TrainMode mode) const;
+  RunPlan TakePlan(const std::vector<LaneSpec>& lanes);
+  void Bind(RunPlan& plan);
   void Reserve(DeviceMemory& memory, int64_t bytes) const;
   void Allocate();
   void StageImages();
@@ -165,6 +184,8 @@ class CudaTrainExecutor final : public TrainExecutor {
   InputCoding coding_;
   TrainExecutorOptions options_;
   GraphCache graphs_;
+
+  std::optional<PreparedStep> prepared_;
 
   // --- of the run that is being enqueued ---
   const Program* program_ = nullptr;

@@ -1,6 +1,7 @@
 // What a step of the device's train executor needs before its first kernel: memory, and everything
 // that the host has to say, on its way to the device.
 #include <algorithm>
+#include <utility>
 
 #include "core/error.h"
 #include "engine/cuda/cuda_train.h"
@@ -8,30 +9,69 @@
 #include "engine/cuda/reduce_list.h"
 
 namespace ftt::cuda {
+namespace {
+
+bool SameFaults(const std::vector<LaneSpec>& a, const std::vector<LaneSpec>& b) {
+  return std::equal(
+      a.begin(), a.end(), b.begin(), b.end(), [](const LaneSpec& x, const LaneSpec& y) {
+        return x.faults == y.faults && x.replay == y.replay && x.sites == y.sites &&
+               x.max_rate == y.max_rate && x.seed == y.seed && x.moment.trial == y.moment.trial &&
+               x.moment.training == y.moment.training;
+      });
+}
+
+}  // namespace
 
 // Programs of a search differ from step to step: some room keeps most of them from reallocating.
 void CudaTrainExecutor::Reserve(DeviceMemory& memory, int64_t bytes) const {
   if (bytes > memory.Size()) memory.Resize(options_.fixed_program ? bytes : WithRoom(bytes));
 }
 
+CudaTrainExecutor::RunPlan CudaTrainExecutor::PlanRun(const Program& program,
+                                                      const std::vector<LaneSpec>& lanes,
+                                                      int images, TrainMode mode) const {
+  RunPlan plan{LanePlan(program, lanes, options_.bits),
+               program.Hash(),
+               {static_cast<int>(lanes.size()),
+                images,
+                mode == TrainMode::kTrain,
+                options_.bits,
+                options_.exact_raw,
+                {}},
+               std::nullopt};
+  for (size_t i = 0; i < program.ops.size(); ++i)
+    plan.shape.faulty_weights.push_back(plan.faults.HasWeightFaults(i) ? 1 : 0);
+  return plan;
+}
+
+void CudaTrainExecutor::Prepare(const Program& program, const std::vector<LaneSpec>& lanes,
+                                int images) {
+  prepared_ = PreparedStep{&program, lanes, PlanRun(program, lanes, images, TrainMode::kTrain)};
+  prepared_->plan.layout = PlanTraining(program, prepared_->plan.shape);
+}
+
+CudaTrainExecutor::RunPlan CudaTrainExecutor::TakePlan(const std::vector<LaneSpec>& lanes) {
+  std::optional<PreparedStep> prepared = std::exchange(prepared_, std::nullopt);
+  if (prepared && prepared->program == program_ && prepared->plan.shape.images == images_ &&
+      Training() && SameFaults(prepared->lanes, lanes))
+    return std::move(prepared->plan);
+  return PlanRun(*program_, lanes, images_, mode_);
+}
+
 // Parameters and memory of the program; a program that comes again keeps its layout.
-void CudaTrainExecutor::Bind(const LanePlan& plan) {
-  const uint64_t hash = program_->Hash();
-  TrainShape shape{lanes_, images_, Training(), options_.bits, options_.exact_raw, {}};
-  for (size_t i = 0; i < program_->ops.size(); ++i)
-    shape.faulty_weights.push_back(plan.HasWeightFaults(i) ? 1 : 0);
-  const bool known = hash == program_hash_;
+void CudaTrainExecutor::Bind(RunPlan& plan) {
+  const bool known = plan.hash == program_hash_;
   if (!known) {
     CheckSupported(*program_);
     places_.clear();
     for (const ParamInfo& info : program_->params) places_.push_back(&params_.Get(info));
   }
-  if (known && shape == shape_) return;
+  if (known && plan.shape == shape_) return;
   program_hash_ = 0;  // in case that memory runs out
-  layout_ = PlanTraining(*program_, shape);
-  shape_ = std::move(shape);
+  layout_ = plan.layout ? std::move(*plan.layout) : PlanTraining(*program_, plan.shape);
+  shape_ = std::move(plan.shape);
   Allocate();
-  program_hash_ = hash;
+  program_hash_ = plan.hash;
 }
 
 void CudaTrainExecutor::Allocate() {

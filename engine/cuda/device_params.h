@@ -2,8 +2,8 @@
 #pragma once
 
 #include <deque>
-#include <map>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "engine/params.h"
@@ -46,7 +46,7 @@ class DeviceParams {
   ParamStore& store_;
   DeviceStream stream_;
   std::deque<Chunk> chunks_;
-  std::map<std::string, Place> places_;
+  std::unordered_map<std::string, Place> places_;  // a search looks up hundreds a step
 };
 
 }  // namespace ftt::cuda

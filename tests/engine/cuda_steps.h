@@ -55,9 +55,14 @@ class StepMaker {
     executor.Step(program, batch, Lanes(step), optimizer, 0.05f / static_cast<float>(1 + step));
   }
   // In between, on more images than any step: makes buffers grow.
-  void Forward(TrainExecutor& executor, const Program& program, int images) {
+  void Forward(TrainExecutor& executor, const Program& program, int images,
+               const TrainExecutor::Meanwhile& meanwhile = nullptr) {
     Draw(0, images);
-    executor.Run(program, Batch(0, images), Lanes(0), TrainMode::kForward);
+    executor.Run(program, Batch(0, images), Lanes(0), TrainMode::kForward, meanwhile);
+  }
+  // For that Step.
+  void Prepare(TrainExecutor& executor, const Program& program, uint32_t step, int images) const {
+    executor.Prepare(program, Lanes(step), images);
   }
 
  private:

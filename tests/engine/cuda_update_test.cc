@@ -64,6 +64,39 @@ TEST(CudaTrainTest, AdamGoesOnWhereItStopped) {
   EXPECT_EQ(outcomes[0].counts, outcomes[1].counts);
 }
 
+// What was prepared - the step that comes, another one of its program, or another program - saves
+// time or is dropped.
+TEST(CudaTrainTest, PreparedStepsTrainAlike) {
+  ProgramBuilder builder("other", kInput, 10);
+  const int map = builder.Conv("first", 0, 8, {});
+  builder.Linear("last", builder.GlobalPool("mean", {map, true}));
+  const Program programs[] = {SmallNetwork(), std::move(builder).Finish()};
+  const auto device = MakeCudaDevice(0);
+  enum { kNothing, kThis, kOtherFaults, kOtherImages, kOtherProgram };
+  std::vector<Trained> outcomes;
+  for (const int prepared : {kNothing, kThis, kOtherFaults, kOtherImages, kOtherProgram}) {
+    ParamStore params(4);
+    StepMaker steps("mibb:1e-2+adsaf:0.05");
+    const auto executor = device->NewTrainExecutor(params, PlainCoding(), {});
+    for (uint32_t step = 0; step < 4; ++step) {
+      const Program &program = programs[step % 2], &other = programs[1 - step % 2];
+      int calls = 0;
+      steps.Forward(*executor, other, 3, [&] {
+        ++calls;
+        if (prepared == kThis) steps.Prepare(*executor, program, step, 2);
+        if (prepared == kOtherFaults) steps.Prepare(*executor, program, step + 1, 2);
+        if (prepared == kOtherImages) steps.Prepare(*executor, program, step, 1);
+        if (prepared == kOtherProgram) steps.Prepare(*executor, other, step, 2);
+      });
+      EXPECT_EQ(calls, 1);
+      steps.Step(*executor, program, {}, step, 2, false);
+    }
+    executor->Synchronize();
+    AppendParams(params, outcomes.emplace_back());
+    EXPECT_EQ(outcomes.back().numbers, outcomes.front().numbers) << prepared;
+  }
+}
+
 // Images that lie on the device and are augmented there, and those of MakeBatch.
 TEST(CudaTrainTest, ImagesOfTheDeviceEqualThoseOfTheHost) {
   const Program program = SmallNetwork();
