@@ -140,7 +140,6 @@ __global__ void __launch_bounds__(kNormThreads)
       if (!works || c >= a.channels) continue;
       const ChannelMoments& m = in[k].moments;
       NormChannel(a, in[k], at, unit, &scale[k], &shift[k]);
-      EmptyMoments(a, lane, stride, c);
       largest = LargerMagnitude(largest, fmaf(static_cast<float>(m.min), scale[k], shift[k]));
       largest = LargerMagnitude(largest, fmaf(static_cast<float>(m.max), scale[k], shift[k]));
     }
@@ -152,6 +151,7 @@ __global__ void __launch_bounds__(kNormThreads)
     for (int k = 0; k < kNormChannels; ++k) {
       const int c = thread + k * lane_threads, at = lane * stride + c;
       if (c >= stride) continue;
+      EmptyMoments(a, lane, stride, c);  // of pads, too: the next op has another stride
       a.scale[at] = scale[k] * factor;
       a.shift[at] = shift[k] * factor;
       if (a.batch_norm && c >= a.channels) a.mean[at] = a.inv_std[at] = 0;

@@ -77,7 +77,6 @@ TEST_P(CudaNormTest, EqualsEngine) {
   const std::vector<ChannelMoments> left =
       Merged(d_moments.Get(), c.lanes, static_cast<int>(stride));
   for (size_t i = 0; i < left.size(); ++i) {
-    if (i % stride >= channels) continue;
     EXPECT_EQ(left[i].sum_squares, 0) << "moments are not left empty";
     EXPECT_EQ(left[i].min, INT32_MAX);
   }
