@@ -34,14 +34,14 @@ void StrikePlan::AddSite(int value, const FaultSite& site,
   sites_.push_back(s);
 }
 
-int64_t StrikePlan::Words(int lanes, int images, size_t sites) const {
+int64_t StrikePlan::BytesOf(int lanes, int images, size_t sites) const {
   const int64_t each = sites < sites_.size() ? sites_[sites].job.words_before : words_;
   return each * lanes * images * static_cast<int64_t>(sizeof(uint32_t));
 }
 
 size_t StrikePlan::Taken(int lanes, int images) const {
   size_t taken = sites_.size();
-  while (taken > 0 && Words(lanes, images, taken) > kMostStrikeBytes) --taken;
+  while (taken > 0 && BytesOf(lanes, images, taken) > kMostStrikeBytes) --taken;
   return taken;
 }
 
@@ -71,9 +71,9 @@ StrikeList StrikePlan::List(int value) const {
 // An eighth of the work, or all where a second launch would not pay.
 size_t StrikePlan::FirstSites() const {
   constexpr int64_t kWorthSplitting = 1 << 16;
-  if (Words(lanes_, images_, taken_) < kWorthSplitting) return taken_;
+  if (BytesOf(lanes_, images_, taken_) < kWorthSplitting) return taken_;
   size_t first = 1;
-  while (first < taken_ && 8 * Words(lanes_, images_, first) < Words(lanes_, images_, taken_))
+  while (first < taken_ && 8 * BytesOf(lanes_, images_, first) < BytesOf(lanes_, images_, taken_))
     ++first;
   return first;
 }

@@ -29,7 +29,9 @@ class StrikePlan {
   void Stage(Staging& staging) { tables_ = jobs_.Stage(staging); }
 
   // Of the lists for batches of so many images.
-  int64_t Bytes(int lanes, int images) const { return Words(lanes, images, Taken(lanes, images)); }
+  int64_t Bytes(int lanes, int images) const {
+    return BytesOf(lanes, images, Taken(lanes, images));
+  }
   // From here on List and Draw mean lists at `words`, which has Bytes().
   void Place(uint32_t* words, int lanes, int images);
   // Without words where the site has none.
@@ -52,7 +54,7 @@ class StrikePlan {
   size_t FirstSites() const;
   // Sites, from the first on, whose lists fit.
   size_t Taken(int lanes, int images) const;
-  int64_t Words(int lanes, int images, size_t sites) const;
+  int64_t BytesOf(int lanes, int images, size_t sites) const;
 
   std::vector<Site> sites_;
   JobList<StrikeJob> jobs_;

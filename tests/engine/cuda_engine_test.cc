@@ -5,6 +5,7 @@
 
 #include "engine/cuda/cuda_device.h"
 #include "engine/cuda/layout.h"
+#include "engine/cuda/strike_plan.h"
 #include "engine/evaluate.h"
 #include "kernels/cuda/runtime.h"
 #include "tests/cuda_emulation/launches.h"
@@ -137,6 +138,30 @@ TEST(CudaDeployTest, FaultsDrawnLateAreTheSame) {
     }
     emulation::SetLateStreams(false);
   }
+}
+
+// Sites beyond the limit have no list: the kernels that write their codes draw their faults.
+TEST(CudaStrikePlanTest, ListsEndWhereTheLimitIs) {
+  const FaultSpec spec = ParseFaultSpec("mibb:1e-3");
+  cuda::StrikePlan plan;
+  std::vector<SiteFaults> faults;
+  for (int value = 1; value <= 2; ++value) {
+    const FaultSite site{value, "site", SiteKind::kConv, 100, 32, 32, 16, 32 * 32 * 16};
+    faults.push_back(PlanSite(spec, site, 8, 1));
+    plan.AddSite(value, site, {&faults.back()}, nullptr);
+  }
+  const int64_t both = plan.Bytes(1, 1);
+  const auto most = static_cast<int>(cuda::kMostStrikeBytes / both);
+  uint32_t word = 0;
+  plan.Place(&word, 1, most);
+  EXPECT_EQ(plan.Bytes(1, most), both * most);
+  EXPECT_NE(plan.List(1).words, nullptr);
+  EXPECT_NE(plan.List(2).words, nullptr);
+  EXPECT_EQ(plan.List(3).words, nullptr);
+  plan.Place(&word, 1, most + 1);
+  EXPECT_EQ(plan.Bytes(1, most + 1), both / 2 * (most + 1));
+  EXPECT_EQ(plan.List(1).words, &word);
+  EXPECT_EQ(plan.List(2).words, nullptr);
 }
 
 struct StepOutcome {
