@@ -1,17 +1,19 @@
 // Convolution building blocks of the CPU backend on one thread, each next to its floor: the larger
 // of its bytes over the measured copy bandwidth and its operations over the measured arithmetic
-// rate (the best of oneDNN's dense convolutions). Depthwise rows run beside oneDNN's own. A row
+// rate (the best of dense convolutions). Own kernels run beside oneDNN's. A row
 // whose result differs from plain loops is an error.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "core/error.h"
 #include "kernels/cpu/conv_bf16.h"
+#include "kernels/cpu/dense_gradient.h"
 #include "kernels/cpu/depthwise.h"
 #include "tests/kernels/cpu_conv_naive.h"
 
@@ -19,7 +21,7 @@ namespace ftt::cpu {
 namespace {
 
 enum class Direction { kForward, kBackwardData, kBackwardWeights };
-enum class Kernel { kOneDnnInt8, kOneDnnF32, kOneDnnBf16, kDepthwise };
+enum class Kernel { kOneDnnInt8, kOneDnnF32, kOneDnnBf16, kDepthwise, kDense };  // own: the last
 
 struct Row {
   Direction direction;
@@ -77,6 +79,7 @@ class Case {
 
   void Run() {
     const ConvShape& s = row_.shape;
+    if (row_.kernel == Kernel::kDense) return RunDense();
     const bool own = row_.kernel == Kernel::kDepthwise;
     switch (row_.direction) {
       case Direction::kForward:
@@ -108,7 +111,9 @@ class Case {
       case Direction::kBackwardData:
         return RelativeError(diff_x_.data(), NaiveBackwardData(s, diff_y_, w_)) < bound;
       default:
-        if (row_.kernel != Kernel::kDepthwise) {
+        if (row_.kernel == Kernel::kDense) {
+          DenseWeightGradient(s).Unpack(diff_w_packed_.data(), diff_w_.data());
+        } else if (row_.kernel != Kernel::kDepthwise) {
           engine_.UnpackDiffWeights(s, Precision(row_.kernel), diff_w_packed_.data(),
                                     diff_w_.data(), worker_);
         }
@@ -117,8 +122,20 @@ class Case {
   }
 
  private:
+  void RunDense() {
+    const ConvShape& s = row_.shape;
+    if (row_.direction == Direction::kBackwardData)
+      return dense_->Run(diff_y_.data(), s.images, diff_x_.data(), dense_scratch_);
+    DenseWeightGradient(s).Run(x_.data(), true, s.images, diff_y_.data(), diff_w_packed_.data(),
+                               dense_scratch_);
+  }
   void Pack() {
     const ConvShape& s = row_.shape;
+    if (row_.kernel == Kernel::kDense) {
+      dense_.emplace(s, w_.data(), 1.0f);
+      diff_w_packed_.resize(s.WeightElements());
+      return;
+    }
     const bool forward = row_.direction == Direction::kForward;
     if (row_.kernel == Kernel::kDepthwise) {
       if (forward) depthwise_.PackForward(Depth(s), w_.data(), depthwise_w_);
@@ -146,6 +163,8 @@ class Case {
   DepthwiseWeights depthwise_w_;
   PackedWeights packed_;
   ConvScratch scratch_;
+  std::optional<DenseDataGradient> dense_;
+  DenseScratch dense_scratch_;
   std::vector<int8_t> x_, w_;
   std::vector<float> diff_y_, x_f32_;
   std::vector<uint16_t> x_bf16_, diff_y_bf16_;
@@ -181,7 +200,7 @@ double ArithmeticRate(Kernel kernel) {
   const ConvShape s = SameShape(16, 16, 16, 64, 64, 3);
   Case work(
       {kernel == Kernel::kOneDnnInt8 ? Direction::kForward : Direction::kBackwardData, kernel, s});
-  return static_cast<double>(s.MultiplyAdds()) / BestSeconds(20, [&] { work.Run(); });
+  return static_cast<double>(s.MultiplyAdds()) / BestSeconds(200, [&] { work.Run(); });
 }
 
 size_t Bytes(const Row& row) {
@@ -193,7 +212,8 @@ size_t Bytes(const Row& row) {
     case Direction::kBackwardData:
       return operand * s.OutElements() + 4 * s.InElements() + s.WeightElements();
     default: {
-      const size_t x = row.kernel == Kernel::kDepthwise ? 1 : operand;  // own kernels read codes
+      const bool own = row.kernel == Kernel::kDepthwise || row.kernel == Kernel::kDense;
+      const size_t x = own ? 1 : operand;  // own kernels read codes
       return x * s.InElements() + operand * s.OutElements() + 4 * s.WeightElements();
     }
   }
@@ -201,7 +221,8 @@ size_t Bytes(const Row& row) {
 
 double FloorSeconds(const Row& row) {
   static const double int8_rate = ArithmeticRate(Kernel::kOneDnnInt8);
-  static const double f32_rate = ArithmeticRate(Kernel::kOneDnnF32);
+  static const double f32_rate =
+      ArithmeticRate(DenseGradientsAvailable() ? Kernel::kDense : Kernel::kOneDnnF32);
   static const double bf16_rate =
       ConvEngine().HasFastBf16() ? ArithmeticRate(Kernel::kOneDnnBf16) : f32_rate;
   const bool depthwise = row.shape.groups > 1;
@@ -248,6 +269,7 @@ void RegisterDense(const ConvShape& s) {
   for (const Direction d : {Direction::kBackwardData, Direction::kBackwardWeights}) {
     Register({d, Kernel::kOneDnnF32, s});
     if (ConvEngine().HasFastBf16()) Register({d, Kernel::kOneDnnBf16, s});
+    if (DenseGradientsAvailable()) Register({d, Kernel::kDense, s});
   }
 }
 

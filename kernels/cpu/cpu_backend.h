@@ -11,10 +11,12 @@
 #include "core/thread_pool.h"
 #include "kernels/backend.h"
 #include "kernels/cpu/conv_dnnl.h"
+#include "kernels/cpu/dense_gradient.h"
 #include "kernels/cpu/depthwise.h"
 #include "kernels/cpu/direct_conv.h"
 #include "kernels/cpu/elementwise.h"
 #include "kernels/cpu/norm_sums.h"
+#include "kernels/cpu/packed_lanes.h"
 #include "kernels/cpu/pair_conv.h"
 
 namespace ftt::cpu {
@@ -80,6 +82,7 @@ class CpuBackend : public Backend {
     ConvWorker conv;
     DirectConv::Scratch direct;
     PairConv::Scratch pairs;
+    DenseScratch dense;
     AlignedBytes x, acc, grad_y, grad_x, wide;
     double convolution_seconds = 0;
   };
@@ -124,6 +127,8 @@ class CpuBackend : public Backend {
   void InjectTask(const BatchDims& b, const Task& t, const Shape& s, const LaneFaults* faults,
                   int8_t* codes, FaultCounts* counts) const;
   bool UsesPairs(const WindowShape& s, Worker& w);
+  bool OwnGradients(const WindowShape& s) const;
+  bool OwnDataGradient(const WindowShape& s) const;
   void PackForward(const WindowShape& s, WeightCodes& weights, Worker& w);
   void PackBackward(const WindowShape& s, WeightCodes& weights, Worker& w);
   template <typename Take>
@@ -138,6 +143,15 @@ class CpuBackend : public Backend {
                     int8_t* codes, uint8_t* mask, bool relu_mask, FaultCounts* counts) const;
   AlignedPart Align(const SumInput* in, int lane, int aligned, int64_t at, int64_t n,
                     AlignedBytes& scratch) const;
+  // The tasks' shares of a convolution's gradients. x: codes of the task's images; gy: what
+  // RawGradient or RawGradientBf16 made; dense: where InputGradient says.
+  void DepthwiseBackwardTask(const WindowShape& s, const Task& t, const int8_t* x,
+                             const PackedLanes& packed, const float* gy, float* dense,
+                             float* partial_w, Worker& w);
+  void DenseWeightGradientTask(const WindowShape& s, const Task& t, const int8_t* x, const void* gy,
+                               float* partial_w, Worker& w);
+  void DenseDataGradientTask(const WindowShape& s, const Task& t, const PackedLanes& packed,
+                             const void* gy, float* dense, Worker& w);
   void ConvBackwardTask(const WindowShape& s, const Task& t, const int8_t* x,
                         const WeightCodes& weights, const GradMap& grad_y, const NormGradient* norm,
                         float* grad_x, bool accumulate, float* partial_w, Worker& w);

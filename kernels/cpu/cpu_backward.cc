@@ -11,6 +11,16 @@
 
 namespace ftt::cpu {
 
+// Dense convolutions whose gradients the project's own kernels take; of 1x1 ones oneDNN computes
+// the data gradient as fast.
+bool CpuBackend::OwnGradients(const WindowShape& s) const {
+  return s.conv.groups == 1 && precision_ == GradPrecision::kF32 && DenseGradientsAvailable();
+}
+
+bool CpuBackend::OwnDataGradient(const WindowShape& s) const {
+  return OwnGradients(s) && s.conv.kernel > 1;
+}
+
 void CpuBackend::PackBackward(const WindowShape& s, WeightCodes& weights, Worker& w) {
   PackedLanes& packed = PackedLanes::Of(weights);
   const float unit = PowerOfTwo(weights.exponent);
@@ -23,7 +33,12 @@ void CpuBackend::PackBackward(const WindowShape& s, WeightCodes& weights, Worker
     }
     return;
   }
-  if (!packed.backward.empty()) return;
+  if (!packed.backward.empty() || !packed.dense_backward.empty()) return;
+  if (OwnDataGradient(s)) {
+    for (int copy = 0; copy < weights.copies; ++copy)
+      packed.dense_backward.emplace_back(ToConv(s, 1), weights.Lane(copy), unit);
+    return;
+  }
   for (int copy = 0; copy < weights.copies; ++copy) {
     packed.backward.push_back(
         engine_.PackBackwardData(ToConv(s, 1), weights.Lane(copy), unit, precision_, w.conv));
@@ -63,53 +78,73 @@ void CpuBackend::PassInputGradient(const WindowShape& s, const Task& t, const in
   }
 }
 
+void CpuBackend::DepthwiseBackwardTask(const WindowShape& s, const Task& t, const int8_t* x,
+                                       const PackedLanes& packed, const float* gy, float* dense,
+                                       float* partial_w, Worker& w) {
+  const KernelTimer timer(w);
+  const DepthwiseShape depthwise = ToDepthwise(s, t.images);
+  if (partial_w != nullptr) {
+    depthwise_.BackwardWeights(depthwise, x, s.relu, gy, partial_w, w.conv.Scratch());
+  }
+  if (dense != nullptr) {
+    depthwise_.BackwardData(depthwise, gy, PackedLanes::OfLane(packed.depthwise_backward, t.lane),
+                            dense, w.conv.Scratch());
+  }
+}
+
+void CpuBackend::DenseWeightGradientTask(const WindowShape& s, const Task& t, const int8_t* x,
+                                         const void* gy, float* partial_w, Worker& w) {
+  const ConvShape shape = ToConv(s, t.images);
+  if (Gathers(s)) x = static_cast<const int8_t*>(PrepareInput(s, x, t.images, w));
+  if (OwnGradients(s)) {
+    const KernelTimer timer(w);
+    DenseWeightGradient(shape).Run(x, s.relu, t.images, static_cast<const float*>(gy), partial_w,
+                                   w.dense);
+    return;
+  }
+  const auto n = static_cast<int64_t>(shape.InElements());
+  if (precision_ == GradPrecision::kBf16) {
+    w.acc.Resize(n * 2);
+    ops_.to_bf16(x, n, s.relu, w.acc.As<uint16_t>());
+  } else {
+    w.acc.Resize(n * 4);
+    ops_.to_float(x, n, s.relu, w.acc.As<float>());
+  }
+  const KernelTimer timer(w);
+  engine_.BackwardWeights(shape, w.acc.Data(), gy, precision_, partial_w, w.conv);
+}
+
+void CpuBackend::DenseDataGradientTask(const WindowShape& s, const Task& t,
+                                       const PackedLanes& packed, const void* gy, float* dense,
+                                       Worker& w) {
+  const KernelTimer timer(w);
+  if (OwnDataGradient(s)) {
+    PackedLanes::OfLane(packed.dense_backward, t.lane)
+        .Run(static_cast<const float*>(gy), t.images, dense, w.dense);
+  } else {
+    engine_.BackwardData(ToConv(s, t.images), gy, PackedLanes::OfLane(packed.backward, t.lane),
+                         dense, w.conv);
+  }
+}
+
 void CpuBackend::ConvBackwardTask(const WindowShape& s, const Task& t, const int8_t* x,
                                   const WeightCodes& weights, const GradMap& grad_y,
                                   const NormGradient* norm, float* grad_x, bool accumulate,
                                   float* partial_w, Worker& w) {
-  const ConvShape shape = ToConv(s, t.images);
   const auto& packed = *static_cast<const PackedLanes*>(weights.packed.get());
+  const int8_t* codes = x + t.at * s.in.Elements();
+  float* dense = grad_x == nullptr ? nullptr : InputGradient(s, t, accumulate, w, grad_x);
   if (IsDepthwise(s)) {
-    const DepthwiseShape depthwise = ToDepthwise(s, t.images);
-    const float* gy = RawGradient(t, s.out, grad_y, norm, w);
-    if (partial_w != nullptr) {
-      const KernelTimer timer(w);
-      depthwise_.BackwardWeights(depthwise, x + t.at * s.in.Elements(), s.relu, gy, partial_w,
-                                 w.conv.Scratch());
-    }
-    if (grad_x == nullptr) return;
-    float* dense = InputGradient(s, t, accumulate, w, grad_x);
-    {
-      const KernelTimer timer(w);
-      depthwise_.BackwardData(depthwise, gy, PackedLanes::OfLane(packed.depthwise_backward, t.lane),
-                              dense, w.conv.Scratch());
-    }
-    PassInputGradient(s, t, x, accumulate, dense, grad_x);
-    return;
+    DepthwiseBackwardTask(s, t, codes, packed, RawGradient(t, s.out, grad_y, norm, w), dense,
+                          partial_w, w);
+  } else {
+    const void* gy = precision_ == GradPrecision::kBf16
+                         ? static_cast<const void*>(RawGradientBf16(t, s.out, grad_y, norm, w))
+                         : RawGradient(t, s.out, grad_y, norm, w);
+    if (partial_w != nullptr) DenseWeightGradientTask(s, t, codes, gy, partial_w, w);
+    if (dense != nullptr) DenseDataGradientTask(s, t, packed, gy, dense, w);
   }
-  const bool bf16 = precision_ == GradPrecision::kBf16;
-  const void* gy = bf16 ? static_cast<const void*>(RawGradientBf16(t, s.out, grad_y, norm, w))
-                        : RawGradient(t, s.out, grad_y, norm, w);
-  if (partial_w != nullptr) {
-    const auto n = static_cast<int64_t>(shape.InElements());
-    const int8_t* codes = x + t.at * s.in.Elements();
-    if (Gathers(s)) codes = static_cast<const int8_t*>(PrepareInput(s, codes, t.images, w));
-    w.acc.Resize(n * (bf16 ? 2 : 4));
-    if (bf16) {
-      ops_.to_bf16(codes, n, s.relu, w.acc.As<uint16_t>());
-    } else {
-      ops_.to_float(codes, n, s.relu, w.acc.As<float>());
-    }
-    const KernelTimer timer(w);
-    engine_.BackwardWeights(shape, w.acc.Data(), gy, precision_, partial_w, w.conv);
-  }
-  if (grad_x == nullptr) return;
-  float* dense = InputGradient(s, t, accumulate, w, grad_x);
-  {
-    const KernelTimer timer(w);
-    engine_.BackwardData(shape, gy, PackedLanes::OfLane(packed.backward, t.lane), dense, w.conv);
-  }
-  PassInputGradient(s, t, x, accumulate, dense, grad_x);
+  if (dense != nullptr) PassInputGradient(s, t, x, accumulate, dense, grad_x);
 }
 
 // Sums the partial weight gradients of one lane in task order and adds them to grad_w.
@@ -133,6 +168,8 @@ void CpuBackend::ReduceWeightGradient(const WindowShape& s, const std::vector<Ta
   std::vector<float> plain(shape.WeightElements());
   if (IsDepthwise(s)) {
     std::copy_n(total, plain.size(), plain.data());
+  } else if (OwnGradients(s)) {
+    DenseWeightGradient(shape).Unpack(total, plain.data());
   } else {
     engine_.UnpackDiffWeights(shape, precision_, total, plain.data(), workers_[0].conv);
   }
@@ -168,8 +205,9 @@ void CpuBackend::ConvBackwardTasks(const BatchDims& b, const WindowShape& s,
   PackedLanes::Of(weights);
   if (grad_x) PackBackward(s, weights, workers_[0]);
   const ConvShape dense = ToConv(s, 1);
-  const auto stride = static_cast<int64_t>(
-      IsDepthwise(s) ? dense.WeightElements() : engine_.DiffWeightElements(dense, precision_));
+  const auto stride = static_cast<int64_t>(IsDepthwise(s) || OwnGradients(s)
+                                               ? dense.WeightElements()
+                                               : engine_.DiffWeightElements(dense, precision_));
   const int64_t padded = (stride + 15) / 16 * 16;
   if (grad_w != nullptr) partial_.Resize(padded * static_cast<int64_t>(tasks.size()) * 4);
   auto* partial = partial_.As<float>();

@@ -9,6 +9,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/cpu/conv_dnnl.h"
+#include "kernels/cpu/dense_gradient.h"
 #include "kernels/cpu/depthwise.h"
 #include "kernels/cpu/direct_conv.h"
 #include "kernels/cpu/pair_conv.h"
@@ -21,6 +22,7 @@ struct PackedLanes {
   std::vector<DepthwiseWeights> depthwise_forward, depthwise_backward;
   std::vector<DirectConv> direct_forward;
   std::vector<PairConv> pair_forward;
+  std::vector<DenseDataGradient> dense_backward;
 
   template <typename Weights>
   static const Weights& OfLane(const std::vector<Weights>& copies, int lane) {

@@ -5,6 +5,7 @@ set(FTT_CPU_CONV_SOURCES
   cpu/conv_dnnl.cc
   cpu/conv_dnnl_state.cc
   cpu/conv_primitives.cc
+  cpu/dense_gradient.cc
   cpu/depthwise.cc
   cpu/depthwise_base.cc
   cpu/direct_conv.cc
@@ -20,8 +21,8 @@ endif()
 set_source_files_properties(cpu/depthwise_base.cc PROPERTIES COMPILE_OPTIONS "${FTT_DEPTHWISE_OPTIONS}")
 
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
-  list(APPEND FTT_CPU_CONV_SOURCES cpu/pair_avx2.cc cpu/depthwise_avx2.cc cpu/depthwise_avx512.cc cpu/depthwise_avx512_vnni.cc)
-  set_source_files_properties(cpu/pair_avx2.cc cpu/depthwise_avx2.cc PROPERTIES
+  list(APPEND FTT_CPU_CONV_SOURCES cpu/pair_avx2.cc cpu/dense_gradient_avx2.cc cpu/depthwise_avx2.cc cpu/depthwise_avx512.cc cpu/depthwise_avx512_vnni.cc)
+  set_source_files_properties(cpu/pair_avx2.cc cpu/dense_gradient_avx2.cc cpu/depthwise_avx2.cc PROPERTIES
     COMPILE_OPTIONS "${FTT_DEPTHWISE_OPTIONS};-mavx2;-mfma")
   set_source_files_properties(cpu/depthwise_avx512.cc PROPERTIES
     COMPILE_OPTIONS "${FTT_DEPTHWISE_OPTIONS};-march=x86-64-v4")
