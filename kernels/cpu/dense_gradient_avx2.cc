@@ -192,10 +192,25 @@ void MultiplyColumns(const DataRows& d, const DataTile& t) {
   }
 }
 
-// Eight codes, 0 instead of negative ones with `relu`.
-inline __m256 ToFloats(__m128i codes, bool relu) {
-  if (relu) codes = _mm_max_epi8(codes, _mm_setzero_si128());
-  return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(codes));
+template <int kPanel>
+void PackCodes(const int8_t* from, int64_t step, int64_t pixels, int columns, bool relu,
+               float* to) {
+  const __m128i least = _mm_set1_epi8(relu ? 0 : -128);
+  int64_t p = 0;
+  for (; (pixels - 1 - p) * step + columns >= kPanel; ++p, from += step, to += kPanel) {
+    FTT_UNROLL
+    for (int i = 0; i < kPanel; i += 8) {
+      const __m128i codes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(from + i));
+      const __m256i wide = _mm256_cvtepi8_epi32(_mm_max_epi8(codes, least));
+      _mm256_storeu_ps(to + i, _mm256_cvtepi32_ps(wide));
+    }
+  }
+  for (; p < pixels; ++p, from += step, to += kPanel) {
+    for (int i = 0; i < kPanel; ++i) {
+      const int code = i < columns ? from[i] : 0;
+      to[i] = static_cast<float>(relu && code < 0 ? 0 : code);
+    }
+  }
 }
 
 }  // namespace
@@ -239,19 +254,13 @@ void PackRowsAvx2(const float* from, int64_t step, int64_t pixels, int channels,
 
 void PackCodesAvx2(const int8_t* from, int64_t step, int64_t pixels, int columns, bool relu,
                    float* to) {
-  const int panel = PanelColumns(columns);
-  int64_t p = 0;
-  for (; (pixels - 1 - p) * step + columns >= panel; ++p, from += step, to += panel) {
-    for (int i = 0; i < panel; i += 8) {
-      const __m128i codes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(from + i));
-      _mm256_storeu_ps(to + i, ToFloats(codes, relu));
-    }
-  }
-  for (; p < pixels; ++p, from += step, to += panel) {
-    for (int i = 0; i < panel; ++i) {
-      const int code = i < columns ? from[i] : 0;
-      to[i] = static_cast<float>(relu && code < 0 ? 0 : code);
-    }
+  switch (PanelColumns(columns)) {
+    case 8:
+      return PackCodes<8>(from, step, pixels, columns, relu, to);
+    case kTileColumns:
+      return PackCodes<kTileColumns>(from, step, pixels, columns, relu, to);
+    default:
+      return PackCodes<kWideColumns>(from, step, pixels, columns, relu, to);
   }
 }
 
