@@ -40,6 +40,8 @@ class Device {
   virtual std::string Name() const = 0;  // as --backend takes it
   virtual std::string Text() const = 0;  // for people, e.g. "cpu, 2 threads"
   virtual int Threads() const { return 1; }
+  // Whether it works beside the host's threads, not on them.
+  virtual bool LeavesHostIdle() const { return false; }
   // Seconds that all threads together have spent inside convolution kernels alone, for benchmarks;
   // 0 where not measured.
   virtual double ConvolutionSeconds() const { return 0; }

@@ -48,6 +48,7 @@ void Validate(const ControllerOptions& o) {
             o.entropy_coeff);
   FTT_CHECK(o.gradient_clip >= 0, "controller: gradient_clip is {}; it must be 0 (off) or above",
             o.gradient_clip);
+  FTT_CHECK(o.threads >= 1, "controller: threads is {}; it must be 1 or more", o.threads);
 }
 
 Controller::Controller(const SearchSpace& space, const ControllerOptions& options, uint64_t seed)
@@ -69,7 +70,7 @@ void Controller::PrepareTables() {
 
 ControllerSample Controller::Draw(const std::vector<ControllerNet::Chooser>& choosers) const {
   Path path;
-#pragma omp parallel for num_threads(2)
+#pragma omp parallel for num_threads(options_.threads)
   for (size_t cell = 0; cell < 2; ++cell)
     path.steps[cell] = nets_[cell].Forward(tables_[cell], choosers[cell]);
   ControllerSample sample;
@@ -124,7 +125,7 @@ void Controller::Reinforce(const Genotype& genotype, double reward) {
                             [&](const Path& p) { return p.decisions == decisions; });
   const bool drawn = path != std::end(drawn_);
   if (!drawn) path = drawn_;
-#pragma omp parallel for num_threads(2)
+#pragma omp parallel for num_threads(options_.threads)
   for (int cell = 0; cell < 2; ++cell) {
     if (!drawn) path->steps[cell] = Replay(cell, decisions);
     nets_[static_cast<size_t>(cell)].Backward(path->steps[cell], -advantage,
@@ -147,7 +148,7 @@ void Controller::AdamStep() {
   ++adam_step_;
   const double correct1 = 1 - std::pow(dense::kAdamBeta1, static_cast<double>(adam_step_));
   const double correct2 = 1 - std::pow(dense::kAdamBeta2, static_cast<double>(adam_step_));
-#pragma omp parallel for num_threads(2)
+#pragma omp parallel for num_threads(options_.threads)
   for (size_t cell = 0; cell < 2; ++cell) {
     const size_t n = nets_[cell].Values().size();
     dense::AdamUpdate(gradients_[cell].data(), n,

@@ -21,9 +21,8 @@ struct ControllerSample {
 // Throws ftt::Error that names the field out of range.
 void Validate(const ControllerOptions& options);
 
-// Works on its two cells beside each other, because a device waits for the next architecture. What
-// it keeps between calls saves time only: everything but (space, options, seed) is in Export(), so
-// that a controller that imported a state goes on exactly as the one that exported it.
+// What it keeps between calls saves time only: everything but (space, options, seed) is in
+// Export(), so that a controller that imported a state goes on exactly as the one that exported it.
 class Controller {
  public:
   Controller(const SearchSpace& space, const ControllerOptions& options, uint64_t seed);

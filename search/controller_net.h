@@ -29,6 +29,7 @@ struct ControllerOptions {
   double baseline_decay = 0.99;
   double entropy_coeff = 0.01;
   double gradient_clip = 0.0;  // bound of the gradient's 2-norm over both LSTMs; 0: off
+  int threads = 1;             // 2: the two LSTMs side by side, with the same results
 };
 
 // A named slice of the flat parameter vector; matrices are [in, out].

@@ -107,6 +107,8 @@ struct SearchLoop::Impl {
               used, 100 * c.weight_fraction, 100 * (1 - c.weight_fraction), c.batch);
     ControllerOptions controller;
     controller.learning_rate = c.controller_lr;
+    // Such a device waits for the next architecture; threads of the host's own have better to do.
+    if (device.LeavesHostIdle()) controller.threads = 2;
     strategy = c.strategy == "reinforce" ? MakeReinforceStrategy(c.space, c.seed, controller)
                                          : MakeStrategy(c.strategy, c.space, c.seed);
   }

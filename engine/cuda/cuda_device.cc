@@ -25,6 +25,7 @@ class CudaDevice final : public Device {
   std::string Text() const override {
     return fmt::format("cuda, device {}: {}", number_, info_.name);
   }
+  bool LeavesHostIdle() const override { return true; }
   void CheckMemory(const DeviceWork& work) const override { cuda::CheckFreeMemory(work); }
   std::unique_ptr<TrainExecutor> NewTrainExecutor(ParamStore& params, const InputCoding& coding,
                                                   const TrainExecutorOptions& options) override {

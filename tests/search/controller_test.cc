@@ -274,6 +274,19 @@ TEST(Controller, ImportContinuesBitForBit) {
   EXPECT_EQ(resumed.Sample(99).log_prob, straight.Sample(99).log_prob);
 }
 
+TEST(Controller, ThreadsChangeNoBit) {
+  ControllerOptions two = SmallOptions();
+  two.threads = 2;
+  Controller one_by_one(Toy(), SmallOptions(), 12), side_by_side(Toy(), two, 12);
+  for (uint32_t i = 0; i < 5; ++i) {
+    const Genotype g = one_by_one.Sample(i).genotype;
+    ASSERT_EQ(side_by_side.Sample(i).genotype, g);
+    one_by_one.Reinforce(g, 0.1 * i);
+    side_by_side.Reinforce(g, 0.1 * i);
+    ASSERT_EQ(one_by_one.Export(), side_by_side.Export());
+  }
+}
+
 TEST(Controller, ForeignStatesAreRejectedUnchanged) {
   Controller controller(Toy(), SmallOptions(), 9);
   const StateDict own = controller.Export();
@@ -310,6 +323,7 @@ TEST(Controller, BadInputIsAnError) {
   expect_error([](ControllerOptions& o) { o.baseline_decay = 1; });
   expect_error([](ControllerOptions& o) { o.entropy_coeff = -0.1; });
   expect_error([](ControllerOptions& o) { o.gradient_clip = -1; });
+  expect_error([](ControllerOptions& o) { o.threads = 0; });
 }
 
 }  // namespace
