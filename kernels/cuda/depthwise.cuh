@@ -6,15 +6,22 @@
 
 namespace ftt::cuda {
 
-// Output: BandRaw or BandCodes. What large windows need does not fit the registers of a fourth
-// block.
+// Blocks that share a multiprocessor's registers without spills.
+constexpr int DepthwiseBlocks(int kernel, int advance) {
+  if (kernel == 5) return advance == 1 ? 3 : 2;
+  return advance == 1 ? 4 : 3;
+}
+
+// Output: BandRaw or BandCodes.
 template <int kKernel, int kAdvance, typename Output>
-__global__ void __launch_bounds__(kBandThreads, kKernel == 3 && kAdvance == 1 ? 4 : 3)
+__global__ void __launch_bounds__(kBandThreads, DepthwiseBlocks(kKernel, kAdvance))
     DepthwiseKernel(FTT_IN_PLACE DepthwiseArguments a, int band_rows) {
   StartKernel();
   const MapShape s = a.geometry.Out();
   ForBand<Output>(a.out, s, band_rows, [&](const Band& band, const auto& put) {
-    ComputeBand<kKernel, kAdvance>(a, band, put);
+    // More rows of a 5x5 window would spill.
+    constexpr int kBatch = kKernel == 5 ? 1 : RowsUnderWay(kKernel, kAdvance);
+    ComputeBand<kKernel, kAdvance, kBatch>(a, band, put);
   });
 }
 

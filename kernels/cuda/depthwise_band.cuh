@@ -49,7 +49,16 @@ __device__ __forceinline__ void TransposeBytes(const uint32_t* pixels, uint32_t 
   channels[3] = BytePermute(c, d, 0x7632);
 }
 
-template <int kKernel, int kAdvance>
+// Whether a thread keeps the weights: those of larger windows would leave no room for what else it
+// needs.
+FTT_HD constexpr bool KeepsWeights(int kernel, int advance) { return kernel == 3 && advance == 1; }
+// Input rows that a thread has under way together where it keeps nothing else.
+FTT_HD constexpr int RowsUnderWay(int kernel, int advance) {
+  return KeepsWeights(kernel, advance) ? 4 : 16 / ((kSpan - 1) * advance + kernel);
+}
+
+// kBatch: input rows that are under way together.
+template <int kKernel, int kAdvance, int kBatch>
 class DepthwiseThread {
  public:
   static constexpr int kRows = kRowSpan;
@@ -98,10 +107,7 @@ class DepthwiseThread {
   }
 
  private:
-  // The weights of larger windows would leave no room for what else a thread needs.
-  static constexpr bool kKeepsWeights = kKernel == 3 && kAdvance == 1;
-  // Input rows that are under way together.
-  static constexpr int kBatch = kKeepsWeights ? 4 : 16 / kLength;
+  static constexpr bool kKeepsWeights = KeepsWeights(kKernel, kAdvance);
 
   // The taps of kernel row ky: [word][channel].
   __device__ __forceinline__ void LoadWeights(int ky, uint32_t (&taps)[kWords][4]) const {
@@ -176,12 +182,12 @@ class DepthwiseThread {
 };
 
 // Calls put(pixel of the band, accumulators of the thread's word) for the thread's outputs.
-template <int kKernel, int kAdvance, typename Put>
+template <int kKernel, int kAdvance, int kBatch, typename Put>
 __device__ __forceinline__ void ComputeBand(const DepthwiseArguments& a, const Band& band,
                                             const Put& put) {
   const WindowGeometry& g = a.geometry;
   const int64_t in_image = (int64_t{band.lane} * g.images + band.image) * g.in_h * g.in_w;
-  const DepthwiseThread<kKernel, kAdvance> thread(
+  const DepthwiseThread<kKernel, kAdvance, kBatch> thread(
       g, a.x + in_image * PaddedChannels(g.in_channels),
       a.weights + (a.one_weight ? 0 : int64_t{band.lane} * PackedDepthwiseWords(g)), band.word);
   constexpr int kRows = kRowSpan;

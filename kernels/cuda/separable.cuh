@@ -48,13 +48,14 @@ FTT_NOINLINE __device__ void ComputeMiddle(const DepthwiseArguments& a, int band
     if (!band.Works()) continue;
     WordNorm norm;
     norm.Load(a.out, s, band.lane, band.word);
-    ComputeBand<kKernel, kAdvance>(a, band, [&](int pixel, const int32_t(&acc)[4]) {
-      float v[4];
-      FTT_UNROLL
-      for (int c = 0; c < 4; ++c) v[c] = static_cast<float>(acc[c]);
-      *reinterpret_cast<uint32_t*>(codes + pixel * stride + 4 * band.word) =
-          norm.Codes(v, band.word, s.channels, a.out.bits);
-    });
+    ComputeBand<kKernel, kAdvance, RowsUnderWay(kKernel, kAdvance)>(
+        a, band, [&](int pixel, const int32_t(&acc)[4]) {
+          float v[4];
+          FTT_UNROLL
+          for (int c = 0; c < 4; ++c) v[c] = static_cast<float>(acc[c]);
+          *reinterpret_cast<uint32_t*>(codes + pixel * stride + 4 * band.word) =
+              norm.Codes(v, band.word, s.channels, a.out.bits);
+        });
   }
 }
 
