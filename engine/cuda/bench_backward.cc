@@ -217,20 +217,21 @@ void BackwardBench::MeasurePeer(KernelBenchRow& row, bool weights) {
 }
 
 void BackwardBench::Row(bool weights) {
-  std::vector<float> grad_y;
-  for (const int8_t v : gradient_) grad_y.push_back(kGradientUnit * static_cast<float>(v));
-  grad_y = PadRows(grad_y, geometry_.out_channels);
-  const std::vector<uint16_t> half = Halves(PadRows(gradient_, geometry_.out_channels));
+  const std::vector<int8_t> gradient = PadRows(gradient_, geometry_.out_channels);
+  std::vector<float> grad_y(gradient.size());
+  for (size_t i = 0; i < grad_y.size(); ++i)
+    grad_y[i] = kGradientUnit * static_cast<float>(gradient[i]);
+  const std::vector<uint16_t> half = Halves(gradient);
   const std::vector<uint16_t> half_x = Halves(PadRows(x_, geometry_.in_channels));
-  for (int set = 0; set < sets_; ++set) {
-    auto* floats = grad_y_.At<float>(set);
-    CopyToDevice(floats, grad_y.data(), 4 * Out(), bed_.S());
+  grad_y_.Fill(grad_y, bed_.S());
+  for (int set = 0; !depthwise_ && set < sets_; ++set) {
     OutputGradient y;
-    y.grad = floats;
-    if (!depthwise_) NarrowGradient(geometry_.Out(), y, narrow_.At<uint16_t>(set), bed_.S());
-    if (!peer_) continue;
-    CopyToDevice(half_grad_y_.At<uint16_t>(set), half.data(), 2 * Out(), bed_.S());
-    CopyToDevice(half_x_.At<uint16_t>(set), half_x.data(), 2 * In(), bed_.S());
+    y.grad = grad_y_.At<float>(set);
+    NarrowGradient(geometry_.Out(), y, narrow_.At<uint16_t>(set), bed_.S());
+  }
+  if (peer_) {
+    half_grad_y_.Fill(half, bed_.S());
+    half_x_.Fill(half_x, bed_.S());
   }
   bed_.Wait();
   const WindowGeometry& g = geometry_;

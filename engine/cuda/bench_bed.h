@@ -57,9 +57,14 @@ class SetMemory {
   template <typename T>
   SetMemory(int sets, const std::vector<T>& values, DeviceStream stream)
       : SetMemory(sets, static_cast<int64_t>(values.size() * sizeof(T))) {
-    for (int set = 0; set < sets; ++set)
-      CopyToDevice(At<T>(set), values.data(), static_cast<int64_t>(values.size() * sizeof(T)),
-                   stream);
+    Fill(values, stream);
+  }
+  // All blocks with the same values, which must live until the stream has been waited for.
+  template <typename T>
+  void Fill(const std::vector<T>& values, DeviceStream stream) {
+    const auto bytes = static_cast<int64_t>(values.size() * sizeof(T));
+    CopyToDevice(At<T>(0), values.data(), bytes, stream);
+    for (int set = 1; set < sets_; ++set) CopyOnDevice(At<T>(set), At<T>(0), bytes, stream);
   }
   template <typename T>
   T* At(int set) const {

@@ -76,8 +76,7 @@ ConvBench::ConvBench(BenchBed& bed, const Shape& map, int kernel, int stride, bo
     plain_weights_ = Resident(plain, bed.S());
     half_weights_ = Resident(Halves(plain), bed.S());
     const std::vector<uint16_t> half = Halves(PadRows(x_, map.c));
-    for (int set = 0; set < sets_; ++set)
-      CopyToDevice(half_x_.At<uint16_t>(set), half.data(), 2 * InBytes(), bed.S());
+    half_x_.Fill(half, bed.S());
     bed.Wait();
   }
   bed.Wait();

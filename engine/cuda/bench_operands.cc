@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstdlib>
@@ -11,19 +12,31 @@
 #include "core/philox.h"
 
 namespace ftt::cuda {
+namespace {
+
+// A prime: what repeats has another place in each image and channel.
+constexpr int64_t kDrawnCodes = 65521;
+
+}  // namespace
 
 std::vector<int8_t> BenchCodes(int64_t n, int low, int high, uint64_t seed) {
   PhiloxSequence draws(seed, ftt::Stream::kShapes, 98);
   std::vector<int8_t> codes(static_cast<size_t>(n));
   const auto span = static_cast<uint32_t>(high - low + 1);
-  for (int8_t& v : codes) v = static_cast<int8_t>(low + static_cast<int>(draws.Below(span)));
+  const int64_t drawn = std::min(n, kDrawnCodes);
+  for (int64_t i = 0; i < drawn; ++i)
+    codes[static_cast<size_t>(i)] = static_cast<int8_t>(low + static_cast<int>(draws.Below(span)));
+  for (int64_t at = drawn; at < n; at += drawn)
+    std::copy_n(codes.begin(), std::min(drawn, n - at), codes.begin() + at);
   return codes;
 }
 
 std::vector<uint16_t> Halves(const std::vector<int8_t>& codes) {
-  std::vector<uint16_t> out;
-  out.reserve(codes.size());
-  for (const int8_t v : codes) out.push_back(FloatToHalf(static_cast<float>(v)));
+  std::array<uint16_t, 256> half;
+  for (int v = -128; v < 128; ++v)
+    half[static_cast<uint8_t>(v)] = FloatToHalf(static_cast<float>(v));
+  std::vector<uint16_t> out(codes.size());
+  for (size_t i = 0; i < out.size(); ++i) out[i] = half[static_cast<uint8_t>(codes[i])];
   return out;
 }
 

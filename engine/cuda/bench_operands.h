@@ -1,6 +1,7 @@
 // Operands of the benchmarks of kernels, and what their results are compared with.
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -9,28 +10,28 @@
 
 namespace ftt::cuda {
 
-// Random codes in [low, high].
+// Random codes in [low, high], which repeat after a while: the host draws slowly.
 std::vector<int8_t> BenchCodes(int64_t n, int low, int high, uint64_t seed);
 
+// Rows of `from` values -> rows of `to`, cut or padded with zeros.
+template <typename T>
+std::vector<T> ResizeRows(const std::vector<T>& rows, int from, int to) {
+  const size_t count = rows.size() / static_cast<size_t>(from);
+  std::vector<T> out(count * static_cast<size_t>(to));
+  for (size_t r = 0; r < count; ++r)
+    std::copy_n(rows.data() + r * static_cast<size_t>(from), std::min(from, to),
+                out.data() + r * static_cast<size_t>(to));
+  return out;
+}
 // Rows of `channels` values, dense -> padded with zeros to whole vectors.
 template <typename T>
 std::vector<T> PadRows(const std::vector<T>& dense, int channels) {
-  const auto c = static_cast<size_t>(channels);
-  const auto stride = static_cast<size_t>(PaddedChannels(channels));
-  std::vector<T> out(dense.size() / c * stride);
-  for (size_t i = 0; i < dense.size(); ++i) out[i / c * stride + i % c] = dense[i];
-  return out;
+  return ResizeRows(dense, channels, PaddedChannels(channels));
 }
 // The inverse.
 template <typename T>
 std::vector<T> DenseRows(const std::vector<T>& padded, int channels) {
-  const auto c = static_cast<size_t>(channels);
-  const auto stride = static_cast<size_t>(PaddedChannels(channels));
-  std::vector<T> out;
-  for (size_t i = 0; i < padded.size(); ++i) {
-    if (i % stride < c) out.push_back(padded[i]);
-  }
-  return out;
+  return ResizeRows(padded, PaddedChannels(channels), channels);
 }
 
 // In half precision, exactly.
