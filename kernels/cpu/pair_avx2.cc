@@ -5,11 +5,7 @@
 
 #include <cstring>
 
-#if defined(__clang__)
-#define FTT_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define FTT_UNROLL _Pragma("GCC unroll 8")
-#endif
+#include "kernels/cpu/unroll.h"
 
 namespace ftt::cpu {
 namespace {
