@@ -1,4 +1,4 @@
-// Compiled for AVX2; runs only where DenseGradient::Available().
+// Compiled for AVX2; runs only where DenseGradientsAvailable().
 #include "kernels/cpu/dense_gradient_avx2.h"
 
 #include <immintrin.h>
