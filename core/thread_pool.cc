@@ -47,19 +47,26 @@ bool SpinUntil(const Predicate& ready) {
 
 }  // namespace
 
-// One job at a time. `claim` holds the number of the job in its upper half and the count of
+// One job at a time. Each worker has a share of the tasks that lie side by side, and takes those of
+// others when it has none left: so neighbouring jobs find a part of the data in the same core's
+// cache. `claim` of a share holds the number of the job in its upper half and the count of
 // unclaimed tasks in its lower half, so that a worker that wakes up late either finds nothing to
 // claim or claims a task of the job that is running now. The plain fields are written while no task
 // is claimed and read only after a claim.
 struct ThreadPool::State {
+  struct alignas(64) Share {
+    std::atomic<uint64_t> claim{0};
+  };
+
   std::vector<std::thread> workers;
   bool spin =
       true;  // not where threads outnumber cores: the spinner would hold up the working thread
 
-  std::atomic<uint64_t> claim{0};
+  std::vector<Share> shares;  // by worker
   std::atomic<int> completed{0};
   std::atomic<int> failed_task{INT_MAX};  // lowest task that threw
   int tasks = 0;
+  bool descending = false;
   const std::function<void(int, int)>* body = nullptr;
 
   std::mutex mutex;
@@ -70,8 +77,18 @@ struct ThreadPool::State {
   std::atomic<bool> stop{false};
   std::exception_ptr exception;  // of failed_task; guarded by mutex
 
-  bool HasWork() const { return static_cast<uint32_t>(claim.load()) != 0; }
+  bool HasWork() const {
+    for (const Share& share : shares) {
+      if (static_cast<uint32_t>(share.claim.load()) != 0) return true;
+    }
+    return false;
+  }
+  int First(size_t share) const {
+    return static_cast<int>(static_cast<int64_t>(tasks) * static_cast<int64_t>(share) /
+                            static_cast<int64_t>(shares.size()));
+  }
   bool RunOne(int worker);
+  bool RunOneOf(size_t share, int worker);
   void RunTask(int task, int worker);
   void WorkerLoop(int worker);
   void Publish(int task_count);
@@ -80,12 +97,21 @@ struct ThreadPool::State {
 
 // Claims and runs one task; false when none is left.
 bool ThreadPool::State::RunOne(int worker) {
+  for (size_t i = 0; i < shares.size(); ++i) {
+    if (RunOneOf((static_cast<size_t>(worker) + i) % shares.size(), worker)) return true;
+  }
+  return false;
+}
+
+bool ThreadPool::State::RunOneOf(size_t share, int worker) {
+  std::atomic<uint64_t>& claim = shares[share].claim;
   uint64_t seen = claim.load();
   do {
     if (static_cast<uint32_t>(seen) == 0) return false;
   } while (!claim.compare_exchange_weak(seen, seen - 1));
+  const auto left = static_cast<int>(static_cast<uint32_t>(seen));
   const int total = tasks;
-  RunTask(total - static_cast<int>(static_cast<uint32_t>(seen)), worker);
+  RunTask(descending ? First(share) + left - 1 : First(share + 1) - left, worker);
   // From the last increment on, the caller may start the next job: only members that outlive a job
   // may follow.
   if (completed.fetch_add(1) + 1 == total && caller_sleeps.load()) {
@@ -95,8 +121,8 @@ bool ThreadPool::State::RunOne(int worker) {
   return true;
 }
 
-// Tasks are claimed in ascending order and only those above a failed one are skipped. So the
-// exception that is kept is that of the lowest task that throws, whatever the timing.
+// Only tasks above a failed one are skipped. So the exception that is kept is that of the lowest
+// task that throws, whatever the timing.
 void ThreadPool::State::RunTask(int task, int worker) {
   if (task > failed_task.load(std::memory_order_relaxed)) return;
   try {
@@ -129,8 +155,9 @@ void ThreadPool::State::Publish(int task_count) {
   tasks = task_count;
   completed.store(0);
   failed_task.store(INT_MAX);
-  const uint64_t job = (claim.load() >> 32) + 1;
-  claim.store((job << 32) | static_cast<uint32_t>(task_count));
+  const uint64_t job = (shares[0].claim.load() >> 32) + 1;
+  for (size_t i = 0; i < shares.size(); ++i)
+    shares[i].claim.store((job << 32) | static_cast<uint32_t>(First(i + 1) - First(i)));
   // A worker counts itself as a sleeper before it looks at `claim` for the last time, so either it
   // sees the job or it is seen here. Holding the mutex once makes sure that it waits already when
   // it is notified.
@@ -156,6 +183,7 @@ ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()) {
   if (threads == 0) threads = cores;
   state_->spin = threads <= cores;
   omp_set_num_threads(1);
+  state_->shares = std::vector<State::Share>(static_cast<size_t>(threads));
   state_->workers.reserve(static_cast<size_t>(threads - 1));
   for (int worker = 1; worker < threads; ++worker) {
     state_->workers.emplace_back([state = state_.get(), worker] { state->WorkerLoop(worker); });
@@ -173,16 +201,26 @@ ThreadPool::~ThreadPool() {
 
 int ThreadPool::Threads() const { return static_cast<int>(state_->workers.size()) + 1; }
 
-void ThreadPool::ParallelFor(int tasks, const std::function<void(int task, int worker)>& body) {
+void ThreadPool::ParallelFor(int tasks, const std::function<void(int task, int worker)>& body,
+                             bool descending) {
   if (tasks <= 0) return;
   State& state = *state_;
   omp_set_num_threads(1);  // the pool may be used from another thread than the one that made it
   if (tasks == 1 || state.workers.empty()) {
-    for (int task = 0; task < tasks; ++task) body(task, 0);
+    std::exception_ptr exception;
+    for (int i = 0; i < tasks && (descending || exception == nullptr); ++i) {
+      try {
+        body(descending ? tasks - 1 - i : i, 0);
+      } catch (...) {
+        exception = std::current_exception();
+      }
+    }
+    if (exception != nullptr) std::rethrow_exception(exception);
     return;
   }
   assert(state.body == nullptr && "ParallelFor is not reentrant");
   state.body = &body;
+  state.descending = descending;
   state.Publish(tasks);
   while (state.RunOne(0)) {
   }

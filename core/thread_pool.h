@@ -19,8 +19,11 @@ class ThreadPool {
 
   int Threads() const;
   // Runs body(task, worker) for task in [0, tasks) and returns when all are done; worker is in [0,
-  // Threads()). The first exception thrown by a task is rethrown here. Not reentrant.
-  void ParallelFor(int tasks, const std::function<void(int task, int worker)>& body);
+  // Threads()). Each worker prefers a share of tasks that lie side by side, the same part of [0,
+  // tasks) in every call, and goes through it upwards or downwards. The exception thrown by the
+  // first task that throws is rethrown here. Not reentrant.
+  void ParallelFor(int tasks, const std::function<void(int task, int worker)>& body,
+                   bool descending = false);
 
  private:
   struct State;

@@ -132,10 +132,9 @@ void CpuBackend::ForTasks(
     for (size_t at = 0; at < tasks.size(); ++at) run_task(at, 0);
   } else {
     backwards_ = !backwards_;
-    pool_.ParallelFor(static_cast<int>(tasks.size()), [&](int i, int worker) {
-      const auto at = static_cast<size_t>(i);
-      run_task(backwards_ ? tasks.size() - 1 - at : at, worker);
-    });
+    pool_.ParallelFor(
+        static_cast<int>(tasks.size()),
+        [&](int i, int worker) { run_task(static_cast<size_t>(i), worker); }, backwards_);
   }
   for (size_t i = 0; i < counts.size(); ++i) {
     if (faults[tasks[i].lane].counts != nullptr) faults[tasks[i].lane].counts->Merge(counts[i]);

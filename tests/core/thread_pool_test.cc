@@ -8,6 +8,7 @@
 #include <numeric>
 #include <set>
 #include <stdexcept>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -118,6 +119,33 @@ TEST(ThreadPool, PoolsCanBeUsedFromSeveralThreads) {
   }
   for (std::thread& caller : callers) caller.join();
   EXPECT_EQ(total, 1500);
+}
+
+TEST(ThreadPool, DownwardsRunsEveryTaskOnceAndKeepsTheLowestException) {
+  for (const int threads : {1, 2, 3, 5}) {
+    ThreadPool pool(threads);
+    for (const int tasks : {0, 1, 2, 7, 100}) {
+      std::vector<std::atomic<int>> runs(static_cast<size_t>(tasks));
+      pool.ParallelFor(
+          tasks, [&](int task, int) { ++runs[static_cast<size_t>(task)]; }, true);
+      for (const auto& count : runs) EXPECT_EQ(count.load(), 1) << threads << " " << tasks;
+    }
+    std::vector<int> order;
+    if (threads == 1) {
+      pool.ParallelFor(
+          4, [&](int task, int) { order.push_back(task); }, true);
+      EXPECT_EQ(order, (std::vector<int>{3, 2, 1, 0}));
+    }
+    try {
+      const auto fail = [](int task, int) {
+        if (task % 20 == 7) throw std::runtime_error(std::to_string(task));
+      };
+      pool.ParallelFor(50, fail, true);
+      ADD_FAILURE() << "nothing was thrown";
+    } catch (const std::runtime_error& e) {
+      EXPECT_STREQ(e.what(), "7") << threads;
+    }
+  }
 }
 
 }  // namespace
