@@ -4,9 +4,8 @@
 #include <cstring>
 
 #include "core/error.h"
-#include "kernels/cpu/elementwise.h"
-
 #include "kernels/cpu/dense_gradient_avx2.h"
+#include "kernels/cpu/elementwise.h"
 
 namespace ftt::cpu {
 
@@ -58,16 +57,6 @@ bool IsFlat(const ConvShape& s) {
 int CeilDiv(int a, int b) { return (a + b - 1) / b; }
 int FloorDiv(int a, int b) { return a >= 0 ? a / b : -CeilDiv(-a, b); }
 
-}  // namespace
-
-DenseWeightGradient::DenseWeightGradient(const ConvShape& s)
-    : shape_(s),
-      flat_(IsFlat(s)),
-      by_taps_(s.dilation == 1 && s.kernel * s.kernel * s.in_c <= kFewTaps),
-      staged_w_((s.out_w - 1) * s.stride + s.dilation * (s.kernel - 1) + 1) {
-  Check(s);
-}
-
 // Calls multiply(first row, rows) for as few tiles as there can be, of nearly the same size.
 template <typename Multiply>
 void ForTiles(int rows, int most, const Multiply& multiply) {
@@ -76,6 +65,16 @@ void ForTiles(int rows, int most, const Multiply& multiply) {
     const int first = rows * i / count;
     multiply(first, rows * (i + 1) / count - first);
   }
+}
+
+}  // namespace
+
+DenseWeightGradient::DenseWeightGradient(const ConvShape& s)
+    : shape_(s),
+      flat_(IsFlat(s)),
+      by_taps_(s.dilation == 1 && s.kernel * s.kernel * s.in_c <= kFewTaps),
+      staged_w_((s.out_w - 1) * s.stride + s.dilation * (s.kernel - 1) + 1) {
+  Check(s);
 }
 
 int DenseWeightGradient::StagedRows(int rows) const {
