@@ -112,7 +112,9 @@ class Case {
         return RelativeError(diff_x_.data(), NaiveBackwardData(s, diff_y_, w_)) < bound;
       default:
         if (row_.kernel == Kernel::kDense) {
-          DenseWeightGradient(s).Unpack(diff_w_packed_.data(), diff_w_.data());
+          std::fill(diff_w_.begin(), diff_w_.end(), 0.0f);
+          DenseWeightGradient(s).AddTo(diff_w_packed_.data(), 0, std::ssize(diff_w_), 1.0f, nullptr,
+                                       diff_w_.data());
         } else if (row_.kernel != Kernel::kDepthwise) {
           engine_.UnpackDiffWeights(s, Precision(row_.kernel), diff_w_packed_.data(),
                                     diff_w_.data(), worker_);

@@ -62,7 +62,7 @@ Pairs TimePairs(Device& device, int repeats, const Clean& clean, const Faulty& f
   return pairs;
 }
 
-// Seconds of one thread inside oneDNN's primitives for the program's convolutions.
+// Seconds of a thread inside oneDNN's primitives for the program's convolutions.
 double PrimitiveSeconds(cpu::PrimitiveTimer& timer, const Program& program, int images,
                         bool training) {
   timer.StartRound();
@@ -151,7 +151,7 @@ BenchRow BenchDeploy(Device& device, const Program& program, const FaultSpec& fa
   lane.seed = o.seed;
   faulty->SetLanes({lane});
   const auto run_clean = [&] { clean->Run(net.images.pixels.data(), ids.data(), o.batch); };
-  cpu::PrimitiveTimer timer;
+  cpu::PrimitiveTimer timer(device.Threads());
   const Pairs pairs = TimePairs(
       device, o.repeats, run_clean,
       [&] { faulty->Run(net.images.pixels.data(), ids.data(), o.batch); },
@@ -186,7 +186,7 @@ BenchRow BenchTrainStep(Device& device, const Program& program, const FaultSpec&
     while (executor->NextResult(true)) {
     }
   };
-  cpu::PrimitiveTimer timer;
+  cpu::PrimitiveTimer timer(device.Threads());
   const Pairs pairs = TimePairs(
       device, o.repeats, [&] { run(clean_lanes); }, [&] { run(faulty_lanes); },
       [&] { return o.steps * o.lanes * PrimitiveSeconds(timer, program, o.batch, true); });

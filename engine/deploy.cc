@@ -238,7 +238,10 @@ void HostDeployExecutor::Encode(const uint8_t* pixels, const uint32_t* image_ids
   m.ids.assign(image_ids, image_ids + images);
   m.dims = {m.lanes->Lanes(), images, m.ids.data()};
   m.Plan();
-  m.model.coding.Encode(pixels, images * m.ShapeOf(0).Elements(), m.Codes(0));
+  const int64_t n = m.ShapeOf(0).Elements();
+  int8_t* codes = m.Codes(0);
+  m.backend.For(images,
+                [&](int i, int) { m.model.coding.Encode(pixels + i * n, n, codes + i * n); });
 }
 
 void HostDeployExecutor::RunOp(size_t i) {

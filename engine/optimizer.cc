@@ -1,37 +1,104 @@
 #include "engine/optimizer.h"
 
+#include <algorithm>
 #include <cmath>
+#include <functional>
+#include <numeric>
 
 #include "core/error.h"
+#include "kernels/backend.h"
 
 namespace ftt {
 namespace {
 
 constexpr double kPi = 3.14159265358979323846;
 
-void SgdUpdate(const OptimizerOptions& o, Param& p, const float* gradient, float rate) {
-  if (p.momentum.empty()) p.momentum.assign(p.value.size(), 0.0f);
+constexpr int64_t kPiece = 1 << 14;  // elements that a thread takes at a time
+
+// Elements [first, last) of a parameter. Its state is there.
+void SgdUpdate(const OptimizerOptions& o, Param& p, const float* gradient, float rate,
+               int64_t first, int64_t last) {
   float* value = p.value.data();
   float* velocity = p.momentum.data();
-  for (size_t i = 0; i < p.value.size(); ++i) {
+  for (int64_t i = first; i < last; ++i) {
     const float g = gradient[i] + o.weight_decay * value[i];
     velocity[i] = o.momentum * velocity[i] + g;
     value[i] -= rate * (o.nesterov ? g + o.momentum * velocity[i] : velocity[i]);
   }
 }
 
-void AdamUpdate(const OptimizerOptions& o, Param& p, const float* gradient, float rate) {
-  if (p.momentum.empty()) p.momentum.assign(p.value.size(), 0.0f);
-  if (p.second_moment.empty()) p.second_moment.assign(p.value.size(), 0.0f);
-  ++p.updates;
+void AdamUpdate(const OptimizerOptions& o, Param& p, const float* gradient, float rate,
+                int64_t first, int64_t last) {
   const AdamCorrections corrections = CorrectionsOf(o, p.updates);
-  for (size_t i = 0; i < p.value.size(); ++i) {
-    const float g = gradient[i] + o.weight_decay * p.value[i];
-    p.momentum[i] = o.beta1 * p.momentum[i] + (1.0f - o.beta1) * g;
-    p.second_moment[i] = o.beta2 * p.second_moment[i] + (1.0f - o.beta2) * g * g;
-    p.value[i] -= rate * (p.momentum[i] / corrections.first) /
-                  (std::sqrt(p.second_moment[i] / corrections.second) + o.epsilon);
+  float* value = p.value.data();
+  float* moment = p.momentum.data();
+  float* second = p.second_moment.data();
+  for (int64_t i = first; i < last; ++i) {
+    const float g = gradient[i] + o.weight_decay * value[i];
+    moment[i] = o.beta1 * moment[i] + (1.0f - o.beta1) * g;
+    second[i] = o.beta2 * second[i] + (1.0f - o.beta2) * g * g;
+    value[i] -= rate * (moment[i] / corrections.first) /
+                (std::sqrt(second[i] / corrections.second) + o.epsilon);
   }
+}
+
+void For(Backend* backend, int64_t pieces, const std::function<void(int64_t)>& body) {
+  if (backend != nullptr) {
+    backend->For(static_cast<int>(pieces), [&](int piece, int) { body(piece); });
+    return;
+  }
+  for (int64_t piece = 0; piece < pieces; ++piece) body(piece);
+}
+
+// By eight side by side, so that they fit vectors.
+double SumOfSquares(const float* v, int64_t n) {
+  constexpr int64_t kLanes = 8;
+  double sums[kLanes] = {};
+  const int64_t whole = n / kLanes * kLanes;
+  for (int64_t i = 0; i < whole; i += kLanes) {
+    for (int64_t k = 0; k < kLanes; ++k) sums[k] += double{v[i + k]} * v[i + k];
+  }
+  double total = 0;
+  for (const double sum : sums) total += sum;
+  for (int64_t i = whole; i < n; ++i) total += double{v[i]} * v[i];
+  return total;
+}
+
+double Norm(const std::vector<float>& v, Backend* backend) {
+  const int64_t n = std::ssize(v);
+  std::vector<double> squares(static_cast<size_t>((n + kPiece - 1) / kPiece));
+  For(backend, std::ssize(squares), [&](int64_t piece) {
+    const int64_t first = piece * kPiece;
+    squares[static_cast<size_t>(piece)] =
+        SumOfSquares(v.data() + first, std::min(kPiece, n - first));
+  });
+  return std::sqrt(std::accumulate(squares.begin(), squares.end(), 0.0));
+}
+
+// Part of a parameter's update.
+struct Piece {
+  Param* param;
+  float* gradient;  // of the parameter
+  int64_t first, last;
+};
+
+std::vector<Piece> PiecesOf(const OptimizerOptions& options, const Program& program,
+                            ParamStore& params, float* gradient) {
+  std::vector<Piece> pieces;
+  for (const ParamInfo& info : program.params) {
+    if (!info.Trained()) continue;
+    Param& p = params.Get(info);
+    const int64_t n = std::ssize(p.value);
+    if (p.momentum.empty()) p.momentum.assign(p.value.size(), 0.0f);
+    if (options.kind == "adam") {
+      if (p.second_moment.empty()) p.second_moment.assign(p.value.size(), 0.0f);
+      ++p.updates;
+    }
+    for (int64_t first = 0; first < n; first += kPiece)
+      pieces.push_back({&p, gradient, first, std::min(n, first + kPiece)});
+    gradient += n;
+  }
+  return pieces;
 }
 
 }  // namespace
@@ -51,26 +118,18 @@ void Validate(const OptimizerOptions& o) {
 }
 
 double OptimizerStep(const OptimizerOptions& options, const Program& program, ParamStore& params,
-                     std::vector<float>& gradient, float learning_rate) {
-  double squares = 0;
-  for (const float g : gradient) squares += double{g} * g;
-  const double norm = std::sqrt(squares);
+                     std::vector<float>& gradient, float learning_rate, Backend* backend) {
+  const double norm = Norm(gradient, backend);
   FTT_CHECK(std::isfinite(norm), kDivergedMessage);
-  if (options.clip > 0 && norm > options.clip) {
-    const auto scale = static_cast<float>(options.clip / norm);
-    for (float& g : gradient) g *= scale;
-  }
-  const float* part = gradient.data();
-  for (const ParamInfo& info : program.params) {
-    if (!info.Trained()) continue;
-    Param& p = params.Get(info);
-    if (options.kind == "adam") {
-      AdamUpdate(options, p, part, learning_rate);
-    } else {
-      SgdUpdate(options, p, part, learning_rate);
-    }
-    part += info.Elements();
-  }
+  const bool clips = options.clip > 0 && norm > options.clip;
+  const auto scale = static_cast<float>(clips ? options.clip / norm : 1.0);
+  const std::vector<Piece> pieces = PiecesOf(options, program, params, gradient.data());
+  For(backend, std::ssize(pieces), [&](int64_t at) {
+    const Piece& piece = pieces[static_cast<size_t>(at)];
+    for (int64_t i = piece.first; clips && i < piece.last; ++i) piece.gradient[i] *= scale;
+    const auto update = options.kind == "adam" ? AdamUpdate : SgdUpdate;
+    update(options, *piece.param, piece.gradient, learning_rate, piece.first, piece.last);
+  });
   return norm;
 }
 

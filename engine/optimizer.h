@@ -8,6 +8,8 @@
 
 namespace ftt {
 
+class Backend;
+
 struct OptimizerOptions {
   std::string kind = "sgd";  // sgd | adam
   float momentum = 0.9f;     // [0, 1)
@@ -22,9 +24,10 @@ void Validate(const OptimizerOptions& options);
 
 // One update of the program's trained parameters from their gradient, in program order, which is
 // scaled when clipped. Parameters that the program does not use stay as they are. Returns the
-// gradient's norm before clipping. Throws ftt::Error where that is not finite.
+// gradient's norm before clipping. Throws ftt::Error where that is not finite. backend (nullable):
+// its threads share the work; their number never changes a result.
 double OptimizerStep(const OptimizerOptions& options, const Program& program, ParamStore& params,
-                     std::vector<float>& gradient, float learning_rate);
+                     std::vector<float>& gradient, float learning_rate, Backend* backend = nullptr);
 
 // Adam divides its moments by these after `updates` updates, of which there is at least one.
 struct AdamCorrections {

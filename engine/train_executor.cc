@@ -145,7 +145,7 @@ void HostTrain::ForwardLinear(size_t i) {
 }
 
 void HostTrain::Forward() {
-  const int64_t pixels = dims.images * ShapeOf(0).Elements();
+  const int64_t n = ShapeOf(0).Elements(), pixels = dims.images * n;
   const uint8_t* from = batch->pixels;
   if (from == nullptr) {
     made_pixels.resize(static_cast<size_t>(pixels));
@@ -153,10 +153,12 @@ void HostTrain::Forward() {
               batch->epoch, made_pixels.data());
     from = made_pixels.data();
   }
-  for (int lane = 0; lane < dims.lanes; ++lane) {
-    coding.Encode(from, pixels, Codes(0) + lane * pixels);
-    Exponent(0)[lane] = coding.Exponent();
-  }
+  backend.For(dims.images, [&](int image, int) {
+    int8_t* codes = Codes(0) + image * n;
+    coding.Encode(from + image * n, n, codes);
+    for (int lane = 1; lane < dims.lanes; ++lane) std::copy_n(codes, n, codes + lane * pixels);
+  });
+  for (int lane = 0; lane < dims.lanes; ++lane) Exponent(0)[lane] = coding.Exponent();
   if (lanes->Feature(0) != nullptr) backend.Inject(dims, ShapeOf(0), lanes->Feature(0), Codes(0));
   for (size_t i = 0; i < program->ops.size(); ++i) {
     const Op& op = OpAt(i);
@@ -250,7 +252,8 @@ class HostTrainExecutor final : public TrainExecutor {
   void Step(const Program& program, const TrainBatch& batch, const std::vector<LaneSpec>& lanes,
             const OptimizerOptions& optimizer, float learning_rate) override {
     finished_.push_back(Run(program, batch, lanes, TrainMode::kTrain, nullptr));
-    OptimizerStep(optimizer, program, state_.params, state_.gradient, learning_rate);
+    OptimizerStep(optimizer, program, state_.params, state_.gradient, learning_rate,
+                  &state_.backend);
   }
   std::optional<std::vector<LaneResult>> NextResult(bool) override {
     if (finished_.empty()) return std::nullopt;

@@ -17,7 +17,12 @@ void HostTrain::Bind() {
     gradient_offset.push_back(info.Trained() ? total : -1);
     if (info.Trained()) total += info.Elements();
   }
-  gradient.assign(static_cast<size_t>(total), 0.0f);
+  gradient.resize(static_cast<size_t>(total));
+  constexpr int64_t kPiece = 1 << 16;
+  backend.For(static_cast<int>((total + kPiece - 1) / kPiece), [&](int piece, int) {
+    const int64_t first = piece * kPiece;
+    std::fill_n(gradient.data() + first, std::min(kPiece, total - first), 0.0f);
+  });
 }
 
 void HostTrain::PlanBuffers() {

@@ -170,9 +170,9 @@ class CpuBackend : public Backend {
                               float* grad_x);
   void PassInputGradient(const WindowShape& s, const Task& t, const int8_t* x, bool accumulate,
                          const float* dense, float* grad_x) const;
-  void ReduceWeightGradient(const WindowShape& s, const std::vector<Task>& tasks, int lane,
-                            float unit, const uint8_t* keep, float* partial, int64_t stride,
-                            float* grad_w);
+  void ReduceWeightGradient(const WindowShape& s, const std::vector<Task>& tasks, int lanes,
+                            const int* x_exponent, const WeightCodes& weights, float* partial,
+                            int64_t stride, float* grad_w);
   void MaskBias(const BatchDims& b, const Shape& s, const uint8_t* mask, float* grad,
                 float* grad_bias);
 

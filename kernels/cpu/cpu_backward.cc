@@ -147,34 +147,53 @@ void CpuBackend::ConvBackwardTask(const WindowShape& s, const Task& t, const int
   if (dense != nullptr) PassInputGradient(s, t, x, accumulate, dense, grad_x);
 }
 
-// Sums the partial weight gradients of one lane in task order and adds them to grad_w.
+// Sums the tasks' partial weight gradients in task order, lane by lane, and adds them to grad_w.
+// Threads take pieces of the tensor.
 void CpuBackend::ReduceWeightGradient(const WindowShape& s, const std::vector<Task>& tasks,
-                                      int lane, float unit, const uint8_t* keep, float* partial,
-                                      int64_t stride, float* grad_w) {
-  std::vector<float*> parts;
-  for (size_t i = 0; i < tasks.size(); ++i) {
-    if (tasks[i].lane == lane) parts.push_back(partial + static_cast<int64_t>(i) * stride);
-  }
-  float* total = parts.front();
-  constexpr int64_t kPiece = 8192;
-  pool_.ParallelFor(static_cast<int>((stride + kPiece - 1) / kPiece), [&](int piece, int) {
-    const int64_t first = piece * kPiece, last = std::min(stride, first + kPiece);
-    for (size_t i = 1; i < parts.size(); ++i) {
-      const float* part = parts[i];
+                                      int lanes, const int* x_exponent, const WeightCodes& weights,
+                                      float* partial, int64_t stride, float* grad_w) {
+  const ConvShape shape = ToConv(s, 1);
+  std::optional<DenseWeightGradient> dense;
+  if (!IsDepthwise(s) && OwnGradients(s)) dense.emplace(shape);
+  const bool unpack = !dense && !IsDepthwise(s);  // oneDNN's order, which only oneDNN knows
+  const auto sum = [&](int lane, int64_t first, int64_t last) {
+    float* total = nullptr;
+    for (size_t i = 0; i < tasks.size(); ++i) {
+      if (tasks[i].lane != lane) continue;
+      float* part = partial + static_cast<int64_t>(i) * stride;
+      if (total == nullptr) {
+        total = part;
+        continue;
+      }
       for (int64_t k = first; k < last; ++k) total[k] += part[k];
     }
+    return total;
+  };
+  const auto add = [&](int lane, const float* total, int64_t first, int64_t last) {
+    const float unit = PowerOfTwo(x_exponent[lane]);
+    const uint8_t* keep = weights.Keep(lane);
+    if (dense) return dense->AddTo(total, first, last, unit, keep, grad_w);
+    for (int64_t k = first; k < last; ++k) {
+      if (keep == nullptr || keep[k] != 0) grad_w[k] += total[k] * unit;
+    }
+  };
+  const auto count = unpack ? stride : static_cast<int64_t>(shape.WeightElements());
+  constexpr int64_t kPieceTerms = 1 << 15;
+  const int64_t granule = dense ? dense->PieceUnit() : 16;
+  const int64_t wanted = kPieceTerms / std::ssize(tasks);
+  const int64_t piece = (wanted + granule - 1) / granule * granule;
+  pool_.ParallelFor(static_cast<int>((count + piece - 1) / piece), [&](int at, int) {
+    const int64_t first = at * piece, last = std::min(count, first + piece);
+    for (int lane = 0; lane < lanes; ++lane) {
+      const float* total = sum(lane, first, last);
+      if (!unpack) add(lane, total, first, last);
+    }
   });
-  const ConvShape shape = ToConv(s, 1);
+  if (!unpack) return;
   std::vector<float> plain(shape.WeightElements());
-  if (IsDepthwise(s)) {
-    std::copy_n(total, plain.size(), plain.data());
-  } else if (OwnGradients(s)) {
-    DenseWeightGradient(shape).Unpack(total, plain.data());
-  } else {
-    engine_.UnpackDiffWeights(shape, precision_, total, plain.data(), workers_[0].conv);
-  }
-  for (size_t k = 0; k < plain.size(); ++k) {
-    if (keep == nullptr || keep[k] != 0) grad_w[k] += plain[k] * unit;
+  for (int lane = 0; lane < lanes; ++lane) {
+    engine_.UnpackDiffWeights(shape, precision_, sum(lane, 0, 0), plain.data(), workers_[0].conv);
+    add(lane, plain.data(), 0, std::ssize(plain));
   }
 }
 
@@ -224,9 +243,8 @@ void CpuBackend::ConvBackwardTasks(const BatchDims& b, const WindowShape& s,
                   grad_x.narrow ? grad_x.Narrow() + t.at * n : nullptr);
     }
   });
-  for (int lane = 0; grad_w != nullptr && lane < b.lanes; ++lane) {
-    ReduceWeightGradient(s, tasks, lane, PowerOfTwo(x_exponent[lane]), weights.Keep(lane), partial,
-                         padded, grad_w);
+  if (grad_w != nullptr) {
+    ReduceWeightGradient(s, tasks, b.lanes, x_exponent, weights, partial, padded, grad_w);
   }
 }
 

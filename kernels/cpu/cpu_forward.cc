@@ -64,15 +64,13 @@ struct CpuBackend::PeriodStats {
     std::fill_n(min, period, INT32_MAX);
     std::fill_n(max, period, INT32_MIN);
   }
-  void AddTo(ChannelStats* stats, int channels, int64_t period) const {
+  // Adds them up channel by channel: to the first `channels` elements of `to`.
+  void AddTo(const PeriodStats& to, int64_t channels, int64_t period) const {
     for (int64_t first = 0; first < period; first += channels) {
-      for (int c = 0; c < channels; ++c) {
-        const int64_t i = first + c;
-        stats[c].sum += sum[i];
-        stats[c].sum_squares += sum_squares[i];
-        stats[c].min = std::min(stats[c].min, min[i]);
-        stats[c].max = std::max(stats[c].max, max[i]);
-      }
+      for (int64_t c = 0; c < channels; ++c) to.sum[c] += sum[first + c];
+      for (int64_t c = 0; c < channels; ++c) to.sum_squares[c] += sum_squares[first + c];
+      for (int64_t c = 0; c < channels; ++c) to.min[c] = std::min(to.min[c], min[first + c]);
+      for (int64_t c = 0; c < channels; ++c) to.max[c] = std::max(to.max[c], max[first + c]);
     }
   }
 };
@@ -293,16 +291,23 @@ void CpuBackend::Accumulate(const BatchDims& b, const WindowShape& s, const int8
   if (!s.pool) PackForward(s, *weights, workers_[0]);
   const std::vector<Task> tasks = Cut(b, std::max(s.in.Elements(), s.out.Elements()));
   const int period = ChannelPeriod(s.out.c);
-  sums_.Resize(std::ssize(tasks) * PeriodStats::Bytes(period));
+  sums_.Resize((std::ssize(tasks) + b.lanes) * PeriodStats::Bytes(period));
   ForTasks(tasks, nullptr, [&](size_t i, const Task& t, Worker& w, FaultCounts*) {
     const PeriodStats task_stats(sums_.Data(), i, period);
     task_stats.Clear(period);
     AccumulateTask(s, t, x, s.pool ? none : *weights, acc, task_stats, w);
   });
   if (stats == nullptr) return;
-  for (int i = 0; i < b.lanes * s.out.c; ++i) stats[i] = {0, 0, INT32_MAX, INT32_MIN};
-  for (size_t i = 0; i < tasks.size(); ++i) {
-    PeriodStats(sums_.Data(), i, period).AddTo(stats + tasks[i].lane * s.out.c, s.out.c, period);
+  const auto of_lane = [&](int lane) {
+    return PeriodStats(sums_.Data(), tasks.size() + static_cast<size_t>(lane), period);
+  };
+  for (int lane = 0; lane < b.lanes; ++lane) of_lane(lane).Clear(period);
+  for (size_t i = 0; i < tasks.size(); ++i)
+    PeriodStats(sums_.Data(), i, period).AddTo(of_lane(tasks[i].lane), s.out.c, period);
+  for (int lane = 0; lane < b.lanes; ++lane) {
+    const PeriodStats of = of_lane(lane);
+    for (int c = 0; c < s.out.c; ++c)
+      *stats++ = {of.sum[c], of.sum_squares[c], of.min[c], of.max[c]};
   }
 }
 

@@ -222,14 +222,23 @@ void DenseWeightGradient::Run(const int8_t* x, bool relu, int images, const floa
   }
 }
 
-void DenseWeightGradient::Unpack(const float* diff_w, float* out) const {
-  const int64_t taps = int64_t{shape_.kernel} * shape_.kernel * shape_.in_c, outs = shape_.out_c;
+int64_t DenseWeightGradient::PieceUnit() const {
+  constexpr int64_t kLineFloats = 16;
+  return by_taps_ ? kLineFloats * shape_.out_c : kLineFloats;
+}
+
+void DenseWeightGradient::AddTo(const float* diff_w, int64_t first, int64_t last, float unit,
+                                const uint8_t* keep, float* grad_w) const {
+  const auto add = [&](int64_t to, int64_t from) {
+    if (keep == nullptr || keep[to] != 0) grad_w[to] += diff_w[from] * unit;
+  };
   if (!by_taps_) {
-    std::copy_n(diff_w, taps * outs, out);
+    for (int64_t i = first; i < last; ++i) add(i, i);
     return;
   }
+  const int64_t taps = int64_t{shape_.kernel} * shape_.kernel * shape_.in_c, outs = shape_.out_c;
   for (int64_t o = 0; o < outs; ++o) {
-    for (int64_t t = 0; t < taps; ++t) out[o * taps + t] = diff_w[t * outs + o];
+    for (int64_t t = first / outs; t < last / outs; ++t) add(o * taps + t, t * outs + o);
   }
 }
 

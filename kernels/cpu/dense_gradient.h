@@ -30,11 +30,16 @@ class DenseWeightGradient {
 
   // x: codes [images][in_h][in_w][in_c], read as max(x, 0) with `relu`; diff_y: [images][out_h]
   // [out_w][out_c]; diff_w (overwritten): as many floats as the weights, in an order of its own, so
-  // that those of several calls can be added element by element before one Unpack.
+  // that those of several calls can be added element by element before they are unpacked.
   void Run(const int8_t* x, bool relu, int images, const float* diff_y, float* diff_w,
            DenseScratch& scratch) const;
-  // Writes [out_c][kernel][kernel][in_c].
-  void Unpack(const float* diff_w, float* out) const;
+  // Adds `unit` times elements [first, last) of diff_w to grad_w [out_c][kernel][kernel][in_c], but
+  // where `keep` (same order, nullable) is 0. first: a multiple of PieceUnit(); so is last, or it
+  // is the end.
+  void AddTo(const float* diff_w, int64_t first, int64_t last, float unit, const uint8_t* keep,
+             float* grad_w) const;
+  // Threads that add pieces of multiples of it do not write to the same cache lines.
+  int64_t PieceUnit() const;
 
  private:
   // Pixels of diff_y that are worked on at a time: whole images, or rows of one; those of a flat

@@ -78,10 +78,11 @@ inline ConvShape ToConv(const WindowShape& s, int images) {
   return c;
 }
 
-// Tasks have about 128 Ki elements: an int32 copy fills a quarter of a typical L2 cache.
+// Tasks have at most about 128 Ki elements: an int32 copy fills a quarter of a typical L2 cache.
+// And few images, so that a thread does not wait long for another one's last task.
 inline int ImagesPerTask(int64_t elements_per_image) {
   const int64_t wanted = (int64_t{1} << 17) / std::max<int64_t>(elements_per_image, 1);
-  return static_cast<int>(std::clamp<int64_t>(wanted, 1, 16));
+  return static_cast<int>(std::clamp<int64_t>(wanted, 1, 8));
 }
 
 // Calls body(input pixel or -1 where outside, output pixel) for every output pixel of a 1x1

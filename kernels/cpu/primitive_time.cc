@@ -1,12 +1,16 @@
 #include "kernels/cpu/primitive_time.h"
 
 #include <algorithm>
-#include <cstring>
+#include <array>
+#include <barrier>
+#include <future>
 #include <limits>
 #include <unordered_map>
+#include <vector>
 
 #include "core/aligned.h"
 #include "core/clock.h"
+#include "core/error.h"
 #include "kernels/cpu/conv_dnnl_state.h"
 #include "kernels/cpu/packed_lanes.h"
 
@@ -15,28 +19,73 @@ namespace {
 
 constexpr int kCalls = 2;  // timed, after one more
 
-// Small integers: valid in every type, and no denormal slows a kernel down.
-void Fill(const dnnl::memory::desc& desc, dnnl::memory::data_type type, AlignedBytes& bytes) {
-  const auto size = static_cast<int64_t>(desc.get_size());
-  bytes.Resize(size);
-  if (type == dnnl::memory::data_type::f32) {
-    for (int64_t i = 0; i < size / 4; ++i) bytes.As<float>()[i] = static_cast<float>(i % 7);
-  } else if (type == dnnl::memory::data_type::bf16) {
-    constexpr uint16_t kOne = 0x3f80;
-    std::fill_n(bytes.As<uint16_t>(), size / 2, kOne);
-  } else {
-    for (int64_t i = 0; i < size; ++i) bytes.As<int8_t>()[i] = static_cast<int8_t>(i % 7);
+// A tensor of small integers: valid in every type, and no denormal slows a kernel down. What a
+// longer one has been filled with serves a shorter one too.
+class Operand {
+ public:
+  void* Get(const dnnl::memory::desc& desc, dnnl::memory::data_type type) {
+    using Type = dnnl::memory::data_type;
+    const auto size = static_cast<int64_t>(desc.get_size());
+    AlignedBytes& bytes = type == Type::f32 ? floats_ : type == Type::bf16 ? halves_ : codes_;
+    if (bytes.Size() >= size) return bytes.Data();
+    bytes.Resize(size);
+    if (type == Type::f32) {
+      for (int64_t i = 0; i < size / 4; ++i) bytes.As<float>()[i] = static_cast<float>(i % 7);
+    } else if (type == Type::bf16) {
+      constexpr uint16_t kOne = 0x3f80;
+      std::fill_n(bytes.As<uint16_t>(), size / 2, kOne);
+    } else {
+      for (int64_t i = 0; i < size; ++i) bytes.As<int8_t>()[i] = static_cast<int8_t>(i % 7);
+    }
+    return bytes.Data();
   }
-}
+
+ private:
+  AlignedBytes floats_, halves_, codes_;
+};
+
+// What one thread needs.
+struct Runner {
+  explicit Runner(const dnnl::engine& engine) : worker(engine) {}
+
+  ConvWorker::State worker;
+  Operand first, second;
+  AlignedBytes result;
+  std::array<void*, 3> operands = {};
+
+  void Prepare(const Primitive& primitive, const PrimitiveSpec& spec) {
+    const bool weight_gradient =
+        spec.kind == PrimitiveKind::kBackwardWeights || spec.kind == PrimitiveKind::kWeightMatmul;
+    result.Resize(static_cast<int64_t>(primitive.descs[2].get_size()));
+    operands = {first.Get(primitive.descs[0], spec.in),
+                second.Get(primitive.descs[1], weight_gradient ? spec.in : spec.weight),
+                result.Data()};
+  }
+  // Seconds of one call, from when all threads are there.
+  double Time(const Primitive& primitive, std::barrier<>& start) {
+    const SingleThread single;
+    start.arrive_and_wait();
+    double begin = 0;
+    for (int i = 0; i <= kCalls; ++i) {
+      if (i == 1) begin = MonotonicSeconds();
+      worker.Run(primitive, operands);
+    }
+    return (MonotonicSeconds() - begin) / kCalls;
+  }
+};
 
 }  // namespace
 
 struct PrimitiveTimer::State {
   ConvEngine precision;  // only asked for the backend's choice
   ConvEngine::State engine;
-  ConvWorker::State worker{engine.engine};
+  std::vector<Runner> runners;                                  // by thread
   std::unordered_map<PrimitiveSpec, double, SpecHash> seconds;  // of this round
-  std::array<AlignedBytes, 3> operands;
+
+  explicit State(int threads) {
+    FTT_CHECK(threads >= 1, "primitive timer: needs at least one thread");
+    for (int i = 0; i < threads; ++i) runners.emplace_back(engine.engine);
+  }
 
   GradPrecision Gradients() const {
     return precision.HasFastBf16() ? GradPrecision::kBf16 : GradPrecision::kF32;
@@ -44,25 +93,24 @@ struct PrimitiveTimer::State {
 
   PrimitiveSpec ForwardSpec(const ConvShape& shape, bool x_unsigned) {
     const PrimitiveSpec spec = Int8Spec(shape, x_unsigned);
-    return engine.IsExact(engine.Get(spec), shape, worker) ? spec : F32Spec(shape);
+    return engine.IsExact(engine.Get(spec), shape, runners[0].worker) ? spec : F32Spec(shape);
   }
 
-  // Of one call.
+  // Of one call, in the mean over the threads.
   double Time(const PrimitiveSpec& spec) {
     const auto known = seconds.find(spec);
     if (known != seconds.end()) return known->second;
     const Primitive& primitive = engine.Get(spec);
-    Fill(primitive.descs[0], spec.in, operands[0]);
-    const bool weight_gradient =
-        spec.kind == PrimitiveKind::kBackwardWeights || spec.kind == PrimitiveKind::kWeightMatmul;
-    Fill(primitive.descs[1], weight_gradient ? spec.in : spec.weight, operands[1]);
-    operands[2].Resize(static_cast<int64_t>(primitive.descs[2].get_size()));
-    double start = 0;
-    for (int i = 0; i <= kCalls; ++i) {
-      if (i == 1) start = MonotonicSeconds();
-      worker.Run(primitive, {operands[0].Data(), operands[1].Data(), operands[2].Data()});
+    for (Runner& runner : runners) runner.Prepare(primitive, spec);
+    std::barrier<> start(std::ssize(runners));
+    std::vector<std::future<double>> others;
+    for (size_t i = 1; i < runners.size(); ++i) {
+      others.push_back(
+          std::async(std::launch::async, [&, i] { return runners[i].Time(primitive, start); }));
     }
-    return seconds[spec] = (MonotonicSeconds() - start) / kCalls;
+    double total = runners[0].Time(primitive, start);
+    for (std::future<double>& other : others) total += other.get();
+    return seconds[spec] = total / static_cast<double>(runners.size());
   }
 
   template <typename Spec>
@@ -76,7 +124,7 @@ struct PrimitiveTimer::State {
   }
 };
 
-PrimitiveTimer::PrimitiveTimer() : state_(std::make_unique<State>()) {}
+PrimitiveTimer::PrimitiveTimer(int threads) : state_(std::make_unique<State>(threads)) {}
 PrimitiveTimer::~PrimitiveTimer() = default;
 
 void PrimitiveTimer::StartRound() { state_->seconds.clear(); }

@@ -89,6 +89,17 @@ std::vector<float> Quarters(size_t count, unsigned seed) {
   return values;
 }
 
+// Of the packed sums of one call or several, added piece by piece to zeros.
+std::vector<double> Unpacked(const DenseWeightGradient& gradient, const float* diff_w,
+                             size_t count) {
+  std::vector<float> out(count, 0.0f);
+  const auto end = static_cast<int64_t>(count);
+  const int64_t piece = 3 * gradient.PieceUnit();
+  for (int64_t first = (end - 1) / piece * piece; first >= 0; first -= piece)
+    gradient.AddTo(diff_w, first, std::min(end, first + piece), 1.0f, nullptr, out.data());
+  return {out.begin(), out.end()};
+}
+
 class DenseGradients : public testing::Test {
  protected:
   void SetUp() override {
@@ -108,9 +119,7 @@ TEST_F(DenseGradients, OfWeightsAreThoseOfTheDefinition) {
       const AtTheEdge<float> sums(std::vector<float>(want.size(), NAN));
       const DenseWeightGradient gradient(s);
       gradient.Run(codes.Data(), relu, s.images, diff_y.Data(), sums.Data(), scratch);
-      std::vector<float> got(want.size(), NAN);
-      gradient.Unpack(sums.Data(), got.data());
-      ASSERT_EQ(std::vector<double>(got.begin(), got.end()), want) << Name(s) << " relu " << relu;
+      ASSERT_EQ(Unpacked(gradient, sums.Data(), want.size()), want) << Name(s) << " relu " << relu;
     }
   }
 }
@@ -126,9 +135,24 @@ TEST_F(DenseGradients, OfWeightsOfSeveralCallsCanBeAdded) {
   gradient.Run(x.data() + s.InElements() / 4, false, 3, dy.data() + s.OutElements() / 4,
                second.data(), scratch);
   for (size_t i = 0; i < first.size(); ++i) first[i] += second[i];
-  std::vector<float> got(first.size());
-  gradient.Unpack(first.data(), got.data());
-  EXPECT_EQ(std::vector<double>(got.begin(), got.end()), NaiveBackwardWeights(s, x, false, dy));
+  EXPECT_EQ(Unpacked(gradient, first.data(), first.size()), NaiveBackwardWeights(s, x, false, dy));
+}
+
+TEST_F(DenseGradients, OfWeightsAreAddedInUnitsWhereTheyAreKept) {
+  for (const ConvShape& s : {SameShape(2, 5, 5, 8, 20, 3), SameShape(2, 5, 5, 20, 8, 1)}) {
+    const auto x = RandomCodes(s.InElements(), -20, 20, 1);
+    const auto dy = Quarters(s.OutElements(), 2);
+    const DenseWeightGradient gradient(s);
+    DenseScratch scratch;
+    const size_t n = s.WeightElements();
+    std::vector<float> sums(n), got(n, 3.0f);
+    gradient.Run(x.data(), false, s.images, dy.data(), sums.data(), scratch);
+    std::vector<uint8_t> keep(n);
+    for (size_t i = 0; i < n; ++i) keep[i] = static_cast<uint8_t>(i % 3 != 0);
+    gradient.AddTo(sums.data(), 0, static_cast<int64_t>(n), 0.5f, keep.data(), got.data());
+    const auto whole = NaiveBackwardWeights(s, x, false, dy);
+    for (size_t i = 0; i < n; ++i) ASSERT_EQ(got[i], i % 3 == 0 ? 3.0 : 3.0 + 0.5 * whole[i]) << i;
+  }
 }
 
 TEST_F(DenseGradients, OfDataAreThoseOfTheDefinition) {
