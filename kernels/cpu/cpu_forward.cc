@@ -368,7 +368,10 @@ void CpuBackend::AccumulateQuantize(const BatchDims& b, const WindowShape& s, in
   const int period = ChannelPeriod(s.out.c);
   const PeriodNorm expanded{Expand(norm.scale, period), Expand(norm.shift, period)};
   const int64_t n = s.out.Elements();
-  ForTasks(Cut(b, std::max(s.in.Elements(), n)), faults,
+  // Nothing is added up over tasks here, so that smaller ones cost nothing, and no thread waits
+  // long for another one's last task.
+  constexpr int64_t kFiner = 4;
+  ForTasks(Cut(b, kFiner * std::max(s.in.Elements(), n)), faults,
            [&](size_t, const Task& t, Worker& w, FaultCounts* counts) {
              int8_t* to = codes + t.at * n;
              ForSums(s, x + t.at * s.in.Elements(), s.pool ? none : *weights, t.lane, t.images,
