@@ -22,7 +22,7 @@ class PrimitiveTimer {
   // backend's precision. Operands are there already, nothing is packed, converted or quantized.
   // Depthwise convolutions are oneDNN's too, although the backend has kernels of its own for them.
   // The mean of a few calls on all threads, of the better of two sizes of a call: all images, or as
-  // many as the backend takes at once. Equal shapes are timed once in a round.
+  // many as a task of a training step has. Equal shapes are timed once in a round.
   double Forward(const WindowShape& shape, int images);
   double WeightGradient(const WindowShape& shape, int images);
   double DataGradient(const WindowShape& shape, int images);
