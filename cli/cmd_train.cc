@@ -18,7 +18,7 @@ namespace ftt {
 namespace {
 
 struct TrainCommand {
-  std::string data = "cifar10", fault = "none", network, eval_fault;
+  std::string data = "cifar10", fault = "none", network, pretrained, eval_fault;
   uint64_t seed = 1;
   bool json = false;
   double fault_loss_coeff = 0.7, freeze_bn = 0;
@@ -39,6 +39,7 @@ TrainRunConfig MakeConfig(const TrainCommand& o, const Dataset& data,
   c.config_text = config_text;
   c.network = ResolveNetwork(
       o.network, o.cell, {data.train.height, data.train.width, data.train.channels}, data.classes);
+  c.pretrained = o.pretrained;
   c.train.epochs = o.training.epochs;
   c.train.batch = o.training.batch;
   c.train.bits = o.training.bits;
@@ -135,6 +136,9 @@ std::function<int()> SetUpTrain(CLI::App& app) {
   AddConfigOptions(app);
   AddNetworkOption(app, o->network);
   app.get_option("--network")->required();
+  app.add_option("--pretrained", o->pretrained,
+                 "Start from the parameters of this trained network (run or checkpoint folder) "
+                 "instead of random ones: fine-tuning, with faults or without");
   AddDataOption(app, o->data);
   AddFaultOption(app, o->fault);
   app.add_option("--fault-loss-coeff", o->fault_loss_coeff,
@@ -155,18 +159,21 @@ std::function<int()> SetUpTrain(CLI::App& app) {
   AddRunOptions(app, o->run);
   AddBackendOptions(app, o->backend);
   AddJsonOption(app, o->json);
-  SetExamples(app,
-              "  ftt-cuda train --network resnet-20 --data cifar10:data --epochs 10 --lr 0.1 --out "
-              "runs/r20\n"
-              "  ftt-cuda train --network runs/search/genotype.txt --preset small --out runs/ftt\n"
-              "  ftt-cuda train --network runs/search/genotype.txt --preset small "
-              "--fault-loss-coeff 0 --out runs/plain\n"
-              "  ftt-cuda train --resume --out runs/ftt        # after Ctrl-C or a crash: same "
-              "bytes at the end\n"
-              "\nThe run folder holds config.toml (usable with --config), events.jsonl, "
-              "checkpoint-STEP/ and\n"
-              "result.json. Features and weights are 8-bit; accuracies at the end are those of "
-              "deploy mode.");
+  SetExamples(
+      app,
+      "  ftt-cuda train --network resnet-20 --data cifar10:data --epochs 10 --lr 0.1 --out "
+      "runs/r20\n"
+      "  ftt-cuda train --network runs/search/genotype.txt --preset small --out runs/ftt\n"
+      "  ftt-cuda train --network runs/search/genotype.txt --preset small "
+      "--fault-loss-coeff 0 --out runs/plain\n"
+      "  ftt-cuda train --resume --out runs/ftt        # after Ctrl-C or a crash: same "
+      "bytes at the end\n"
+      "  ftt-cuda train --network resnet-20 --pretrained runs/r20 --fault adsaf:0.02 --lr 0.01 "
+      "--out runs/tuned\n"
+      "\nThe run folder holds config.toml (usable with --config), events.jsonl, "
+      "checkpoint-STEP/ and\n"
+      "result.json. Features and weights are 8-bit; accuracies at the end are those of "
+      "deploy mode.");
   return [o, &app] { return Run(*o, app); };
 }
 

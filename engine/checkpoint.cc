@@ -39,6 +39,31 @@ bool IsParam(const std::string& name) {
          name.rfind("input.", 0) != 0 && name.rfind("search.", 0) != 0;
 }
 
+// A trained network's state file and what it says of itself, with all its parameters.
+struct TrainedFile {
+  std::string path;
+  TensorFile file;
+  NetworkSpec spec;
+  Program program;
+};
+
+TrainedFile OpenTrained(const std::string& path) {
+  const std::string state = FindStateFile(path);
+  TensorFile file = TensorFile::Load(state);
+  FTT_CHECK(file.Has(kCalibration) && file.Metadata().contains("network"),
+            "{}: not a trained network (a supernet's checkpoint, or another program's file); "
+            "`ftt-cuda train` makes one",
+            state);
+  NetworkSpec spec = NetworkSpec::FromJson(file.Metadata("network"), state);
+  Program program = spec.Build();
+  FTT_CHECK(fmt::format("{:016x}", program.Hash()) == file.Metadata("program_hash"),
+            "{}: was written for another version of network {}; train it again", state, spec.name);
+  for (const ParamInfo& info : program.params) {
+    FTT_CHECK(file.Has(info.name), "{}: parameter {} is missing", state, info.name);
+  }
+  return {state, std::move(file), std::move(spec), std::move(program)};
+}
+
 }  // namespace
 
 void AddParams(const ParamStore& params, bool optimizer_state, TensorFile& file) {
@@ -100,34 +125,37 @@ std::string FindStateFile(const std::string& path) {
   return fmt::format("{}/checkpoint-{}/{}", path, checkpoints.back(), kStateFile);
 }
 
+void ReadPretrained(const std::string& path, const Program& program, ParamStore& params) {
+  const TrainedFile trained = OpenTrained(path);
+  FTT_CHECK(trained.program.Hash() == program.Hash(),
+            "{}: holds the trained network {}, not {} to start from; channels, cells, genotype, "
+            "images and classes must be the same",
+            trained.path, trained.program.ShortName(), program.ShortName());
+  ReadParams(trained.file, params);
+  for (auto& [name, p] : params.All()) {
+    p.momentum.clear();
+    p.second_moment.clear();
+    p.updates = 0;
+  }
+}
+
 TrainedNetwork LoadTrained(const std::string& path) {
-  const std::string state = FindStateFile(path);
-  const TensorFile file = TensorFile::Load(state);
-  FTT_CHECK(file.Has(kCalibration) && file.Metadata().contains("network"),
-            "{}: not a trained network (a supernet's checkpoint, or another program's file); "
-            "`ftt-cuda train` makes one",
-            state);
+  const TrainedFile from = OpenTrained(path);
+  const TensorFile& file = from.file;
   TrainedNetwork trained;
-  trained.spec = NetworkSpec::FromJson(file.Metadata("network"), state);
-  const Program program = trained.spec.Build();
-  FTT_CHECK(fmt::format("{:016x}", program.Hash()) == file.Metadata("program_hash"),
-            "{}: was written for another version of network {}; train it again", state,
-            trained.spec.name);
+  trained.spec = from.spec;
   trained.data = file.Metadata("data");
   trained.faults = file.Metadata("faults");
   ParamStore params(0);
   ReadParams(file, params);
-  for (const ParamInfo& info : program.params) {
-    FTT_CHECK(file.Has(info.name), "{}: parameter {} is missing", state, info.name);
-  }
-  const auto channels = static_cast<int64_t>(program.InputShape().c);
+  const auto channels = static_cast<int64_t>(from.program.InputShape().c);
   const auto mean = file.Find<float>("input.mean", {channels}),
              stddev = file.Find<float>("input.stddev", {channels});
   const auto exponents =
-      file.Find<int32_t>(kCalibration, {static_cast<int64_t>(program.values.size())});
+      file.Find<int32_t>(kCalibration, {static_cast<int64_t>(from.program.values.size())});
   const int bits = std::stoi(file.Metadata("bits"));
   const InputCoding coding({mean.begin(), mean.end()}, {stddev.begin(), stddev.end()}, bits);
-  trained.model = Freeze(program, params, coding, {exponents.begin(), exponents.end()}, bits);
+  trained.model = Freeze(from.program, params, coding, {exponents.begin(), exponents.end()}, bits);
   return trained;
 }
 

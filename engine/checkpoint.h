@@ -31,6 +31,11 @@ void AddDeployment(const NetworkSpec& spec, const DeployModel& model, const std:
 // ftt::Error when it cannot be read, is damaged, or is not a trained network.
 TrainedNetwork LoadTrained(const std::string& path);
 
+// Puts the parameters of a trained network, with its running statistics and without its optimizer's
+// state, into the store: where a fine-tuning begins. Throws ftt::Error as LoadTrained does, and
+// when the network is not that of `program`.
+void ReadPretrained(const std::string& path, const Program& program, ParamStore& params);
+
 inline constexpr char kStateFile[] = "state.safetensors";
 
 // The state file that `path` stands for, as in LoadTrained.

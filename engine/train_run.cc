@@ -7,6 +7,7 @@
 
 #include "core/clock.h"
 #include "core/error.h"
+#include "core/file.h"
 #include "core/signals.h"
 #include "engine/checkpoint.h"
 #include "engine/lanes.h"
@@ -14,6 +15,15 @@
 
 namespace ftt {
 namespace {
+
+// Those of a new run. A run that has a checkpoint does not need the network it once started from.
+ParamStore InitialParams(const TrainRunConfig& config, const Program& program) {
+  ParamStore params(config.train.seed);
+  const bool begun =
+      config.resume && PathExists(config.out) && !NumberedDirs(config.out, "checkpoint-").empty();
+  if (!config.pretrained.empty() && !begun) ReadPretrained(config.pretrained, program, params);
+  return params;
+}
 
 class TrainRun {
  public:
@@ -24,7 +34,7 @@ class TrainRun {
         config_(config),
         observer_(observer),
         program_(config.network.Build()),
-        params_(config.train.seed),
+        params_(InitialParams(config, program_)),
         trainer_(device, program_, data, params_, config.train),
         dir_(config.resume ? RunDir::Resume(config.out, config.config_text)
                            : RunDir::Create(config.out, config.config_text)) {

@@ -16,6 +16,8 @@ struct TrainRunConfig {
   std::string
       config_text;  // resolved options as TOML, for config.toml and the comparison on resume
   NetworkSpec network;
+  std::string
+      pretrained;  // trained network whose parameters the run starts from; empty: random ones
   TrainConfig train;
   FaultSpec eval_faults;  // at the end, on the test images; empty: clean only
   EvaluateOptions evaluate;

@@ -105,8 +105,13 @@ struct PrimitiveTimer::State {
     std::barrier<> start(std::ssize(runners));
     std::vector<std::future<double>> others;
     for (size_t i = 1; i < runners.size(); ++i) {
-      others.push_back(
-          std::async(std::launch::async, [&, i] { return runners[i].Time(primitive, start); }));
+      try {
+        others.push_back(
+            std::async(std::launch::async, [&, i] { return runners[i].Time(primitive, start); }));
+      } catch (...) {  // no thread to be had: those that wait already must not wait for the rest
+        for (size_t missing = i; missing <= runners.size(); ++missing) start.arrive_and_drop();
+        throw;
+      }
     }
     double total = runners[0].Time(primitive, start);
     for (std::future<double>& other : others) total += other.get();

@@ -335,6 +335,46 @@ TEST_F(RunTest, BadRunsChangeNothing) {
   EXPECT_EQ(bytes, State(config));
 }
 
+TEST_F(RunTest, PretrainedParametersAreWhereItStarts) {
+  const TrainRunConfig plain = Config("plain");
+  const TrainRunResult trained = RunTraining(*device_, data_, plain, {});
+  ASSERT_TRUE(trained.finished);
+  TrainRunConfig still = Config("still");  // a rate at which nothing moves, statistics frozen
+  still.pretrained = plain.out;
+  still.train.schedule.base = 1e-12f;
+  still.train.freeze_bn = 1;
+  const TrainRunResult same = RunTraining(*device_, data_, still, {});
+  EXPECT_EQ(same.evaluation.CleanAccuracy(), trained.evaluation.CleanAccuracy());
+  EXPECT_EQ(LoadTrained(still.out).model.exponents, LoadTrained(plain.out).model.exponents);
+
+  TrainRunConfig tuned = Config("tuned"), killed = Config("killed");
+  tuned.pretrained = killed.pretrained = plain.out;
+  ASSERT_TRUE(RunTraining(*device_, data_, tuned, {}).finished);
+  EXPECT_NE(State(tuned), State(plain));
+  TrainObserver stopper;
+  stopper.step = [](int, int64_t done, int64_t, const EpochSums&, double) {
+    if (done == 7) std::raise(SIGTERM);
+  };
+  EXPECT_FALSE(RunTraining(*device_, data_, killed, stopper).finished);
+  ClearStopRequest();
+  std::filesystem::rename(plain.out, root_ / "elsewhere");  // not needed any more
+  killed.resume = true;
+  ASSERT_TRUE(RunTraining(*device_, data_, killed, {}).finished);
+  EXPECT_EQ(State(killed), State(tuned));
+}
+
+TEST_F(RunTest, PretrainedMustBeTheSameNetwork) {
+  const TrainRunConfig plain = Config("plain");
+  ASSERT_TRUE(RunTraining(*device_, data_, plain, {}).finished);
+  TrainRunConfig other = Config("other");
+  other.network = TinySpec(data_, "resnet-20");
+  for (const std::string& from : {plain.out, (root_ / "nowhere").string()}) {
+    other.pretrained = from;
+    EXPECT_THROW(RunTraining(*device_, data_, other, {}), Error);
+    EXPECT_FALSE(std::filesystem::exists(other.out));
+  }
+}
+
 TEST_F(RunTest, ReplayOfAFaultListGivesTheSamePredictions) {
   const TrainRunConfig config = Config("run");
   ASSERT_TRUE(RunTraining(*device_, data_, config, {}).finished);
