@@ -87,6 +87,8 @@ int Report(const SearchCommand& o, const SearchRunResult& r) {
                                       {"fault", out.best.reward.fault},
                                       {"random_reward", out.random_best.reward.value},
                                       {"reward_evaluations", out.reward_evaluations},
+                                      {"mean_reward_drawn", out.drawn.value},
+                                      {"mean_reward_random", out.random_drawn.value},
                                       {"mflops", r.mflops},
                                       {"parameters", r.parameters}};
     fmt::print("{}\n", j.dump());
@@ -98,6 +100,8 @@ int Report(const SearchCommand& o, const SearchRunResult& r) {
   fmt::print("random   {}\n", CandidateLine(out.random_best));
   fmt::print("         the best of random genotypes with the same {} reward evaluations\n",
              out.reward_evaluations);
+  fmt::print("mean reward of draws on one batch: {:.4f} by the strategy, {:.4f} at random\n",
+             out.drawn.value, out.random_drawn.value);
   fmt::print("network: {:.1f} MFLOPs, {:.3f} M parameters\n", r.mflops, 1e-6 * r.parameters);
   fmt::print("genotype: {}\nreport: {}/report.json\n", r.genotype_file, o.run.out);
   return 0;
@@ -155,7 +159,11 @@ std::function<int()> SetUpSearch(CLI::App& app) {
   app.add_option("--controller-lr", s.controller_lr, "Learning rate of the controller (Adam)");
   app.add_option("--weight-fraction", s.weight_fraction,
                  "Share of the training images that trains weights; the rest rewards proposals");
-  app.add_option("--derive-samples", s.derive_samples, "Candidates drawn at the end");
+  app.add_option("--derive-draws", s.derive_draws,
+                 "Genotypes drawn at the end, from which sequential halving on growing numbers of "
+                 "reward batches picks the candidates; as many as those: no picking");
+  app.add_option("--derive-samples", s.derive_samples,
+                 "Candidates, of which the best is the result");
   app.add_option("--derive-batches", s.derive_batches, "Reward batches per candidate");
   AddTrainingOptions(app, o->training);
   AddCellOptions(app, s.network);

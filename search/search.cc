@@ -1,6 +1,7 @@
 #include "search/search.h"
 
 #include <algorithm>
+#include <numeric>
 #include <optional>
 
 #include "core/clock.h"
@@ -15,6 +16,17 @@ constexpr uint64_t kRewardFaults = 0x7265'7761'7264'0000ull;  // apart from trai
 constexpr uint32_t kRewardDraw = 0x4000'0000u;
 constexpr uint32_t kDeriveDraw = 0x8000'0000u;
 constexpr uint32_t kRandomDraw = 0x9000'0000u;
+
+void Accumulate(const Reward& r, Reward& sum) {
+  sum.clean += r.clean;
+  sum.fault += r.fault;
+  sum.penalty += r.penalty;
+  sum.value += r.value;
+}
+
+Reward Mean(const Reward& sum, double count) {
+  return {sum.clean / count, sum.fault / count, sum.penalty / count, sum.value / count};
+}
 
 // Walks through shuffled passes over a set of image indices.
 class BatchWalk {
@@ -58,8 +70,8 @@ void Validate(const SearchConfig& c) {
   FTT_CHECK(c.weight_fraction > 0 && c.weight_fraction < 1, "weight-fraction: {} is outside (0, 1)",
             c.weight_fraction);
   FTT_CHECK(c.controller_every >= 1, "controller-every: {} is below 1", c.controller_every);
-  FTT_CHECK(c.derive_samples >= 1 && c.derive_batches >= 1,
-            "derivation needs at least one sample and one batch");
+  FTT_CHECK(c.derive_draws >= 1 && c.derive_samples >= 1 && c.derive_batches >= 1,
+            "derivation needs at least one draw, one sample and one batch");
   FTT_CHECK(c.flops_bound >= 0 && c.flops_penalty >= 0,
             "flops-bound and flops-penalty must not be negative");
   FTT_CHECK(c.bits >= 4 && c.bits <= 8, "bits: {} is outside 4..8", c.bits);
@@ -75,6 +87,7 @@ struct SearchLoop::Impl {
   std::unique_ptr<BatchWalk> weight_walk, reward_walk;
   std::unique_ptr<Strategy> strategy;
   std::vector<Reward> trace;
+  int64_t evaluations = 0;  // reward batches of the derivation so far
   int64_t step = 0;
   int64_t in_flight = 0;  // steps whose results are not in sums yet
   EpochSums sums;
@@ -122,7 +135,16 @@ struct SearchLoop::Impl {
                   uint32_t step);
   Reward Measure(const Program& program, int64_t reward_batch, uint64_t fault_seed, uint32_t trial,
                  const TrainExecutor::Meanwhile& meanwhile = nullptr);
-  Candidate MeasureCandidate(const Genotype& genotype, int batches);
+  // A genotype in the derivation: the sum of its rewards on the first reward batches.
+  struct Contender {
+    Genotype genotype;
+    Reward sum;
+    int batches = 0;
+  };
+  void MeasureUpTo(Contender& c, int batches);
+  std::vector<Contender> Screen(const std::vector<Genotype>& genotypes, Reward* mean);
+  static void Keep(size_t count, std::vector<Contender>& contenders);
+  std::vector<Candidate> Halve(std::vector<Contender> contenders);
   Genotype SupernetGenotype(int64_t at) const;
   std::vector<LaneSpec> SupernetLanes(int64_t at) const;
   void GuessNextStep();
@@ -172,18 +194,63 @@ Reward SearchLoop::Impl::Measure(const Program& program, int64_t reward_batch, u
   return r;
 }
 
-Candidate SearchLoop::Impl::MeasureCandidate(const Genotype& genotype, int batches) {
-  const Program program = Build(genotype);
-  Candidate candidate{genotype, {}};
-  for (int i = 0; i < batches; ++i) {
-    const Reward r =
-        Measure(program, i, config.seed ^ kRewardFaults, kDeriveDraw + static_cast<uint32_t>(i));
-    candidate.reward.clean += r.clean / batches;
-    candidate.reward.fault += r.fault / batches;
-    candidate.reward.penalty = r.penalty;
-    candidate.reward.value += r.value / batches;
+// Brings it up to that many reward batches; candidates see the same ones under the same faults.
+void SearchLoop::Impl::MeasureUpTo(Contender& c, int batches) {
+  if (c.batches >= batches) return;
+  const Program program = Build(c.genotype);
+  for (; c.batches < batches; ++c.batches) {
+    const Reward r = Measure(program, c.batches, config.seed ^ kRewardFaults,
+                             kDeriveDraw + static_cast<uint32_t>(c.batches));
+    Accumulate(r, c.sum);
+    ++evaluations;
   }
-  return candidate;
+}
+
+std::vector<SearchLoop::Impl::Contender> SearchLoop::Impl::Screen(
+    const std::vector<Genotype>& genotypes, Reward* mean) {
+  std::vector<Contender> contenders;
+  Reward sum;
+  for (const Genotype& g : genotypes) {
+    Contender& c = contenders.emplace_back(Contender{g, {}, 0});
+    MeasureUpTo(c, 1);
+    Accumulate(c.sum, sum);
+  }
+  *mean = Mean(sum, static_cast<double>(contenders.size()));
+  return contenders;
+}
+
+// The best ones, in the order they were in.
+void SearchLoop::Impl::Keep(size_t count, std::vector<Contender>& contenders) {
+  if (contenders.size() <= count) return;
+  std::vector<double> values;
+  for (const Contender& c : contenders) values.push_back(c.sum.value / c.batches);
+  std::vector<size_t> order(values.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t i, size_t j) { return values[i] > values[j]; });
+  order.resize(count);
+  std::sort(order.begin(), order.end());
+  std::vector<Contender> kept;
+  for (const size_t i : order) kept.push_back(std::move(contenders[i]));
+  contenders = std::move(kept);
+}
+
+// Sequential halving (Karnin et al., ICML'13): every round doubles the batches and drops the worse
+// half, so that the last derive_samples are measured on all batches.
+std::vector<Candidate> SearchLoop::Impl::Halve(std::vector<Contender> contenders) {
+  const auto samples = static_cast<size_t>(config.derive_samples);
+  int rounds = 0;
+  while ((samples << rounds) < contenders.size()) ++rounds;
+  for (; rounds > 0; --rounds) {
+    for (Contender& c : contenders) MeasureUpTo(c, std::max(1, config.derive_batches >> rounds));
+    Keep(std::max(samples, (contenders.size() + 1) / 2), contenders);
+  }
+  std::vector<Candidate> candidates;
+  for (Contender& c : contenders) {
+    MeasureUpTo(c, config.derive_batches);
+    candidates.push_back({c.genotype, Mean(c.sum, c.batches)});
+  }
+  return candidates;
 }
 
 Genotype SearchLoop::Impl::SupernetGenotype(int64_t at) const {
@@ -256,15 +323,9 @@ Strategy& SearchLoop::GetStrategy() { return *impl_->strategy; }
 
 // Mean of the last `count` rewards.
 Reward SearchLoop::Impl::MeanReward(size_t count) const {
-  Reward mean;
-  const double n = std::max<double>(1.0, static_cast<double>(count));
-  for (size_t i = trace.size() - count; i < trace.size(); ++i) {
-    mean.clean += trace[i].clean / n;
-    mean.fault += trace[i].fault / n;
-    mean.penalty += trace[i].penalty / n;
-    mean.value += trace[i].value / n;
-  }
-  return mean;
+  Reward sum;
+  for (size_t i = trace.size() - count; i < trace.size(); ++i) Accumulate(trace[i], sum);
+  return Mean(sum, std::max<double>(1.0, static_cast<double>(count)));
 }
 
 bool SearchLoop::RunEpoch(SearchEpoch* stats,
@@ -300,31 +361,31 @@ bool SearchLoop::RunEpoch(SearchEpoch* stats,
 SearchOutcome SearchLoop::Finish() {
   Impl& m = *impl_;
   SearchOutcome outcome;
-  const auto better = [](const Candidate& a, const Candidate& b) {
-    return a.reward.value < b.reward.value;
+  const auto best = [](const std::vector<Candidate>& candidates) {
+    return *std::max_element(
+        candidates.begin(), candidates.end(),
+        [](const Candidate& a, const Candidate& b) { return a.reward.value < b.reward.value; });
   };
-  for (const Genotype& g : m.strategy->Candidates(m.config.derive_samples, kDeriveDraw)) {
-    outcome.derived.push_back(m.MeasureCandidate(g, m.config.derive_batches));
+  const int draws = std::max(m.config.derive_draws, m.config.derive_samples);
+  m.evaluations = 0;
+  outcome.derived = m.Halve(m.Screen(m.strategy->Candidates(draws, kDeriveDraw), &outcome.drawn));
+  outcome.best = best(outcome.derived);
+  outcome.reward_evaluations = std::ssize(m.trace) + m.evaluations;
+  // Random baseline with the same budget: as many on one batch each as the strategy proposed and
+  // drew; the best of them as the draws.
+  std::vector<Genotype> random;
+  for (size_t i = 0; i < m.trace.size() + static_cast<size_t>(draws); ++i) {
+    PhiloxSequence numbers(m.config.seed, Stream::kSearch, kRandomDraw + static_cast<uint32_t>(i),
+                           2);
+    random.push_back(RandomGenotype(m.config.space, numbers));
   }
-  outcome.best = *std::max_element(outcome.derived.begin(), outcome.derived.end(), better);
-  // Random baseline with the same budget: as many proposals on one batch each, the best of them
-  // derived alike.
-  std::vector<Candidate> random;
-  const size_t screened = std::max(m.trace.size(), outcome.derived.size());
-  for (size_t i = 0; i < screened; ++i) {
-    PhiloxSequence draws(m.config.seed, Stream::kSearch, kRandomDraw + static_cast<uint32_t>(i), 2);
-    const Genotype g = RandomGenotype(m.config.space, draws);
-    const Reward r = m.Measure(m.Build(g), static_cast<int64_t>(i), m.config.seed ^ kRewardFaults,
-                               kRandomDraw + static_cast<uint32_t>(i));
-    random.push_back({g, r});
-  }
-  std::stable_sort(random.begin(), random.end(),
-                   [&](const Candidate& a, const Candidate& b) { return better(b, a); });
-  random.resize(std::min(random.size(), outcome.derived.size()));
-  for (Candidate& c : random) c = m.MeasureCandidate(c.genotype, m.config.derive_batches);
-  outcome.random_best = *std::max_element(random.begin(), random.end(), better);
-  outcome.reward_evaluations =
-      static_cast<int>(m.trace.size()) + m.config.derive_samples * m.config.derive_batches;
+  m.evaluations = 0;
+  auto screened = m.Screen(random, &outcome.random_drawn);
+  m.Keep(static_cast<size_t>(draws), screened);
+  outcome.random_best = best(m.Halve(std::move(screened)));
+  FTT_CHECK(m.evaluations == outcome.reward_evaluations,
+            "search: the random baseline took {} reward evaluations, the strategy {}",
+            m.evaluations, outcome.reward_evaluations);
   outcome.collapse_warning = CollapseWarning(outcome.best.genotype);
   return outcome;
 }

@@ -34,8 +34,11 @@ struct SearchConfig {
   int controller_every = 4;  // one proposal is rewarded after every n supernet steps
   double weight_fraction =
       0.8;  // of the training images: train weights; the rest rewards proposals
+  // Derivation: of derive_draws genotypes that the strategy names (at least derive_samples),
+  // sequential halving leaves derive_samples, which are measured on derive_batches reward batches.
+  int derive_draws = 64;
   int derive_samples = 8;
-  int derive_batches = 8;  // reward batches per derived candidate
+  int derive_batches = 8;
   OptimizerOptions optimizer;
   Schedule schedule;
   AugmentOptions augment;
@@ -70,8 +73,11 @@ struct SearchOutcome {
   Candidate best;
   std::vector<Candidate> derived;  // the strategy's candidates, in the order of their draw
   Candidate random_best;           // best of as many reward evaluations spent on random genotypes
-  int reward_evaluations = 0;      // batches spent on each side
-  std::string collapse_warning;    // empty, or why the best genotype looks collapsed
+  int64_t reward_evaluations = 0;  // batches spent on each side
+  // Mean reward on one batch, the same for all, of all draws of either side: whether the strategy
+  // has learnt anything.
+  Reward drawn, random_drawn;
+  std::string collapse_warning;  // empty, or why the best genotype looks collapsed
 };
 
 class SearchLoop {

@@ -144,6 +144,8 @@ class SearchRun {
     Json report = {{"best", ToJson(o.best)},
                    {"random_best", ToJson(o.random_best)},
                    {"reward_evaluations", o.reward_evaluations},
+                   {"mean_reward_drawn", o.drawn.value},
+                   {"mean_reward_random", o.random_drawn.value},
                    {"mflops", result_.mflops},
                    {"parameters", result_.parameters},
                    {"collapse_warning", o.collapse_warning}};

@@ -100,6 +100,10 @@ SearchRecord ReadSearch(const std::string& path) {
     r.derived.push_back(ParseCandidate({c, path}));
   r.reward_trace = file.Get<std::vector<double>>("reward_trace", {});
   r.reward_evaluations = file.Get<int64_t>("reward_evaluations");
+  if (json.contains("mean_reward_drawn")) {
+    r.mean_drawn = file.Number("mean_reward_drawn");
+    r.mean_random = file.Number("mean_reward_random");
+  }
   r.mflops = file.Number("mflops");
   r.parameters = file.Number("parameters");
   r.collapse_warning = file.Text("collapse_warning");

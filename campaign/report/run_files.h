@@ -31,6 +31,7 @@ struct SearchRecord {
   std::vector<CandidateRecord> derived;
   std::vector<double> reward_trace;  // of every proposal, in order
   int64_t reward_evaluations = 0;
+  std::optional<double> mean_drawn, mean_random;  // older runs do not know
   double mflops = 0, parameters = 0;
   std::string collapse_warning;
 };

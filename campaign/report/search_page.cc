@@ -37,6 +37,11 @@ std::vector<Figure> Figures(const RunRecord& run) {
                        "on shared weights"});
     figures.push_back(
         {"Random baseline", NumberText(r.random_best.reward, 3), "best reward, same budget"});
+    if (r.mean_drawn) {
+      figures.push_back(
+          {"Mean reward of draws", NumberText(*r.mean_drawn, 3),
+           fmt::format("{} of random ones, same batch", NumberText(*r.mean_random, 3))});
+    }
     figures.push_back({"Cost (MFLOPs)", NumberText(r.mflops, 1),
                        fmt::format("{} parameters", CountText(std::llround(r.parameters)))});
     figures.push_back({"Reward evaluations", CountText(r.reward_evaluations), ""});

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 
@@ -45,7 +46,8 @@ std::string SearchReport(const std::string& genotype, double best, double random
            std::to_string(reward) + "}}";
   };
   return "{\"best\":" + candidate(best) + ",\"random_best\":" + candidate(random) +
-         ",\"reward_evaluations\":12,\"mflops\":1.5,\"parameters\":2048,\"collapse_warning\":\"it "
+         ",\"reward_evaluations\":12,\"mean_reward_drawn\":0.25,\"mean_reward_random\":0.125,"
+         "\"mflops\":1.5,\"parameters\":2048,\"collapse_warning\":\"it "
          "fell\","
          "\"derived\":[" +
          candidate(best) + "],\"reward_trace\":[0.25,0.5,0.375]}";
@@ -151,6 +153,12 @@ TEST(SearchSection, ComparesWithRandom) {
     EXPECT_EQ(chart->series.at(1).points.at(1).y, 25.0);
   }
   EXPECT_TRUE(found);
+  const auto drawn = std::find_if(s.figures.begin(), s.figures.end(), [](const Figure& f) {
+    return f.label == "Mean reward of draws";
+  });
+  ASSERT_NE(drawn, s.figures.end());
+  EXPECT_EQ(drawn->value, "0.250");
+  EXPECT_EQ(drawn->note, "0.125 of random ones, same batch");
 }
 
 TEST(SearchSection, BinsRewards) {
