@@ -55,8 +55,8 @@ if "${rehearse}"; then
   sweep=(--images 2 --batch 2 --trials 2 --lanes 2 --repeats 1)
   kernels=(--rows depthwise,separable,pass --batch 1 --repeats 1)
   peers=(--device cpu --batch 2 --steps 1)
-  search=(--init-channels 4 --cells 3 --stem-multiplier 1 --batch 8 --epochs 3 --warmup-epochs 1 --derive-samples 2
-    --derive-batches 1 --primitives none,skip_connect,max_pool_3x3,sep_conv_3x3)
+  search=(--init-channels 4 --cells 3 --stem-multiplier 1 --batch 8 --epochs 3 --warmup-epochs 1 --derive-draws 4
+    --derive-samples 2 --derive-batches 1 --primitives none,skip_connect,max_pool_3x3,sep_conv_3x3)
   data="${data:-shapes:48,16}"
 else
   program="${build}/cli/ftt-cuda"

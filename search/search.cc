@@ -1,7 +1,6 @@
 #include "search/search.h"
 
 #include <algorithm>
-#include <numeric>
 #include <optional>
 
 #include "core/clock.h"
@@ -16,17 +15,6 @@ constexpr uint64_t kRewardFaults = 0x7265'7761'7264'0000ull;  // apart from trai
 constexpr uint32_t kRewardDraw = 0x4000'0000u;
 constexpr uint32_t kDeriveDraw = 0x8000'0000u;
 constexpr uint32_t kRandomDraw = 0x9000'0000u;
-
-void Accumulate(const Reward& r, Reward& sum) {
-  sum.clean += r.clean;
-  sum.fault += r.fault;
-  sum.penalty += r.penalty;
-  sum.value += r.value;
-}
-
-Reward Mean(const Reward& sum, double count) {
-  return {sum.clean / count, sum.fault / count, sum.penalty / count, sum.value / count};
-}
 
 // Walks through shuffled passes over a set of image indices.
 class BatchWalk {
@@ -87,7 +75,6 @@ struct SearchLoop::Impl {
   std::unique_ptr<BatchWalk> weight_walk, reward_walk;
   std::unique_ptr<Strategy> strategy;
   std::vector<Reward> trace;
-  int64_t evaluations = 0;  // reward batches of the derivation so far
   int64_t step = 0;
   int64_t in_flight = 0;  // steps whose results are not in sums yet
   EpochSums sums;
@@ -135,16 +122,7 @@ struct SearchLoop::Impl {
                   uint32_t step);
   Reward Measure(const Program& program, int64_t reward_batch, uint64_t fault_seed, uint32_t trial,
                  const TrainExecutor::Meanwhile& meanwhile = nullptr);
-  // A genotype in the derivation: the sum of its rewards on the first reward batches.
-  struct Contender {
-    Genotype genotype;
-    Reward sum;
-    int batches = 0;
-  };
-  void MeasureUpTo(Contender& c, int batches);
-  std::vector<Contender> Screen(const std::vector<Genotype>& genotypes, Reward* mean);
-  static void Keep(size_t count, std::vector<Contender>& contenders);
-  std::vector<Candidate> Halve(std::vector<Contender> contenders);
+  Reward MeasureBatches(const Genotype& genotype, int first, int end);
   Genotype SupernetGenotype(int64_t at) const;
   std::vector<LaneSpec> SupernetLanes(int64_t at) const;
   void GuessNextStep();
@@ -194,63 +172,16 @@ Reward SearchLoop::Impl::Measure(const Program& program, int64_t reward_batch, u
   return r;
 }
 
-// Brings it up to that many reward batches; candidates see the same ones under the same faults.
-void SearchLoop::Impl::MeasureUpTo(Contender& c, int batches) {
-  if (c.batches >= batches) return;
-  const Program program = Build(c.genotype);
-  for (; c.batches < batches; ++c.batches) {
-    const Reward r = Measure(program, c.batches, config.seed ^ kRewardFaults,
-                             kDeriveDraw + static_cast<uint32_t>(c.batches));
-    Accumulate(r, c.sum);
-    ++evaluations;
-  }
-}
-
-std::vector<SearchLoop::Impl::Contender> SearchLoop::Impl::Screen(
-    const std::vector<Genotype>& genotypes, Reward* mean) {
-  std::vector<Contender> contenders;
+// What Derive asks for; candidates see the same batches under the same faults.
+Reward SearchLoop::Impl::MeasureBatches(const Genotype& genotype, int first, int end) {
+  const Program program = Build(genotype);
   Reward sum;
-  for (const Genotype& g : genotypes) {
-    Contender& c = contenders.emplace_back(Contender{g, {}, 0});
-    MeasureUpTo(c, 1);
-    Accumulate(c.sum, sum);
+  for (int i = first; i < end; ++i) {
+    Accumulate(
+        Measure(program, i, config.seed ^ kRewardFaults, kDeriveDraw + static_cast<uint32_t>(i)),
+        sum);
   }
-  *mean = Mean(sum, static_cast<double>(contenders.size()));
-  return contenders;
-}
-
-// The best ones, in the order they were in.
-void SearchLoop::Impl::Keep(size_t count, std::vector<Contender>& contenders) {
-  if (contenders.size() <= count) return;
-  std::vector<double> values;
-  for (const Contender& c : contenders) values.push_back(c.sum.value / c.batches);
-  std::vector<size_t> order(values.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  std::stable_sort(order.begin(), order.end(),
-                   [&](size_t i, size_t j) { return values[i] > values[j]; });
-  order.resize(count);
-  std::sort(order.begin(), order.end());
-  std::vector<Contender> kept;
-  for (const size_t i : order) kept.push_back(std::move(contenders[i]));
-  contenders = std::move(kept);
-}
-
-// Sequential halving (Karnin et al., ICML'13): every round doubles the batches and drops the worse
-// half, so that the last derive_samples are measured on all batches.
-std::vector<Candidate> SearchLoop::Impl::Halve(std::vector<Contender> contenders) {
-  const auto samples = static_cast<size_t>(config.derive_samples);
-  int rounds = 0;
-  while ((samples << rounds) < contenders.size()) ++rounds;
-  for (; rounds > 0; --rounds) {
-    for (Contender& c : contenders) MeasureUpTo(c, std::max(1, config.derive_batches >> rounds));
-    Keep(std::max(samples, (contenders.size() + 1) / 2), contenders);
-  }
-  std::vector<Candidate> candidates;
-  for (Contender& c : contenders) {
-    MeasureUpTo(c, config.derive_batches);
-    candidates.push_back({c.genotype, Mean(c.sum, c.batches)});
-  }
-  return candidates;
+  return sum;
 }
 
 Genotype SearchLoop::Impl::SupernetGenotype(int64_t at) const {
@@ -361,16 +292,17 @@ bool SearchLoop::RunEpoch(SearchEpoch* stats,
 SearchOutcome SearchLoop::Finish() {
   Impl& m = *impl_;
   SearchOutcome outcome;
-  const auto best = [](const std::vector<Candidate>& candidates) {
-    return *std::max_element(
-        candidates.begin(), candidates.end(),
-        [](const Candidate& a, const Candidate& b) { return a.reward.value < b.reward.value; });
-  };
   const int draws = std::max(m.config.derive_draws, m.config.derive_samples);
-  m.evaluations = 0;
-  outcome.derived = m.Halve(m.Screen(m.strategy->Candidates(draws, kDeriveDraw), &outcome.drawn));
-  outcome.best = best(outcome.derived);
-  outcome.reward_evaluations = std::ssize(m.trace) + m.evaluations;
+  const DerivationOptions options{static_cast<size_t>(draws), m.config.derive_samples,
+                                  m.config.derive_batches};
+  const auto measure = [&m](const Genotype& g, int first, int end) {
+    return m.MeasureBatches(g, first, end);
+  };
+  const Derivation derived = Derive(m.strategy->Candidates(draws, kDeriveDraw), options, measure);
+  outcome.derived = derived.candidates;
+  outcome.best = Best(derived.candidates);
+  outcome.drawn = derived.drawn;
+  outcome.reward_evaluations = std::ssize(m.trace) + derived.evaluations;
   // Random baseline with the same budget: as many on one batch each as the strategy proposed and
   // drew; the best of them as the draws.
   std::vector<Genotype> random;
@@ -379,13 +311,12 @@ SearchOutcome SearchLoop::Finish() {
                            2);
     random.push_back(RandomGenotype(m.config.space, numbers));
   }
-  m.evaluations = 0;
-  auto screened = m.Screen(random, &outcome.random_drawn);
-  m.Keep(static_cast<size_t>(draws), screened);
-  outcome.random_best = best(m.Halve(std::move(screened)));
-  FTT_CHECK(m.evaluations == outcome.reward_evaluations,
+  const Derivation chance = Derive(random, options, measure);
+  FTT_CHECK(chance.evaluations == outcome.reward_evaluations,
             "search: the random baseline took {} reward evaluations, the strategy {}",
-            m.evaluations, outcome.reward_evaluations);
+            chance.evaluations, outcome.reward_evaluations);
+  outcome.random_best = Best(chance.candidates);
+  outcome.random_drawn = chance.drawn;
   outcome.collapse_warning = CollapseWarning(outcome.best.genotype);
   return outcome;
 }

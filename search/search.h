@@ -13,6 +13,7 @@
 #include "engine/networks/cell.h"
 #include "engine/optimizer.h"
 #include "engine/trainer.h"
+#include "search/derivation.h"
 #include "search/space.h"
 #include "search/strategy.h"
 
@@ -48,12 +49,6 @@ struct SearchConfig {
 };
 void Validate(const SearchConfig& config);
 
-struct Reward {
-  double clean = 0, fault = 0;  // accuracies
-  double penalty = 0;
-  double value = 0;
-};
-
 struct SearchEpoch {
   int epoch = 0;                                      // 1-based
   double loss = 0, accuracy = 0, fault_accuracy = 0;  // of the supernet
@@ -62,11 +57,6 @@ struct SearchEpoch {
   double entropy = 0;
   double seconds = 0;
   int64_t images = 0;
-};
-
-struct Candidate {
-  Genotype genotype;
-  Reward reward;
 };
 
 struct SearchOutcome {

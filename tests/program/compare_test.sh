@@ -29,6 +29,7 @@ init-channels = 4
 cells = 3
 warmup-epochs = 0
 batch = 25
+derive-draws = 4
 derive-samples = 2
 derive-batches = 1
 

@@ -78,8 +78,8 @@ in_two_parts() {
 small=(--batch 8 --threads 1 --seed 3 --backend cuda --init-channels 4 --cells 3 --stem-multiplier 1
   --preprocess relu_conv_bn_1x1)
 in_two_parts search search --data shapes:32,8 "${small[@]}" --epochs "${epochs}" --fault mibb:1e-3 \
-  --primitives none,skip_connect,max_pool_3x3,sep_conv_3x3 --controller-every 2 --derive-samples 1 --derive-batches 1 \
-  --weight-fraction 0.5
+  --primitives none,skip_connect,max_pool_3x3,sep_conv_3x3 --controller-every 2 --derive-draws 2 \
+  --derive-samples 1 --derive-batches 1 --weight-fraction 0.5
 contains '^normal_0=' search/genotype.txt
 step_done "search, stopped and resumed, ends with the same bytes"
 

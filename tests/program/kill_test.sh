@@ -56,5 +56,5 @@ check() {
 common=(--data shapes:400,100 --fault mibb:1e-3 --init-channels 4 --cells 3 --stem-multiplier 1
   --preprocess relu_conv_bn_1x1 --batch 20 --epochs 2 --threads 1 --seed 3 --checkpoint-minutes 0.002)
 check search search "${common[@]}" --primitives none,skip_connect,max_pool_3x3,relu_conv_bn_3x3 \
-  --controller-every 2 --derive-samples 4 --derive-batches 1
+  --controller-every 2 --derive-draws 8 --derive-samples 4 --derive-batches 1
 check train train "${common[@]}" --network "${work}/search/genotype.txt" --trials 1
