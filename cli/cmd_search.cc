@@ -160,8 +160,8 @@ std::function<int()> SetUpSearch(CLI::App& app) {
   app.add_option("--weight-fraction", s.weight_fraction,
                  "Share of the training images that trains weights; the rest rewards proposals");
   app.add_option("--derive-draws", s.derive_draws,
-                 "Genotypes drawn at the end, from which sequential halving on growing numbers of "
-                 "reward batches picks the candidates; as many as those: no picking");
+                 "Genotypes drawn at the end; where they are more than the candidates, sequential "
+                 "halving on growing numbers of reward batches picks those");
   app.add_option("--derive-samples", s.derive_samples,
                  "Candidates, of which the best is the result");
   app.add_option("--derive-batches", s.derive_batches, "Reward batches per candidate");

@@ -37,7 +37,8 @@ struct SearchConfig {
       0.8;  // of the training images: train weights; the rest rewards proposals
   // Derivation: of derive_draws genotypes that the strategy names (at least derive_samples),
   // sequential halving leaves derive_samples, which are measured on derive_batches reward batches.
-  int derive_draws = 64;
+  // As many draws as samples, as in the paper: nothing to halve.
+  int derive_draws = 8;
   int derive_samples = 8;
   int derive_batches = 8;
   OptimizerOptions optimizer;
