@@ -347,6 +347,10 @@ TEST_F(RunTest, PretrainedParametersAreWhereItStarts) {
   EXPECT_EQ(same.evaluation.CleanAccuracy(), trained.evaluation.CleanAccuracy());
   EXPECT_EQ(LoadTrained(still.out).model.exponents, LoadTrained(plain.out).model.exponents);
 
+  ParamStore params(1);
+  ReadPretrained(plain.out, plain.network.Build(), params);
+  for (const auto& [name, p] : params.All()) EXPECT_TRUE(p.momentum.empty()) << name;
+
   TrainRunConfig tuned = Config("tuned"), killed = Config("killed");
   tuned.pretrained = killed.pretrained = plain.out;
   ASSERT_TRUE(RunTraining(*device_, data_, tuned, {}).finished);

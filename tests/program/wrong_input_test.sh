@@ -111,6 +111,9 @@ echo "normal_0=[('skip_connect', 0, 2)${rest}" > genotype.txt
 cp -r done other
 rm -r other/checkpoint-* && cp -r genotype/checkpoint-* other/
 refused 'other.*another network' train --network resnet-20 "${data[@]}" "${small[@]}" --out other --resume
+refused 'nowhere' train --network resnet-20 "${data[@]}" "${small[@]}" --pretrained nowhere --out run
+refused 'done.*resnet-20.*not mobilenet-v2' train --network mobilenet-v2 "${data[@]}" "${small[@]}" --pretrained done --out run
+refused 'at least one draw' search "${data[@]}" --batch 20 --epochs 1 --derive-draws 0 --out run
 
 # --- campaigns -------------------------------------------------------------------------------------
 sweep=(sweep done "${data[@]}" --trials 1 --threads 1)
