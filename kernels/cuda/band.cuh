@@ -44,30 +44,24 @@ FTT_HD inline StageLayout LayoutOfBand(const MapShape& s, int rows, bool collect
   return LayoutOfStage(rows * s.w, s.Stride(), false, collects, threads);
 }
 
-// The affine map of a thread's four channels and the codes that it gives.
+// The affine map of a thread's four channels and the codes that it gives. Of pads both are 0.
 struct WordNorm {
-  float scale[4] = {}, shift[4] = {};
+  float scale[4], shift[4];
 
   __device__ __forceinline__ void Load(const WindowOutput& out, const MapShape& s, int lane,
                                        int word) {
     const int64_t norm = (out.one_norm ? 0 : int64_t{lane} * s.Stride()) + 4 * word;
-    FTT_UNROLL
-    for (int c = 0; c < 4; ++c) {
-      scale[c] = out.scale[norm + c];
-      shift[c] = out.shift[norm + c];
-    }
+    const float4 scales = *reinterpret_cast<const float4*>(out.scale + norm);
+    const float4 shifts = *reinterpret_cast<const float4*>(out.shift + norm);
+    memcpy(scale, &scales, sizeof scale);
+    memcpy(shift, &shifts, sizeof shift);
   }
-  // Four codes; pad channels are 0.
-  __device__ __forceinline__ uint32_t Codes(const float (&v)[4], int word, int channels,
-                                            int bits) const {
-    int codes[4];
+  __device__ __forceinline__ uint32_t Codes(const float (&v)[4], int bits) const {
+    const CodeRounding rounding(bits);
+    uint32_t words[4], outside;
     FTT_UNROLL
-    for (int c = 0; c < 4; ++c) {
-      bool inside;
-      const int code = ToCode(fmaf(v[c], scale[c], shift[c]), bits, &inside);
-      codes[c] = 4 * word + c < channels ? code : 0;
-    }
-    return PackCodes(codes);
+    for (int c = 0; c < 4; ++c) words[c] = rounding(fmaf(v[c], scale[c], shift[c]), &outside);
+    return LowestBytes(words);
   }
 };
 
@@ -190,7 +184,7 @@ class BandCodes {
     float v[4];
     FTT_UNROLL
     for (int c = 0; c < 4; ++c) v[c] = static_cast<float>(acc[c]);
-    stage_.PutWord(pixel, band.word, norm_.Codes(v, band.word, shape_.channels, out_.bits));
+    stage_.PutWord(pixel, band.word, norm_.Codes(v, out_.bits));
   }
   template <int kPixels>
   __device__ __forceinline__ void Put(const Band& band, int pixel,

@@ -124,7 +124,7 @@ FTT_NOINLINE __device__ void StoreCodes(const WindowOutput& out, const MapShape&
     const int channel = b.channel + 8 * group;
     PackNorm norm;
     norm.Load(out.scale, out.shift, (out.one_norm ? 0 : int64_t{b.lane} * s.Stride()) + channel,
-              s.channels - channel, 1.0f);
+              1.0f);
     for (int p = row; p < b.count; p += rows) {
       const int32_t* from = acc + p * Tile::kAccStride + 8 * group;
       float v[8];

@@ -182,8 +182,9 @@ __device__ inline uint32_t UnitDraw(const Strike& s, uint32_t unit) {
   return word < 2 ? (word == 0 ? v.v[0] : v.v[1]) : (word == 2 ? v.v[2] : v.v[3]);
 }
 
-// Every code is perturbed by a normal variable.
-__device__ inline void StrikeEvery(const Strike& s, uint32_t rank, uint32_t threads) {
+// Every code is perturbed by a normal variable. A call: it is rare and would take registers from
+// the others.
+FTT_NOINLINE __device__ inline void StrikeEvery(const Strike& s, uint32_t rank, uint32_t threads) {
   for (uint32_t e = s.begin + rank; e < s.end; e += threads) {
     const int offset = s.Offset(e);
     if (offset < 0) continue;

@@ -51,7 +51,8 @@ __global__ void __launch_bounds__(kHeadThreads) LinearGradXKernel(LinearBackward
 
 // A block takes 32 inputs of one class, each of its warps a share of the images; what they have is
 // added up in order, lane by lane. The input behind the last is the bias.
-__global__ void __launch_bounds__(kHeadThreads) LinearGradWKernel(LinearBackwardArguments a) {
+__global__ void __launch_bounds__(kHeadThreads, 4)
+    LinearGradWKernel(FTT_IN_PLACE LinearBackwardArguments a) {
   StartKernel();
   constexpr int kParts = kHeadThreads / kWarpSize;
   const int thread = static_cast<int>(threadIdx.x) % kWarpSize;

@@ -85,7 +85,7 @@ __device__ inline float ScaleByPower(float v, int e) {
 
 // A block per image and lane. A logit that is hit is read as a code with the exponent that the
 // image's largest logit gives.
-__global__ void __launch_bounds__(kLogitThreads) LogitFaultKernel(LogitFaultArguments a) {
+__global__ void __launch_bounds__(kLogitThreads, 4) LogitFaultKernel(LogitFaultArguments a) {
   StartKernel();
   const int lane = static_cast<int>(blockIdx.y), image = static_cast<int>(blockIdx.x);
   const LaneFaultSteps& faults = a.faults.lanes[lane];

@@ -25,7 +25,7 @@ __device__ __forceinline__ int32_t DivideRound(int32_t n, int32_t d) {
 
 // Output: BandRaw or BandCodes.
 template <PoolType kType, typename Output>
-__global__ void __launch_bounds__(kBandThreads)
+__global__ void __launch_bounds__(kBandThreads, 9)
     PoolKernel(FTT_IN_PLACE PoolArguments a, int band_rows) {
   StartKernel();
   const WindowGeometry& g = a.geometry;

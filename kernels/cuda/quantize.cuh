@@ -53,17 +53,20 @@ __global__ void __launch_bounds__(kQuantizeThreads, 4)
   const int group = static_cast<int>(threadIdx.x) % groups;
   const int row = static_cast<int>(threadIdx.x) / groups;
   if (row < rows) {
-    PackNorm norm;  // of stored units
-    norm.Load(a.scale, a.shift, (a.one_norm ? 0 : int64_t{lane} * stride) + 8 * group,
-              s.channels - 8 * group, sizeof(Raw) == 4 ? 1.0f : PowerOfTwo(a.raw_shift));
-    const Raw* raw = static_cast<const Raw*>(a.raw) + lane * s.LaneElements() +
-                     int64_t{first} * stride + 8 * group;
-    for (int p = row; p < count; p += kQuantizeFlight<Raw> * rows) {
-      RawPack<Raw> packs[kQuantizeFlight<Raw>];
+    const Raw* raw =
+        static_cast<const Raw*>(a.raw) + lane * s.LaneElements() + int64_t{first} * stride;
+    RawPack<Raw> packs[kQuantizeFlight<Raw>];
+    const auto load = [&](int p) {
       FTT_UNROLL
       for (int k = 0; k < kQuantizeFlight<Raw>; ++k) {
-        if (p + k * rows < count) packs[k].Load(raw + (p + k * rows) * stride);
+        if (p + k * rows < count) packs[k].Load(raw + ((p + k * rows) * stride + 8 * group));
       }
+    };
+    load(row);      // does not wait for the map; most blocks have no more than this
+    PackNorm norm;  // of stored units
+    norm.Load(a.scale, a.shift, (a.one_norm ? 0 : int64_t{lane} * stride) + 8 * group,
+              sizeof(Raw) == 4 ? 1.0f : PowerOfTwo(a.raw_shift));
+    for (int p = row; p < count; p += kQuantizeFlight<Raw> * rows) {
       FTT_UNROLL
       for (int k = 0; k < kQuantizeFlight<Raw>; ++k) {
         if (p + k * rows >= count) continue;
@@ -71,6 +74,7 @@ __global__ void __launch_bounds__(kQuantizeThreads, 4)
         packs[k].Floats(v);
         stage.Put(p + k * rows, group, norm.Codes(v, a.bits));
       }
+      load(p + kQuantizeFlight<Raw> * rows);
     }
   }
   stage.Finish();

@@ -14,7 +14,8 @@ struct QuantizeArguments {
   RawType raw_type = RawType::kInt32;
   int raw_shift = 0;          // kHalf: the accumulator is value * 2^raw_shift
   const void* raw = nullptr;  // [lanes][Pixels()][Stride()]
-  // code = saturate(rint(fma(acc, scale, shift))); [lanes][Stride()], or one for all lanes.
+  // code = saturate(rint(fma(acc, scale, shift))); [lanes][Stride()], or one for all lanes; 0 in
+  // pads, aligned to 16 bytes.
   const float* scale = nullptr;
   const float* shift = nullptr;
   bool one_norm = false;

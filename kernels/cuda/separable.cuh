@@ -54,7 +54,7 @@ FTT_NOINLINE __device__ void ComputeMiddle(const DepthwiseArguments& a, int band
           FTT_UNROLL
           for (int c = 0; c < 4; ++c) v[c] = static_cast<float>(acc[c]);
           *reinterpret_cast<uint32_t*>(codes + pixel * stride + 4 * band.word) =
-              norm.Codes(v, band.word, s.channels, a.out.bits);
+              norm.Codes(v, a.out.bits);
         });
   }
 }
@@ -99,13 +99,14 @@ __global__ void __launch_bounds__(kSeparableThreads, 3)
   const Band band(middle, kSeparableThreads, band_rows, 0);
   const MiddleLayout layout(middle, band_rows);
   const int pixels = band.rows * s.w, chunks = DivideUp(pixels, kConvRows);
-  const int depth = PackedConvDepth(p.geometry), steps = depth / kConvDepth;
+  const int steps = PackedConvDepth(p.geometry) / kConvDepth;
   const int8_t* weights = p.weights + (p.one_weight ? 0 : band.lane * PackedConvBytes(p.geometry));
   const uint8_t* codes = SharedMemory();
   uint8_t* work = SharedMemory() + layout.bytes;
   int channel = 0;
   const auto width = [&] { return s.Stride() - channel < kWarpN ? s.Stride() - channel : kWarpN; };
   const auto copy = [&](int step) {
+    const int depth = steps * kConvDepth;
     CopyWeights<kSeparableThreads, kWarpN>(weights + int64_t{channel} * depth, depth, width(), step,
                                            work + step % kConvStages * kStageBytes);
   };

@@ -20,24 +20,30 @@ FTT_HD inline StageLayout LayoutOfStage(int pixels, int stride, bool masked, boo
           FaultScratchBytes(collects, threads)};
 }
 
-// y rounded to nearest, ties to even, as a code; `inside` is false where it saturated. NaN becomes
-// the smallest code. Whatever is far outside is brought near, then an addition rounds: it leaves no
-// bits below the unit. Conversions would have a sixteenth of its rate.
-__device__ __forceinline__ int ToCode(float y, int bits, bool* inside) {
-  const float sum = fminf(fmaxf(y, -1024.0f), 1024.0f) + 12582912.0f;  // 1.5 * 2^23
-  int word;
-  memcpy(&word, &sum, sizeof word);
-  const int rounded = word - 0x4B400000, low = CodeMin(bits), high = CodeMax(bits);
-  const int code = rounded < low ? low : (rounded > high ? high : rounded);
-  *inside = code == rounded;
-  return code;
-}
+// Values rounded to nearest, ties to even, as codes in the lowest bytes of words. An addition
+// rounds: it leaves no bits below the unit, and saturates what is far outside as the limits do;
+// conversions would have a sixteenth of its rate. NaN becomes the smallest code.
+struct CodeRounding {
+  static constexpr float kRounds = 12582912.0f;  // 1.5 * 2^23
+  static constexpr uint32_t kRoundsBits = 0x4B400000;
+  float low, high;  // kRounds + the smallest and the largest code
 
-// The low bytes of four codes, the first one lowest.
-__device__ __forceinline__ uint32_t PackCodes(const int* codes) {
-  const auto word = [&](int i) { return static_cast<uint32_t>(codes[i]); };
-  return BytePermute(BytePermute(word(0), word(1), 0x0040), BytePermute(word(2), word(3), 0x0040),
-                     0x5410);
+  __device__ __forceinline__ explicit CodeRounding(int bits)
+      : low(BitsToFloat(kRoundsBits + static_cast<uint32_t>(CodeMin(bits)))),
+        high(BitsToFloat(kRoundsBits + static_cast<uint32_t>(CodeMax(bits)))) {}
+  // `outside`: bits that differ where y saturated.
+  __device__ __forceinline__ uint32_t operator()(float y, uint32_t* outside) const {
+    const float sum = y + kRounds;
+    const uint32_t word = FloatToBits(fminf(fmaxf(sum, low), high));
+    *outside = FloatToBits(sum) ^ word;
+    return word;
+  }
+};
+
+// The lowest bytes of four words, the first one lowest.
+__device__ __forceinline__ uint32_t LowestBytes(const uint32_t* words) {
+  return BytePermute(BytePermute(words[0], words[1], 0x0040),
+                     BytePermute(words[2], words[3], 0x0040), 0x5410);
 }
 
 // Eight codes and their mask bits.
@@ -49,28 +55,36 @@ struct CodePack {
   }
   // Those of eight values.
   __device__ __forceinline__ void Quantize(const float (&y)[8], int bits) {
-    int codes[8];
+    const CodeRounding rounding(bits);
+    uint32_t words[8], outside[8], any = 0;
     FTT_UNROLL
     for (int i = 0; i < 8; ++i) {
-      bool inside;
-      codes[i] = ToCode(y[i], bits, &inside);
-      mask |= inside ? 1u << i : 0u;
+      words[i] = rounding(y[i], &outside[i]);
+      any |= outside[i];
     }
-    low = PackCodes(codes);
-    high = PackCodes(codes + 4);
+    low = LowestBytes(words);
+    high = LowestBytes(words + 4);
+    mask = 0xFF;
+    if (any == 0) return;  // nearly always: exponents follow from the largest value
+    FTT_UNROLL
+    for (int i = 0; i < 8; ++i) mask &= outside[i] != 0 ? ~(1u << i) : ~0u;
   }
 };
 
-// Eight channels of an affine map from `norm` on; channels beyond `channels` give 0.
+// Eight channels of an affine map. Of pads it is 0.
 struct PackNorm {
-  float scale[8] = {}, shift[8] = {};
+  float scale[8], shift[8];
+  // From `norm` on, a multiple of 8. unit: of the values that Codes takes.
   __device__ __forceinline__ void Load(const float* scales, const float* shifts, int64_t norm,
-                                       int channels, float unit) {
+                                       float unit) {
+    const auto* scale_quads = reinterpret_cast<const float4*>(scales + norm);
+    const auto* shift_quads = reinterpret_cast<const float4*>(shifts + norm);
+    const float4 s[2] = {scale_quads[0], scale_quads[1]};
+    const float4 t[2] = {shift_quads[0], shift_quads[1]};
+    memcpy(scale, s, sizeof scale);
+    memcpy(shift, t, sizeof shift);
     FTT_UNROLL
-    for (int i = 0; i < 8; ++i) {
-      scale[i] = i < channels ? scales[norm + i] * unit : 0.0f;
-      shift[i] = i < channels ? shifts[norm + i] : 0.0f;
-    }
+    for (int i = 0; i < 8; ++i) scale[i] *= unit;
   }
   __device__ __forceinline__ CodePack Codes(float (&v)[8], int bits) const {
     FTT_UNROLL
@@ -88,30 +102,32 @@ class Stage {
   // is used only if faults.Staged().
   __device__ Stage(uint8_t* shared, const StageLayout& layout, const SiteFaultsView& faults,
                    int lane, const CodeTile& tile, int8_t* codes, uint8_t* mask)
-      : faults_(faults), tile_(tile), codes_(codes), mask_(mask), lane_(lane) {
+      : faults_(faults), tile_(tile), lane_(lane) {
+    const int padded = PaddedChannels(tile.channels);
+    const int64_t first = int64_t{tile.first} * padded + tile.channel;
+    codes_ = codes + first;
+    mask_ = mask == nullptr ? nullptr : mask + first / 8;
     listed_ = faults.list.Strikes(lane);
     staged_ = faults.Staged() && faults.lanes[lane].count > 0;
     tile_.codes = reinterpret_cast<int8_t*>(shared);
     tile_.pass = mask == nullptr ? nullptr : reinterpret_cast<uint32_t*>(shared + layout.codes);
     scratch_ = reinterpret_cast<uint32_t*>(shared + layout.codes + layout.mask);
     if (staged_) ClearFaultScratch(scratch_, faults.collects);
+    row_ = staged_ ? tile.stride : padded;
+    to_ = staged_ ? tile_.codes : codes_;
+    bits_ = staged_ ? reinterpret_cast<uint8_t*>(tile_.pass) : mask_;
   }
 
   // Eight codes of channels [8 * group, 8 * group + 8) at pixel `pixel` of the tile.
   __device__ __forceinline__ void Put(int pixel, int group, const CodePack& pack) {
-    const int staged = pixel * tile_.stride + 8 * group;
-    const int64_t out = Out(pixel) + 8 * group;
-    int8_t* to = staged_ ? tile_.codes + staged : codes_ + out;
-    *reinterpret_cast<uint2*>(to) = make_uint2(pack.low, pack.high);
-    if (mask_ == nullptr) return;
-    uint8_t* bits = staged_ ? reinterpret_cast<uint8_t*>(tile_.pass) + staged / 8 : mask_ + out / 8;
-    *bits = static_cast<uint8_t>(pack.mask);
+    const int at = pixel * row_ + 8 * group;
+    *reinterpret_cast<uint2*>(to_ + at) = make_uint2(pack.low, pack.high);
+    if (mask_ != nullptr) bits_[at >> 3] = static_cast<uint8_t>(pack.mask);
   }
 
   // Four codes of channels [4 * word, 4 * word + 4); for outputs without a mask.
   __device__ __forceinline__ void PutWord(int pixel, int word, uint32_t codes) {
-    int8_t* to = staged_ ? tile_.codes + pixel * tile_.stride : codes_ + Out(pixel);
-    *reinterpret_cast<uint32_t*>(to + 4 * word) = codes;
+    *reinterpret_cast<uint32_t*>(to_ + pixel * row_ + 4 * word) = codes;
   }
 
   // Faults, then everything out. All threads.
@@ -124,13 +140,13 @@ class Stage {
     const CodeTile tile = tile_;
     InjectTile(faults_.lanes[lane_], faults_.image_ids, tile, scratch_, faults_.collects);
     const int vectors = tile_.stride / 16, n = tile_.count * vectors;
+    const int padded = PaddedChannels(tile_.channels);
     for (int i = static_cast<int>(threadIdx.x); i < n; i += static_cast<int>(blockDim.x)) {
-      const int pixel = i / vectors, vector = i - pixel * vectors;
-      const int64_t out = Out(pixel) + 16 * vector;
-      *reinterpret_cast<uint4*>(codes_ + out) =
+      const int pixel = i / vectors, at = pixel * padded + 16 * (i - pixel * vectors);
+      *reinterpret_cast<uint4*>(codes_ + at) =
           *reinterpret_cast<const uint4*>(tile_.codes + 16 * i);
       if (mask_ != nullptr) {
-        *reinterpret_cast<uint16_t*>(mask_ + out / 8) =
+        *reinterpret_cast<uint16_t*>(mask_ + at / 8) =
             *(reinterpret_cast<const uint16_t*>(tile_.pass) + i);
       }
     }
@@ -139,19 +155,19 @@ class Stage {
  private:
   __device__ __forceinline__ void FinishListed() const {
     SyncThreads();
-    auto* mask = mask_ == nullptr ? nullptr : reinterpret_cast<uint16_t*>(mask_) + Out(0) / 16;
-    ApplyStrikes(faults_.list, lane_,
-                 {codes_ + Out(0), mask, PaddedChannels(tile_.channels), tile_.first, tile_.count,
-                  tile_.map_pixels, tile_.channels, tile_.channel, tile_.width});
-  }
-  __device__ int64_t Out(int pixel) const {
-    return int64_t{tile_.first + pixel} * PaddedChannels(tile_.channels) + tile_.channel;
+    ApplyStrikes(
+        faults_.list, lane_,
+        {codes_, reinterpret_cast<uint16_t*>(mask_), PaddedChannels(tile_.channels), tile_.first,
+         tile_.count, tile_.map_pixels, tile_.channels, tile_.channel, tile_.width});
   }
 
   const SiteFaultsView& faults_;
   CodeTile tile_;
-  int8_t* codes_;
-  uint8_t* mask_;
+  int8_t* codes_;  // the tile's first one
+  uint8_t* mask_;  // its bit
+  int8_t* to_;     // where codes are put
+  uint8_t* bits_;  // and their bits
+  int row_;        // from pixel to pixel there
   int lane_;
   uint32_t* scratch_;
   bool listed_, staged_;

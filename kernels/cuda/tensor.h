@@ -126,7 +126,8 @@ struct WindowOutput {
   void* raw = nullptr;
   int64_t* moments = nullptr;
   int bits = 8;
-  const float* scale = nullptr;  // [lanes][Stride()], or one for all lanes
+  // [lanes][Stride()], or one for all lanes; 0 in pads, aligned to 16 bytes.
+  const float* scale = nullptr;
   const float* shift = nullptr;
   bool one_norm = false;
   SiteFaultsView faults;

@@ -160,11 +160,9 @@ __global__ void __launch_bounds__(kUnfusedThreads) UnfusedCodesKernel(UnfusedArg
   UnfusedRange(a.shape).ForEach([&](int64_t at) {
     float v[8];
     LoadEight<Half>(a.normalized, at, v);
+    for (int i = 0; i < 8; ++i) v[i] *= factor;
     CodePack pack;
-    for (int i = 0; i < 8; ++i) {
-      bool inside;
-      pack.Set(i, ToCode(v[i] * factor, a.bits, &inside), inside);
-    }
+    pack.Quantize(v, a.bits);
     *reinterpret_cast<uint2*>(a.codes + at) = make_uint2(pack.low, pack.high);
   });
 }

@@ -87,7 +87,7 @@ inline int WeightSharedBytes(bool collects) {
 
 // A block per chunk and copy. A weight that one step moves further than the step's model allows
 // gets no gradient, so training runs the steps one at a time.
-__global__ void __launch_bounds__(kWeightThreads) QuantizeWeightsKernel(WeightArguments a) {
+__global__ void __launch_bounds__(kWeightThreads, 3) QuantizeWeightsKernel(WeightArguments a) {
   StartKernel();
   const WeightChunk chunk = a.chunks[blockIdx.x];
   const WeightTensor& t = a.tensors[chunk.tensor];

@@ -2,6 +2,8 @@
 // and counts.
 #include "kernels/cuda/quantize.h"
 
+#include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "core/philox.h"
@@ -94,8 +96,8 @@ TEST_P(CudaQuantizeTest, EqualsReference) {
 
     // Garbage in the pads of the raw values must not reach a code.
     const DeviceBuffer<int32_t> raw(Padded(operands.acc, c.map.c, 12345));
-    const DeviceBuffer<float> scale(Padded(operands.All(&LaneNorm::scale), c.map.c, 1.0f));
-    const DeviceBuffer<float> shift(Padded(operands.All(&LaneNorm::shift), c.map.c, 3.0f));
+    const DeviceBuffer<float> scale(Padded(operands.All(&LaneNorm::scale), c.map.c));
+    const DeviceBuffer<float> shift(Padded(operands.All(&LaneNorm::shift), c.map.c));
     const DeviceBuffer<int8_t> codes(raw.Size());
     const DeviceBuffer<uint8_t> mask(raw.Size() / 8);
     QuantizeArguments a;
@@ -115,6 +117,48 @@ TEST_P(CudaQuantizeTest, EqualsReference) {
       EXPECT_GT(delivered, 0u) << "the faults of this case never hit";
     }
   });
+}
+
+// What the map gives, the code of it and whether it was inside: ties, limits, values that the
+// rounding addition cannot hold, no number.
+TEST(CudaQuantizeRoundingTest, RoundsTiesLimitsAndExtremes) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  struct Value {
+    float y;
+    int code;
+    bool inside;
+  };
+  const std::vector<Value> values = {
+      {0.5f, 0, true},           {1.5f, 2, true},          {-0.5f, 0, true},
+      {-2.5f, -2, true},         {127.49f, 127, true},     {127.5f, 127, false},
+      {-128.5f, -128, true},     {-128.51f, -128, false},  {-0.0f, 0, true},
+      {1e-38f, 0, true},         {8388608.5f, 127, false}, {-12582912.0f, -128, false},
+      {1e30f, 127, false},       {-1e30f, -128, false},    {kInfinity, 127, false},
+      {-kInfinity, -128, false}, {NAN, -128, false},
+  };
+  const auto n = static_cast<int>(values.size());
+  const MapShape shape{1, 1, 1, 1, n};
+  std::vector<float> shifts;
+  for (const Value& v : values) shifts.push_back(v.y);
+  const DeviceBuffer<int32_t> raw(Padded(std::vector<int32_t>(values.size()), n));
+  const DeviceBuffer<float> scale(Padded(std::vector<float>(values.size(), 1.0f), n));
+  const DeviceBuffer<float> shift(Padded(shifts, n));
+  const DeviceBuffer<int8_t> codes(raw.Size());
+  const DeviceBuffer<uint8_t> mask(raw.Size() / 8);
+  QuantizeArguments a;
+  a.shape = shape;
+  a.raw = raw.Data();
+  a.scale = scale.Data();
+  a.shift = shift.Data();
+  a.codes = codes.Data();
+  a.mask = mask.Data();
+  Quantize(a, {});
+  const std::vector<int8_t> got = Dense(codes.Get(), n);
+  const std::vector<uint8_t> bits = mask.Get();
+  for (size_t i = 0; i < values.size(); ++i) {
+    EXPECT_EQ(got[i], values[i].code) << values[i].y;
+    EXPECT_EQ((bits[i / 8] >> i % 8 & 1) != 0, values[i].inside) << values[i].y;
+  }
 }
 
 TEST_P(CudaQuantizeTest, InjectEqualsReference) {

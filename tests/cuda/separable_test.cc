@@ -84,7 +84,7 @@ class CudaSeparableTest : public ::testing::TestWithParam<SeparableCase> {
 // An affine map in device memory.
 struct DeviceNorm {
   DeviceNorm(const LaneNorm& norm, int channels)
-      : scale(Padded(norm.scale, channels, 1.0f)), shift(Padded(norm.shift, channels, 3.0f)) {}
+      : scale(Padded(norm.scale, channels)), shift(Padded(norm.shift, channels)) {}
   WindowOutput Output(const SiteFaultsView& faults) const {
     WindowOutput out;
     out.scale = scale.Data();

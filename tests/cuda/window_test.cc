@@ -210,8 +210,8 @@ void CudaWindowTest::Deploy(const std::vector<std::string>& all, bool ahead) {
                                     want.data());
     const DeviceBuffer<int8_t> codes(Outputs() / static_cast<size_t>(channels) *
                                      static_cast<size_t>(geometry_.Out().Stride()));
-    const DeviceBuffer<float> scale(Padded(norm.scale, channels, 1.0f));
-    const DeviceBuffer<float> shift(Padded(norm.shift, channels, 3.0f));
+    const DeviceBuffer<float> scale(Padded(norm.scale, channels));
+    const DeviceBuffer<float> shift(Padded(norm.shift, channels));
     WindowOutput out;
     out.scale = scale.Data();
     out.shift = shift.Data();
