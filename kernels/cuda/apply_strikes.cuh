@@ -14,6 +14,7 @@ struct StruckTile {
   int stride;          // from pixel to pixel
   int first, count;    // pixels of the lane, all images one after another
   int map_pixels;      // of one image
+  int image;           // that the first pixel belongs to
   int channels;        // of the whole map
   int channel, width;  // channels [channel, channel + width)
 };
@@ -24,8 +25,9 @@ inline constexpr int kStrikeFlight = 4;
 // All threads of the block, behind a barrier after the writing of the codes; none follows. A call:
 // its registers are not its caller's.
 FTT_NOINLINE __device__ inline void ApplyStrikes(const StrikeList& list, int lane, StruckTile t) {
-  const int first_image = t.first / t.map_pixels, last = t.first + t.count - 1;
-  const int last_image = last / t.map_pixels, first_pixel = t.first - first_image * t.map_pixels;
+  const int first_image = t.image, first_pixel = t.first - first_image * t.map_pixels;
+  const int last = t.first + t.count - 1;
+  const int last_image = first_pixel + t.count <= t.map_pixels ? first_image : last / t.map_pixels;
   const int last_pixel = last - last_image * t.map_pixels;
   // Words of the tiles that the pixels lie in, from the first image's first word on.
   const int map_words = list.tiles * list.slots;

@@ -13,7 +13,7 @@ constexpr int kManyBlocks = 1 << 16;
 
 // How a map's pixels are shared among about `blocks` blocks.
 struct PixelPlan {
-  int pixels = 1;  // of a block
+  PlacePlan place;
   GridSize grid;
 };
 PixelPlan PlanPixels(const MapShape& s, int blocks) {
@@ -22,8 +22,9 @@ PixelPlan PlanPixels(const MapShape& s, int blocks) {
   const int round = slots * kBackwardFlight, of_lane = blocks / (s.lanes * groups);
   const int rounds = DivideUp(DivideUp(s.Pixels(), round), of_lane < 1 ? 1 : of_lane);
   PixelPlan plan;
-  plan.pixels = round * rounds;
-  plan.grid = {static_cast<unsigned>(DivideUp(s.Pixels(), plan.pixels)),
+  const int width = vectors < kBackwardThreads ? vectors : kBackwardThreads;
+  plan.place = {round * rounds, width, slots, Divider(width)};
+  plan.grid = {static_cast<unsigned>(DivideUp(s.Pixels(), plan.place.pixels)),
                static_cast<unsigned>(s.lanes), static_cast<unsigned>(groups)};
   return plan;
 }
@@ -34,7 +35,7 @@ void LaunchNormSums(const NormBackwardArguments& a, DeviceStream stream) {
   if (a.mean == nullptr && a.grad_beta == nullptr) return;
   const PixelPlan plan = PlanPixels(a.shape, kSumBlocks);
   LaunchKernel("NormSums", &NormSumsKernel<Raw>, plan.grid, kBackwardThreads, 0, stream, a,
-               plan.pixels);
+               plan.place);
   LaunchKernel("NormSumsFinish", &NormSumsFinishKernel,
                {static_cast<unsigned>(a.shape.Stride() / kFinishChannels), 1, 1}, kFinishThreads, 0,
                stream, a, static_cast<int>(plan.grid.x));
@@ -45,7 +46,7 @@ void LaunchNormBackward(const NormBackwardArguments& a, DeviceStream stream) {
   LaunchNormSums<Raw>(a, stream);
   const PixelPlan plan = PlanPixels(a.shape, kManyBlocks);
   LaunchKernel("NormApply", &NormApplyKernel<Raw>, plan.grid, kBackwardThreads, 0, stream, a,
-               plan.pixels);
+               plan.place);
 }
 
 void CheckNormBackward(const NormBackwardArguments& a) {
@@ -96,6 +97,7 @@ void SumBackwardAll(const std::vector<SumBackwardArguments>& inputs, DeviceStrea
   FTT_CHECK(!inputs.empty() && inputs.size() <= kMaxSumInputs,
             "sum backward: {} inputs; 1 to {} are possible", inputs.size(), kMaxSumInputs);
   SumBackwardInputs all;
+  all.by_lanes = Divider(inputs[0].shape.lanes);
   bool aligned = true;
   for (size_t i = 0; i < inputs.size(); ++i) {
     const SumBackwardArguments& a = all.of[i] = inputs[i];
@@ -112,13 +114,13 @@ void SumBackwardAll(const std::vector<SumBackwardArguments>& inputs, DeviceStrea
   PixelPlan plan = PlanPixels(in, kManyBlocks);
   plan.grid.y *= static_cast<unsigned>(inputs.size());
   LaunchKernel("SumBackward", aligned ? &SumBackwardKernel<true> : &SumBackwardKernel<false>,
-               plan.grid, kBackwardThreads, 0, stream, all, plan.pixels);
+               plan.grid, kBackwardThreads, 0, stream, all, plan.place);
 }
 
 void GlobalSumBackward(const GlobalSumBackwardArguments& a, DeviceStream stream) {
   const PixelPlan plan = PlanPixels(a.in, kManyBlocks);
   LaunchKernel("GlobalSumBackward", &GlobalSumBackwardKernel, plan.grid, kBackwardThreads, 0,
-               stream, a, plan.pixels);
+               stream, a, plan.place, Divider(a.in.MapPixels()));
 }
 
 }  // namespace ftt::cuda

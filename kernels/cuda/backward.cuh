@@ -3,6 +3,7 @@
 
 #include "kernels/cuda/backward.h"
 #include "kernels/cuda/device.h"
+#include "kernels/cuda/divider.h"
 #include "kernels/quantize_math.h"
 
 namespace ftt::cuda {
@@ -10,24 +11,31 @@ namespace ftt::cuda {
 inline constexpr int kBackwardThreads = 256;
 inline constexpr int kBackwardFlight = 4;  // pixels that a thread loads at once
 
+// How a map is shared out: `pixels` pixels a block, `width` threads a pixel, `slots` pixels at
+// once.
+struct PlacePlan {
+  int pixels = 1, width = 1, slots = 1;
+  Divider by_width;
+};
+
 // A thread's place: four channels of every slots-th pixel of its block's, from pixel `slot` on.
-// Neighbouring threads take neighbouring channels. Grid (blocks of `pixels` pixels, lanes, groups
-// of channels).
+// Neighbouring threads take neighbouring channels. Grid (blocks, lanes, groups of channels).
 struct VectorPlace {
   int width, slots, slot, channel, first, count;
+  bool works;
 
-  __device__ __forceinline__ VectorPlace(int stride, int all_pixels, int pixels) {
+  __device__ __forceinline__ VectorPlace(int stride, int all_pixels, const PlacePlan& plan)
+      : width(plan.width), slots(plan.slots) {
     const int thread = static_cast<int>(threadIdx.x);
-    const int vector0 = static_cast<int>(blockIdx.z) * kBackwardThreads;
-    const int left = stride / 4 - vector0;
-    width = left < kBackwardThreads ? left : kBackwardThreads;
-    slots = kBackwardThreads / width;
-    slot = thread / width;
-    channel = 4 * (vector0 + thread - slot * width);
-    first = static_cast<int>(blockIdx.x) * pixels;
-    count = all_pixels - first < pixels ? all_pixels - first : pixels;
+    slot = plan.by_width(thread);
+    channel = 4 * (static_cast<int>(blockIdx.z) * kBackwardThreads + thread - slot * width);
+    first = static_cast<int>(blockIdx.x) * plan.pixels;
+    count = all_pixels - first < plan.pixels ? all_pixels - first : plan.pixels;
+    works = slot < slots && channel < stride;
   }
-  __device__ __forceinline__ bool Works() const { return slot < slots; }
+  __device__ __forceinline__ bool Works() const { return works; }
+  // For StartKernel.
+  __device__ __forceinline__ int Index() const { return channel + slot + count; }
   // Bits of those of the four channels that are no pads.
   __device__ __forceinline__ uint32_t Real(int channels) const {
     const int left = channels - channel;
@@ -71,10 +79,10 @@ __device__ __forceinline__ void StoreFour(float* to, const float (&v)[4]) {
 // partials[lane][block]: a thread keeps its channels, slots are added up pairwise.
 template <typename Raw>
 __global__ void __launch_bounds__(kBackwardThreads, 3)
-    NormSumsKernel(NormBackwardArguments a, int pixels) {
-  StartKernel();
+    NormSumsKernel(FTT_IN_PLACE NormBackwardArguments a, FTT_IN_PLACE PlacePlan plan) {
   const int lane = static_cast<int>(blockIdx.y), stride = a.shape.Stride();
-  const VectorPlace place(stride, a.shape.Pixels(), pixels);
+  const VectorPlace place(stride, a.shape.Pixels(), plan);
+  StartKernel(place.Index());
   const bool norm = a.mean != nullptr;
   const int64_t base =
       lane * a.shape.LaneElements() + int64_t{place.first} * stride + place.channel;
@@ -120,14 +128,14 @@ __global__ void __launch_bounds__(kBackwardThreads, 3)
       shared[1][k][thread] = grad_raw[k] += shared[1][k][other];
     }
   }
-  if (place.slot != 0) return;
+  if (place.slot != 0 || !place.Works()) return;
   GradSums* to = a.partials + (int64_t{lane} * gridDim.x + blockIdx.x) * stride + place.channel;
   FTT_UNROLL
   for (int k = 0; k < 4; ++k) to[k] = {grad[k], grad_raw[k]};
 }
 
 inline constexpr int kFinishChannels = 16;  // of a block
-inline constexpr int kFinishSlots = 32;
+inline constexpr int kFinishSlotsLog2 = 5, kFinishSlots = 1 << kFinishSlotsLog2;
 inline constexpr int kFinishThreads = kFinishSlots * kFinishChannels;
 inline constexpr int kFinishFlight = 8;  // rows that a thread loads at once
 
@@ -196,23 +204,24 @@ __device__ __forceinline__ double FinishChannel(const NormBackwardArguments& a, 
 // A block adds up the rows of 16 channels. Slots share the lanes and then the rows of each; what
 // they have is added up in order, and so are the lanes.
 __global__ void __launch_bounds__(kFinishThreads)
-    NormSumsFinishKernel(NormBackwardArguments a, int rows) {
-  StartKernel();
+    NormSumsFinishKernel(FTT_IN_PLACE NormBackwardArguments a, int rows) {
   const int stride = a.shape.Stride(), lanes = a.shape.lanes;
   const int local = static_cast<int>(threadIdx.x) % kFinishChannels;
   const int slot = static_cast<int>(threadIdx.x) / kFinishChannels;
   const int c = static_cast<int>(blockIdx.x) * kFinishChannels + local;
-  int parts = kFinishSlots;  // slots of a lane
-  while (parts > 1 && kFinishSlots / parts < lanes) parts /= 2;
-  const int at_once = kFinishSlots / parts, part = slot % parts;
+  int log2_parts = kFinishSlotsLog2;  // of the slots of a lane
+  while (log2_parts > 0 && kFinishSlots >> log2_parts < lanes) --log2_parts;
+  const int parts = 1 << log2_parts, at_once = kFinishSlots >> log2_parts;
+  const int part = slot & (parts - 1);
   const bool adds_lanes = slot == 0 && c < a.shape.channels;
   const bool beta = adds_lanes && a.grad_beta != nullptr;
   const bool gamma = adds_lanes && a.grad_gamma != nullptr;
+  StartKernel(c + part);
   float grad_beta = beta ? a.grad_beta[c] : 0.0f, grad_gamma = gamma ? a.grad_gamma[c] : 0.0f;
   using Shared = GradSums[kFinishSlots][kFinishChannels];
   FTT_SHARED(Shared, shared);
   for (int lane0 = 0; lane0 < lanes; lane0 += at_once) {
-    const int lane = lane0 + slot / parts;
+    const int lane = lane0 + (slot >> log2_parts);
     const bool finishes = part == 0 && lane < lanes;
     ChannelState state;  // loaded before it is needed
     if (finishes) state.Load(a, lane, c);
@@ -242,10 +251,10 @@ __global__ void __launch_bounds__(kFinishThreads)
 
 template <typename Raw>
 __global__ void __launch_bounds__(kBackwardThreads, 3)
-    NormApplyKernel(NormBackwardArguments a, int pixels) {
-  StartKernel();
+    NormApplyKernel(FTT_IN_PLACE NormBackwardArguments a, FTT_IN_PLACE PlacePlan plan) {
   const int lane = static_cast<int>(blockIdx.y), stride = a.shape.Stride();
-  const VectorPlace place(stride, a.shape.Pixels(), pixels);
+  const VectorPlace place(stride, a.shape.Pixels(), plan);
+  StartKernel(place.Index());
   if (!place.Works()) return;
   const bool norm = a.mean != nullptr;
   const int64_t base =
@@ -307,19 +316,20 @@ __device__ __forceinline__ uint32_t PositiveBits(uint32_t codes) {
 
 struct SumBackwardInputs {
   SumBackwardArguments of[kMaxSumInputs];
+  Divider by_lanes;
 };
 
 // Grid: as VectorPlace wants it, with the lanes of one input after the other. kAligned: vectors of
 // the inputs are vectors of the output.
 template <bool kAligned>
 __global__ void __launch_bounds__(kBackwardThreads, 3)
-    SumBackwardKernel(FTT_IN_PLACE SumBackwardInputs inputs, int pixels) {
-  StartKernel();
-  const int lanes = inputs.of[0].shape.lanes, input = static_cast<int>(blockIdx.y) / lanes;
-  const int lane = static_cast<int>(blockIdx.y) - input * lanes;
+    SumBackwardKernel(FTT_IN_PLACE SumBackwardInputs inputs, FTT_IN_PLACE PlacePlan plan) {
+  const int input = inputs.by_lanes(static_cast<int>(blockIdx.y));
+  const int lane = static_cast<int>(blockIdx.y) - input * inputs.by_lanes.Divisor();
   const SumBackwardArguments& a = inputs.of[input];
   const int stride = PaddedChannels(a.channels), out_stride = a.shape.Stride();
-  const VectorPlace place(stride, a.shape.Pixels(), pixels);
+  const VectorPlace place(stride, a.shape.Pixels(), plan);
+  StartKernel(place.Index() + input);
   if (!place.Works()) return;
   const int64_t pixel0 = int64_t{lane} * a.shape.Pixels() + place.first;
   const uint32_t real = place.Real(a.channels);
@@ -362,13 +372,13 @@ __global__ void __launch_bounds__(kBackwardThreads, 3)
 }
 
 __global__ void __launch_bounds__(kBackwardThreads, 3)
-    GlobalSumBackwardKernel(GlobalSumBackwardArguments a, int pixels) {
-  StartKernel();
+    GlobalSumBackwardKernel(FTT_IN_PLACE GlobalSumBackwardArguments a, FTT_IN_PLACE PlacePlan plan,
+                            FTT_IN_PLACE Divider by_map) {
   const int lane = static_cast<int>(blockIdx.y), stride = a.in.Stride();
-  const int map_pixels = a.in.MapPixels();
-  const VectorPlace place(stride, a.in.Pixels(), pixels);
+  const VectorPlace place(stride, a.in.Pixels(), plan);
+  StartKernel(place.Index());
   if (!place.Works()) return;
-  const float share = 1.0f / static_cast<float>(map_pixels);
+  const float share = 1.0f / static_cast<float>(by_map.Divisor());
   const uint32_t real = place.Real(a.in.channels);
   const int64_t x0 = lane * a.in.LaneElements() + int64_t{place.first} * stride + place.channel;
   const int64_t y0 = int64_t{lane} * a.in.images * stride + place.channel;
@@ -379,7 +389,7 @@ __global__ void __launch_bounds__(kBackwardThreads, 3)
     for (int u = 0; u < kBackwardFlight; ++u) {
       const int pixel = p + u * place.slots < place.count ? p + u * place.slots : p;
       const int64_t at = x0 + int64_t{pixel} * stride;
-      const int64_t from = y0 + int64_t{(place.first + pixel) / map_pixels} * stride;
+      const int64_t from = y0 + int64_t{by_map(place.first + pixel)} * stride;
       LoadFour(a.grad_y + from, g[u]);
       open[u] = PassBits(a.mask, from) & real;
       codes[u] = 0x01010101;

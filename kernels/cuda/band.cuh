@@ -2,6 +2,7 @@
 // channels a thread: its place, and where its accumulators go.
 #pragma once
 
+#include "kernels/cuda/divider.h"
 #include "kernels/cuda/moments.cuh"
 #include "kernels/cuda/stage.cuh"
 
@@ -9,34 +10,51 @@ namespace ftt::cuda {
 
 inline constexpr int kBandRows = 8;
 
-// Grid: (bands, images, lanes). A thread keeps its word of four channels; `slot` numbers the
-// threads of one word, threads beyond the last whole slot have nothing to compute. A pass covers
-// the words from first_word on, as many as there are threads.
+inline constexpr int kBandThreads = 128;
+
+// How maps are shared out. A thread keeps its word of four channels; a pass covers as many words of
+// a pixel as there are threads.
+struct BandPlan {
+  int rows = kBandRows;      // of a band
+  int words = 1, slots = 1;  // of a pass; threads of a word
+  Divider by_words;
+  Divider by_columns;  // items along a row, whatever the kernel takes as one
+
+  BandPlan(const MapShape& s, int rows, int columns) : rows(rows), by_columns(columns) {
+    words = s.Stride() / 4 < kBandThreads ? s.Stride() / 4 : kBandThreads;
+    slots = kBandThreads / words;
+    by_words = Divider(words);
+  }
+};
+
+// Grid: (bands, images, lanes). `slot` numbers the threads of one word, threads beyond the last
+// whole slot have nothing to compute. A pass covers the words from first_word on.
 struct Band {
   int lane, image, first_row, rows;  // output rows
-  int first_word, words;             // of this pass
+  int first_word, words;             // of this pass, the last one may have fewer
   int slots, word, slot;
+  bool works;
 
-  __device__ Band(const MapShape& s, int threads, int band_rows, int first_word)
+  __device__ Band(const MapShape& s, const BandPlan& plan, int first_word)
       : lane(static_cast<int>(blockIdx.z)),
         image(static_cast<int>(blockIdx.y)),
-        first_row(static_cast<int>(blockIdx.x) * band_rows),
+        first_row(static_cast<int>(blockIdx.x) * plan.rows),
         first_word(first_word),
-        words(s.Stride() / 4 - first_word) {
-    const int left = s.h - first_row;
-    rows = left < band_rows ? left : band_rows;
-    words = words < threads ? words : threads;
-    slots = threads / words;
-    word = first_word + static_cast<int>(threadIdx.x) % words;
-    slot = static_cast<int>(threadIdx.x) / words;
+        words(plan.words),
+        slots(plan.slots) {
+    const int left = s.h - first_row, thread = static_cast<int>(threadIdx.x);
+    rows = left < plan.rows ? left : plan.rows;
+    slot = plan.by_words(thread);
+    word = first_word + thread - slot * words;
+    works = slot < slots && word < s.Stride() / 4;
   }
-  __device__ bool Works() const { return slot < slots; }
+  __device__ bool Works() const { return works; }
   __device__ int FirstPixel(const MapShape& s) const {
     return image * s.MapPixels() + first_row * s.w;
   }
   __device__ CodeTile Tile(const MapShape& s) const {
-    return {nullptr,       nullptr,    s.Stride(), FirstPixel(s), rows * s.w,
-            s.MapPixels(), s.channels, 0,          s.Stride()};
+    return {nullptr, nullptr,    s.Stride(), FirstPixel(s), rows * s.w, s.MapPixels(),
+            image,   s.channels, 0,          s.Stride()};
   }
 };
 
@@ -107,7 +125,9 @@ class BandRawOf {
   __device__ __forceinline__ void End(const Band& band) const {
     if (out_.moments == nullptr) return;
     auto* shared = reinterpret_cast<ChannelMoments*>(SharedMemory());
-    const int thread = static_cast<int>(threadIdx.x), width = 4 * band.words;
+    const int thread = static_cast<int>(threadIdx.x), slot_width = 4 * band.words;
+    const int left = shape_.Stride() - 4 * band.first_word;
+    const int width = left < slot_width ? left : slot_width;
     if (band.Works()) {
       FTT_UNROLL
       for (int c = 0; c < 4; ++c) {
@@ -119,7 +139,7 @@ class BandRawOf {
     const unsigned block = blockIdx.y * gridDim.x + blockIdx.x;
     for (int c = thread; c < width; c += static_cast<int>(blockDim.x)) {
       ChannelMoments m = shared[c];
-      for (int slot = 1; slot < band.slots; ++slot) MergeMoments(m, shared[slot * width + c]);
+      for (int slot = 1; slot < band.slots; ++slot) MergeMoments(m, shared[slot * slot_width + c]);
       AddToLane(out_.moments, band.lane, block, shape_.Stride(), 4 * band.first_word + c, m);
     }
     SyncThreads();
@@ -206,12 +226,13 @@ class BandCodes {
 // Passes over all words of a band. All threads; body(band, put) is called by those that work, put
 // is Output::Put.
 template <typename Output, typename Body>
-__device__ __forceinline__ void ForBand(const WindowOutput& out, const MapShape& s, int band_rows,
-                                        const Body& body) {
-  const int threads = static_cast<int>(blockDim.x);
-  Output output(out, s, Band(s, threads, band_rows, 0), band_rows);
-  for (int first = 0; first < s.Stride() / 4; first += threads) {
-    const Band band(s, threads, band_rows, first);
+__device__ __forceinline__ void ForBand(const WindowOutput& out, const MapShape& s,
+                                        const BandPlan& plan, const Body& body) {
+  const Band first(s, plan, 0);
+  StartKernel(first.word + first.slot);
+  Output output(out, s, first, plan.rows);
+  for (int first_word = 0; first_word < s.Stride() / 4; first_word += plan.words) {
+    const Band band(s, plan, first_word);
     output.Start(band);
     if (band.Works()) body(band, [&](int pixel, const auto& acc) { output.Put(band, pixel, acc); });
     output.End(band);
@@ -220,10 +241,9 @@ __device__ __forceinline__ void ForBand(const WindowOutput& out, const MapShape&
 }
 
 // Launch parameters of such a kernel.
-inline constexpr int kBandThreads = 128;
 struct BandGrid {
   GridSize grid;
-  int rows;  // of a band
+  BandPlan plan;
   size_t shared_bytes;
 };
 
@@ -243,7 +263,8 @@ inline int64_t BandCost(const MapShape& s, int rows, StripSize strip, int reside
          (kBlockCost + 10 * passes * DivideUp(items, slots));
 }
 
-inline BandGrid PlanBand(const MapShape& s, const WindowOutput& out, StripSize strip,
+// columns: see BandPlan.
+inline BandGrid PlanBand(const MapShape& s, const WindowOutput& out, StripSize strip, int columns,
                          int resident) {
   int rows = kBandRows;
   const bool deploy = out.codes != nullptr, staged = deploy && out.faults.Staged();
@@ -259,7 +280,7 @@ inline BandGrid PlanBand(const MapShape& s, const WindowOutput& out, StripSize s
   }
   return {{static_cast<unsigned>(DivideUp(s.h, rows)), static_cast<unsigned>(s.images),
            static_cast<unsigned>(s.lanes)},
-          rows,
+          BandPlan(s, rows, columns),
           shared};
 }
 

@@ -18,7 +18,8 @@ void LaunchConv(const ConvArguments& a, DeviceStream stream) {
                       static_cast<unsigned>(DivideUp(g.Out().Stride(), Tile::kColumns)),
                       static_cast<unsigned>(g.lanes)};
   LaunchKernel("Conv", &ConvKernel<kWarpN, kWarpsN>, grid, Tile::kThreads,
-               static_cast<size_t>(ConvSharedBytes<kWarpN, kWarpsN>(a.out.faults)), stream, a);
+               static_cast<size_t>(ConvSharedBytes<kWarpN, kWarpsN>(a.out.faults)), stream, a,
+               ConvPlan(g));
 }
 
 // Columns of a block. The narrowest tile that holds all channels reads the input once; beyond 128

@@ -7,27 +7,42 @@
 #pragma once
 
 #include "kernels/cuda/conv_output.cuh"
+#include "kernels/cuda/divider.h"
 
 namespace ftt::cuda {
+
+// Divisions by the output's pixels and by its width.
+struct ConvPlan {
+  Divider map, width;
+  explicit ConvPlan(const WindowGeometry& g) : map(g.out_h * g.out_w), width(g.out_w) {}
+};
 
 // Copies one thread's share of the input rows. A thread always copies the same segment of the same
 // rows, so it walks over taps and channels by counting.
 template <int kThreads>
 class ConvRows {
  public:
-  __device__ ConvRows(const WindowGeometry& g, const int8_t* x, int first_row)
+  __device__ ConvRows(const WindowGeometry& g, const ConvPlan& plan, const int8_t* x, int first_row)
       : g_(g), x_(x), stride_(PaddedChannels(g.in_channels)), channel_(16 * Segment()) {
-    const int pixels = g.out_h * g.out_w, rows = g.images * pixels;
+    const int pixels = plan.map.Divisor(), rows = g.images * pixels;
+    FTT_UNROLL
     for (int i = 0; i < kPerThread; ++i) {
       const int m = first_row + Row(i);
-      const int image = m / pixels, at = m - image * pixels;
-      const int oy = at / g.out_w, ox = at - oy * g.out_w;
+      const int image = plan.map(m), at = m - image * pixels;
+      const int oy = plan.width(at), ox = at - oy * g.out_w;
       // A row beyond the last pixel reads outside any map.
       y_[i] = m < rows ? oy * g.stride + g.origin : -(1 << 28);
       x0_[i] = ox * g.stride + g.origin;
       image_[i] = image * g.in_h;
     }
     Wrap();
+  }
+  // Depends on all that the constructor finds out.
+  __device__ int Place() const {
+    int place = channel_ + kx_;
+    FTT_UNROLL
+    for (int i = 0; i < kPerThread; ++i) place += x0_[i] + image_[i];
+    return place;
   }
 
   __device__ __forceinline__ void CopyNext(uint8_t* rows) {
@@ -85,8 +100,7 @@ inline constexpr int kConvBlocks = kWarpsN == 2 ? 2 : (kWarpN == 64 ? 3 : (kWarp
 
 template <int kWarpN, int kWarpsN>
 __global__ void __launch_bounds__(128 * kWarpsN, kConvBlocks<kWarpN, kWarpsN>)
-    ConvKernel(FTT_IN_PLACE ConvArguments a) {
-  StartKernel();
+    ConvKernel(FTT_IN_PLACE ConvArguments a, FTT_IN_PLACE ConvPlan plan) {
   using Tile = ConvTile<kWarpN, kWarpsN>;
   const WindowGeometry& g = a.geometry;
   const MapShape s = g.Out();
@@ -102,7 +116,8 @@ __global__ void __launch_bounds__(128 * kWarpsN, kConvBlocks<kWarpN, kWarpsN>)
       a.weights + (a.one_weight ? 0 : lane * PackedConvBytes(g)) + int64_t{channel} * depth;
   uint8_t* shared = SharedMemory();
   constexpr int kStageBytes = kConvStageBytes<kWarpN, kWarpsN>;
-  ConvRows<Tile::kThreads> rows(g, a.x + lane * g.In().LaneElements(), first);
+  ConvRows<Tile::kThreads> rows(g, plan, a.x + lane * g.In().LaneElements(), first);
+  StartKernel(rows.Place());
   const auto copy = [&](int step) {
     uint8_t* to = shared + step % kConvStages * kStageBytes;
     rows.CopyNext(to);
@@ -122,8 +137,9 @@ __global__ void __launch_bounds__(128 * kWarpsN, kConvBlocks<kWarpN, kWarpsN>)
   StoreAccumulators<Tile, kWarpN>(acc, warp_row, warp_column, reinterpret_cast<int32_t*>(shared));
   SyncThreads();
   const int left = s.Pixels() - first;
-  const ConvBlock block{lane,    first, left < kConvRows ? left : kConvRows,
-                        channel, width, blockIdx.x};
+  const ConvBlock block{
+      lane,  first,     left < kConvRows ? left : kConvRows, plan.map(first), channel,
+      width, blockIdx.x};
   StoreOutput<Tile>(a.out, s, block, shared);
 }
 

@@ -137,7 +137,9 @@ WeightGradPlan PlanWeightGrad(const WindowGeometry& g) {
   const int matrices = g.Out().Stride() / 16, taps = g.kernel * g.kernel;
   const int units = g.In().Stride() / 16 * taps;
   p.m16 = PlanRows(matrices);
-  p.m_tiles = DivideUp(matrices, p.m16);
+  p.m_tiles = Divider(DivideUp(matrices, p.m16));
+  p.taps = Divider(g.kernel * g.kernel);
+  p.kernel = Divider(g.kernel);
   // Units go through the taps of 16 channels first, so fewer of them need fewer channels.
   const auto cut = [&](int unit_tiles) {
     p.units = DivideUp(units, unit_tiles);
@@ -148,12 +150,12 @@ WeightGradPlan PlanWeightGrad(const WindowGeometry& g) {
   int unit_tiles = DivideUp(units, kWeightGradWarps * UnitsOfWarp(p.m16));
   cut(unit_tiles);
   while (p.x_channels > 32 && WeightGradSharedBytes(p) > kHalfSharedBytes) cut(++unit_tiles);
-  while (p.warps_u * UnitsOfWarp(p.m16) < p.units) p.warps_u *= 2;
-  p.warp_units = DivideUp(p.units, p.warps_u);
+  while ((UnitsOfWarp(p.m16) << p.log2_warps_u) < p.units) ++p.log2_warps_u;
+  p.warp_units = DivideUp(p.units, 1 << p.log2_warps_u);
   if (p.warp_units > 3) p.warp_units = UnitsOfWarp(p.m16);
   const int tiles = p.tile.Blocks();
   // Not more blocks than fit at once: a second wave of a few would take as long as the first.
-  int splits = kWeightGradBlocks / (p.m_tiles * p.unit_tiles * g.lanes);
+  int splits = kWeightGradBlocks / (p.m_tiles.Divisor() * p.unit_tiles * g.lanes);
   splits = splits < 1 ? 1 : (splits < tiles ? splits : tiles);
   p.tiles_per_split = DivideUp(tiles, splits);
   p.splits = DivideUp(tiles, p.tiles_per_split);
@@ -169,10 +171,11 @@ void LaunchWeightGrad(const ConvWeightGradArguments& a, const WeightGradPlan& p,
   FTT_CHECK(shared <= kMaxSharedBytes,
             "convolution backward: windows of 128 pixels are {} bytes; at most {} are possible",
             shared, kMaxSharedBytes);
-  LaunchKernel("ConvWeightGrad", &ConvWeightGradKernel<kM16, kUnits>,
-               {static_cast<unsigned>(p.splits), static_cast<unsigned>(p.m_tiles * p.unit_tiles),
-                static_cast<unsigned>(a.geometry.lanes)},
-               kWeightGradThreads, static_cast<size_t>(shared), stream, a, p);
+  LaunchKernel(
+      "ConvWeightGrad", &ConvWeightGradKernel<kM16, kUnits>,
+      {static_cast<unsigned>(p.splits), static_cast<unsigned>(p.m_tiles.Divisor() * p.unit_tiles),
+       static_cast<unsigned>(a.geometry.lanes)},
+      kWeightGradThreads, static_cast<size_t>(shared), stream, a, p);
 }
 
 // One kernel for each number of units of a warp, so that no products are behind branches.
@@ -196,7 +199,8 @@ void LaunchNarrow(const MapShape& s, const OutputGradient& y, uint16_t* narrow,
       "NarrowGradient", &NarrowGradientKernel<kMapped, kRaw>,
       {static_cast<unsigned>(DivideUp(s.Pixels(), kNarrowThreads / groups * kNarrowPixels)),
        static_cast<unsigned>(DivideUp(all, groups)), static_cast<unsigned>(s.lanes)},
-      kNarrowThreads, 0, stream, s, y, groups, narrow);
+      kNarrowThreads, 0, stream, s, y, NarrowPlan{kNarrowThreads / groups, Divider(groups)},
+      narrow);
 }
 
 int64_t RowFloats(const WindowGeometry& g) {

@@ -179,14 +179,13 @@ __device__ __forceinline__ void StoreDataGradTile(const ConvDataGradArguments& a
 template <int kWarpN, int kWarpsN>
 __global__ void __launch_bounds__(128 * kWarpsN, DataGradShape<kWarpN, kWarpsN>::kBlocks)
     ConvDataGradKernel(ConvDataGradArguments a, DataGradPlan plan) {
-  StartKernel();
   using Shape = DataGradShape<kWarpN, kWarpsN>;
   const int block = static_cast<int>(blockIdx.x);
   int which = 0;
   while (which + 1 < plan.count && block >= plan.classes[which + 1].first_block) ++which;
   const DataGradClass& k = plan.classes[which];
   const int steps = k.y.taps * k.x.taps * plan.chunks;
-  if (steps == 0 && a.accumulate) return;
+  if (steps == 0 && a.accumulate) return StartKernel();
 
   const WindowGeometry& g = a.geometry;
   const MapShape out = g.Out();
@@ -203,6 +202,7 @@ __global__ void __launch_bounds__(128 * kWarpsN, DataGradShape<kWarpN, kWarpsN>:
   auto* tiles = reinterpret_cast<uint16_t*>(SharedMemory());
   uint16_t* stages = tiles + plan.tiles * plan.tile_pixels * pitch;
   const TileRows tile_rows(k.tile, first);
+  StartKernel(tile_rows.first + tile_rows.count);
 
   DepthWalk ahead, now;
   const auto copy_gradient = [&](const DepthWalk& at, int width) {

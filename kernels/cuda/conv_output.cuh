@@ -31,6 +31,7 @@ struct ConvTile {
 // What the epilogues know of their block.
 struct ConvBlock {
   int lane, first, count;  // rows: pixels of the lane
+  int image;               // of the first one
   int channel, width;      // output channels, padded
   unsigned number;         // of the lane's blocks
 };
@@ -111,8 +112,8 @@ FTT_NOINLINE __device__ void AddMoments(const WindowOutput& out, const MapShape&
 template <typename Tile>
 FTT_NOINLINE __device__ void StoreCodes(const WindowOutput& out, const MapShape& s,
                                         const ConvBlock& b, const int32_t* acc, uint8_t* shared) {
-  const CodeTile tile{nullptr,       nullptr,    b.width,   b.first, b.count,
-                      s.MapPixels(), s.channels, b.channel, b.width};
+  const CodeTile tile{nullptr,       nullptr, b.width,    b.first,   b.count,
+                      s.MapPixels(), b.image, s.channels, b.channel, b.width};
   const StageLayout layout =
       LayoutOfStage(kConvRows, Tile::kColumns, false, out.faults.collects, Tile::kThreads);
   Stage stage(shared, layout, out.faults, b.lane, tile, out.codes + b.lane * s.LaneElements(),
@@ -123,8 +124,7 @@ FTT_NOINLINE __device__ void StoreCodes(const WindowOutput& out, const MapShape&
   if (row < rows) {
     const int channel = b.channel + 8 * group;
     PackNorm norm;
-    norm.Load(out.scale, out.shift, (out.one_norm ? 0 : int64_t{b.lane} * s.Stride()) + channel,
-              1.0f);
+    norm.Load(out.scale, out.shift, (out.one_norm ? 0 : int64_t{b.lane} * s.Stride()) + channel);
     for (int p = row; p < b.count; p += rows) {
       const int32_t* from = acc + p * Tile::kAccStride + 8 * group;
       float v[8];

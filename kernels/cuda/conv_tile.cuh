@@ -2,6 +2,7 @@
 // copied once, then read as bfloat16 by matrix loads for every tap.
 #pragma once
 
+#include "kernels/cuda/divider.h"
 #include "kernels/cuda/gradient.cuh"
 
 namespace ftt::cuda {
@@ -10,27 +11,6 @@ inline constexpr int kTilePositions = 128;
 // Values after each pixel of a tile: rows of matrix loads are an odd number of 16 bytes apart, so
 // that eight of them lie on different banks.
 inline constexpr int kTileSkew = 8;
-
-// Division by a number that the host knows: a product, a sum and a shift (Granlund, Montgomery).
-class Divider {
- public:
-  Divider() = default;
-  explicit Divider(int by) {
-    while (int64_t{1} << shift_ < by) ++shift_;
-    const uint64_t beyond = (uint64_t{1} << shift_) - static_cast<uint64_t>(by);
-    magic_ = static_cast<uint32_t>((beyond << 32) / static_cast<uint64_t>(by) + 1);
-  }
-  // Of 0 .. 2^31 - 1.
-  FTT_HD int operator()(int value) const {
-    const auto v = static_cast<uint32_t>(value);
-    const auto high = static_cast<uint32_t>(uint64_t{magic_} * v >> 32);
-    return static_cast<int>((high + v) >> shift_);
-  }
-
- private:
-  uint32_t magic_ = 1;
-  int shift_ = 0;
-};
 
 // Positions are the pixels of `images` grids of h x w in order. Position (y, x) reads source rows
 // low_y + step * (advance * y + 0 .. halo_y), likewise columns; outside the source map lie zeros.

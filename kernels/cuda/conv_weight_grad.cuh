@@ -19,10 +19,11 @@ inline constexpr int kWeightGradWarps = kWeightGradThreads / kWarpSize;
 struct WeightGradPlan {
   MapTile tile;
   int tap_shift = 1;              // tile rows or columns between taps
-  int m16 = 1, m_tiles = 1;       // output channels of a block / 16
+  int m16 = 1;                    // output channels of a block / 16
+  Divider m_tiles, taps, kernel;  // blocks that share out the output channels; of the window
   int units = 1, unit_tiles = 1;  // units of a block
   int warp_units = 1;             // units of a warp, at most
-  int warps_u = 1;                // warps that share out the units; the others share the depth
+  int log2_warps_u = 0;           // of warps that share out the units; the others share the depth
   int splits = 1, tiles_per_split = 1;
   int x_channels = 16;  // at most, of a block's input windows
   int tile_pixels = 0;
@@ -117,11 +118,12 @@ __device__ __forceinline__ void AddDepthWarps(int warp_k, int warps_k, int warp_
 
 // One unit into the block's row of the scratch buffer, [out_c][tap][padded in_c].
 template <int kM16, int kUnits>
-__device__ __forceinline__ void StoreUnit(const WindowGeometry& g, int unit, int j, int channel,
-                                          float* row, const WeightGradSums<kM16, kUnits>& acc) {
-  const int taps = g.kernel * g.kernel, stride = PaddedChannels(g.in_channels);
-  const int thread = static_cast<int>(threadIdx.x) % kWarpSize;
-  const int column = unit % taps * stride + unit / taps * 16 + thread % 4 * 2;
+__device__ __forceinline__ void StoreUnit(const WindowGeometry& g, const Divider& by_taps, int unit,
+                                          int j, int channel, float* row,
+                                          const WeightGradSums<kM16, kUnits>& acc) {
+  const int taps = by_taps.Divisor(), stride = PaddedChannels(g.in_channels);
+  const int thread = static_cast<int>(threadIdx.x) % kWarpSize, group = by_taps(unit);
+  const int column = (unit - group * taps) * stride + group * 16 + thread % 4 * 2;
   FTT_UNROLL
   for (int mt = 0; mt < kM16; ++mt) {
     FTT_UNROLL
@@ -136,23 +138,24 @@ __device__ __forceinline__ void StoreUnit(const WindowGeometry& g, int unit, int
 
 template <int kM16, int kUnits>
 __global__ void __launch_bounds__(kWeightGradThreads, 2)
-    ConvWeightGradKernel(ConvWeightGradArguments a, WeightGradPlan plan) {
-  StartKernel();
+    ConvWeightGradKernel(FTT_IN_PLACE ConvWeightGradArguments a, FTT_IN_PLACE WeightGradPlan plan) {
   const WindowGeometry& g = a.geometry;
   const MapTile& t = plan.tile;
   const MapShape out = g.Out();
-  const int taps = g.kernel * g.kernel, in_stride = PaddedChannels(g.in_channels);
+  const int taps = plan.taps.Divisor(), in_stride = PaddedChannels(g.in_channels);
   const int lane = static_cast<int>(blockIdx.z), split = static_cast<int>(blockIdx.x);
-  const int m_tile = static_cast<int>(blockIdx.y) % plan.m_tiles;
-  const int first_unit = static_cast<int>(blockIdx.y) / plan.m_tiles * plan.units;
+  const int unit_tile = plan.m_tiles(static_cast<int>(blockIdx.y));
+  const int m_tile = static_cast<int>(blockIdx.y) - unit_tile * plan.m_tiles.Divisor();
+  const int first_unit = unit_tile * plan.units;
   const int units_left = in_stride / 16 * taps - first_unit;
   const int units = units_left < plan.units ? units_left : plan.units;
   const int out_channel = m_tile * 16 * kM16;
-  const int in_channel = first_unit / taps * 16;
-  const int in_channels = (first_unit + units - 1) / taps * 16 + 16 - in_channel;
+  const int in_channel = plan.taps(first_unit) * 16;
+  const int in_channels = plan.taps(first_unit + units - 1) * 16 + 16 - in_channel;
   const int thread = static_cast<int>(threadIdx.x), matrix_lane = thread % kWarpSize;
-  const int warp = thread / kWarpSize, warp_u = warp % plan.warps_u, warp_k = warp / plan.warps_u;
-  const int warps_k = kWeightGradWarps / plan.warps_u;
+  const int warp = thread / kWarpSize, warps_u = 1 << plan.log2_warps_u;
+  const int warp_u = warp & (warps_u - 1), warp_k = warp >> plan.log2_warps_u;
+  const int warps_k = kWeightGradWarps >> plan.log2_warps_u;
   constexpr int kPitch = 16 * kM16 + kTileSkew;
   const int pitch = plan.x_channels + kTileSkew;
 
@@ -166,6 +169,7 @@ __global__ void __launch_bounds__(kWeightGradThreads, 2)
   const int8_t* x = a.x + lane * g.In().LaneElements() + in_channel;
   const int first_tile = split * plan.tiles_per_split, tiles = t.Blocks();
   const int after = first_tile + plan.tiles_per_split, end = after < tiles ? after : tiles;
+  StartKernel(lane_at + in_channels + first_tile);
   int copy_gradient = 0, copy_codes = 0;  // next stages to copy to
   const auto copy = [&](int tile) {
     if (tile < end) {
@@ -183,9 +187,10 @@ __global__ void __launch_bounds__(kWeightGradThreads, 2)
   int unit[kUnits];
   FTT_UNROLL
   for (int j = 0; j < kUnits; ++j) {
-    const int k = warp_u + j * plan.warps_u, u = first_unit + (k < units ? k : 0), tap = u % taps;
-    const int shift = (tap / g.kernel * t.Width() + tap % g.kernel) * plan.tap_shift;
-    unit[j] = shift * pitch + u / taps * 16 - in_channel;  // those beyond are not stored
+    const int k = warp_u + j * warps_u, u = first_unit + (k < units ? k : 0);
+    const int group = plan.taps(u), tap = u - group * taps, ky = plan.kernel(tap);
+    const int shift = (ky * t.Width() + tap - ky * g.kernel) * plan.tap_shift;
+    unit[j] = shift * pitch + group * 16 - in_channel;  // those beyond are not stored
   }
   WeightGradSums<kM16, kUnits> acc = {};
   int at_gradient = 0, at_codes = 0;
@@ -212,15 +217,15 @@ __global__ void __launch_bounds__(kWeightGradThreads, 2)
                                    unit, acc);
     }
   }
-  AddDepthWarps<kM16, kUnits>(warp_k, warps_k, warp_u, plan.warps_u,
+  AddDepthWarps<kM16, kUnits>(warp_k, warps_k, warp_u, warps_u,
                               reinterpret_cast<float*>(SharedMemory()), acc);
   if (warp_k != 0) return;
   float* row =
       a.scratch + (int64_t{lane} * plan.splits + split) * g.out_channels * taps * in_stride;
   FTT_UNROLL
   for (int j = 0; j < kUnits; ++j) {
-    const int k = warp_u + j * plan.warps_u;
-    if (k < units) StoreUnit<kM16, kUnits>(g, first_unit + k, j, out_channel, row, acc);
+    const int k = warp_u + j * warps_u;
+    if (k < units) StoreUnit<kM16, kUnits>(g, plan.taps, first_unit + k, j, out_channel, row, acc);
   }
 }
 

@@ -12,11 +12,12 @@ constexpr int kMaxChannels = 4096;
 template <int kKernel, int kAdvance>
 void LaunchDepthwise(const DepthwiseArguments& a, DeviceStream stream) {
   constexpr int kResident = 3 * 132;
-  const BandGrid plan = PlanBand(a.geometry.Out(), a.out, {kRowSpan, kSpan}, kResident);
+  const BandGrid band =
+      PlanBand(a.geometry.Out(), a.out, {kRowSpan, kSpan}, DepthwiseColumns(a.geometry), kResident);
   const auto kernel = a.out.codes == nullptr ? &DepthwiseKernel<kKernel, kAdvance, BandRaw>
                                              : &DepthwiseKernel<kKernel, kAdvance, BandCodes>;
-  LaunchKernel("Depthwise", kernel, plan.grid, kBandThreads, plan.shared_bytes, stream, a,
-               plan.rows);
+  LaunchKernel("Depthwise", kernel, band.grid, kBandThreads, band.shared_bytes, stream, a,
+               band.plan);
 }
 
 }  // namespace

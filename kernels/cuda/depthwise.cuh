@@ -15,13 +15,10 @@ constexpr int DepthwiseBlocks(int kernel, int advance) {
 // Output: BandRaw or BandCodes.
 template <int kKernel, int kAdvance, typename Output>
 __global__ void __launch_bounds__(kBandThreads, DepthwiseBlocks(kKernel, kAdvance))
-    DepthwiseKernel(FTT_IN_PLACE DepthwiseArguments a, int band_rows) {
-  StartKernel();
+    DepthwiseKernel(FTT_IN_PLACE DepthwiseArguments a, FTT_IN_PLACE BandPlan plan) {
   const MapShape s = a.geometry.Out();
-  ForBand<Output>(a.out, s, band_rows, [&](const Band& band, const auto& put) {
-    // More rows of a 5x5 window would spill.
-    constexpr int kBatch = kKernel == 5 ? 1 : RowsUnderWay(kKernel, kAdvance);
-    ComputeBand<kKernel, kAdvance, kBatch>(a, band, put);
+  ForBand<Output>(a.out, s, plan, [&](const Band& band, const auto& put) {
+    ComputeBand<kKernel, kAdvance>(a, plan, band, put);
   });
 }
 

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "kernels/cuda/depthwise_backward.h"
+#include "kernels/cuda/divider.h"
 #include "kernels/cuda/gradient.cuh"
 #include "kernels/quantize_math.h"
 
@@ -29,20 +30,6 @@ FTT_HD constexpr int WeightGradWarps(int kernel) { return kernel == 3 ? 32 : 24;
 FTT_HD constexpr int FirstOfStrip(int strip, int step) {
   return strip % step + strip / step * step * kStrip;
 }
-
-// Division of 0 <= n, n * by < 2^32, in one multiplication.
-struct Divider {
-  int by = 1;
-  uint32_t factor = 0;  // 2^32 / by, rounded up
-
-  Divider() = default;
-  explicit Divider(int divisor)
-      : by(divisor), factor(divisor == 1 ? 0 : 0xFFFFFFFFu / static_cast<uint32_t>(divisor) + 1) {}
-  __device__ int Quotient(int n) const {
-    if (by == 1) return n;
-    return static_cast<int>(uint64_t{static_cast<uint32_t>(n)} * factor >> 32);
-  }
-};
 
 // Strip, channel and first position of a thread in its tile.
 template <int kTile, int kStep>
@@ -345,20 +332,20 @@ template <int kN, int kStep, int kTile>
 __global__ void __launch_bounds__(TileThreads(kTile), TileBlocks(kTile, kDataGradWarps))
     DepthwiseDataGradKernel(FTT_IN_PLACE DepthwiseDataGradArguments a,
                             FTT_IN_PLACE DepthwiseDataPlan plan) {
-  StartKernel();
   using Shared = DepthwiseDataGradShared<kN, kStep, kTile>;
   using Tile = typename Shared::Tile;
   FTT_SHARED(Shared, shared);
   const WindowGeometry& g = a.geometry;
   const int image = static_cast<int>(blockIdx.x), part = static_cast<int>(blockIdx.y);
-  const int item = static_cast<int>(blockIdx.z), down = plan.across.Quotient(part);
-  const int y0 = down * kTile, x0 = (part - down * plan.across.by) * kTile;
+  const int item = static_cast<int>(blockIdx.z), down = plan.across(part);
+  const int y0 = down * kTile, x0 = (part - down * plan.across.Divisor()) * kTile;
   const int kind = item & ((1 << plan.class_bits) - 1), rest = item >> plan.class_bits;
   const GradAxis &axis_y = plan.y[kind >> 1], &axis_x = plan.x[kind & 1];
+  const int lane = plan.groups(rest);
+  const int channel0 = (rest - lane * plan.groups.Divisor()) * kTileChannels;
+  StartKernel(y0 + x0 + channel0);
   if (y0 >= axis_y.count || x0 >= axis_x.count) return;
   if (axis_y.taps * axis_x.taps == 0 && a.accumulate) return;
-  const int lane = plan.groups.Quotient(rest);
-  const int channel0 = (rest - lane * plan.groups.by) * kTileChannels;
 
   const TilePlace place{y0 + axis_y.offset - (kN - 1) * kStep,
                         x0 + axis_x.offset - (kN - 1) * kStep, 1, g.out_h, g.out_w};
@@ -434,7 +421,6 @@ template <int kKernel, int kAdvance, int kStep, int kTile>
 __global__ void __launch_bounds__(TileThreads(kTile), TileBlocks(kTile, WeightGradWarps(kKernel)))
     DepthwiseWeightGradKernel(FTT_IN_PLACE DepthwiseWeightGradArguments a,
                               FTT_IN_PLACE DepthwiseWeightPlan plan) {
-  StartKernel();
   using Shared = DepthwiseWeightGradShared<kKernel, kAdvance, kStep, kTile>;
   using Gradients = typename Shared::Gradients;
   using Inputs = typename Shared::Inputs;
@@ -444,15 +430,17 @@ __global__ void __launch_bounds__(TileThreads(kTile), TileBlocks(kTile, WeightGr
   const WindowGeometry& g = a.geometry;
   const int lane = static_cast<int>(blockIdx.z), stride = g.Out().Stride();
   const int channel0 = static_cast<int>(blockIdx.y) * kTileChannels;
-  const int first = static_cast<int>(blockIdx.x) * plan.tiles, all = g.images * plan.of_image.by;
+  const int first = static_cast<int>(blockIdx.x) * plan.tiles,
+            all = g.images * plan.of_image.Divisor();
   const int end = first + plan.tiles < all ? first + plan.tiles : all;
   const int unit = kAdvance == 1 ? g.stride : 1;
   const TileThread<kTile, kStep> me;
+  StartKernel(me.x + me.y + end);
   float acc[kTaps] = {};
   for (int item = first; item < end; ++item) {
-    const int image = plan.of_image.Quotient(item), part = item - image * plan.of_image.by;
-    const int down = plan.across.Quotient(part);
-    const int y0 = down * kTile, x0 = (part - down * plan.across.by) * kTile;
+    const int image = plan.of_image(item), part = item - image * plan.of_image.Divisor();
+    const int down = plan.across(part);
+    const int y0 = down * kTile, x0 = (part - down * plan.across.Divisor()) * kTile;
     const int64_t input =
         int64_t{lane * g.images + image} * (g.In().MapPixels() * stride) + channel0;
     if (item != first) SyncThreads();

@@ -21,14 +21,15 @@ inline constexpr int kRowSpan = 2;
 // Inputs at tap 0 of its first output are the start of a sequence with a step of its own, in which
 // neighbouring outputs are `advance` apart.
 struct StripPlan {
-  int out_step, span;
+  int log2_step, span;  // out_step: 1 or 2
   FTT_HD StripPlan(int stride, int dilation, int span)
-      : out_step(stride == 1 ? dilation : 1), span(span) {}
+      : log2_step(stride == 1 && dilation == 2 ? 1 : 0), span(span) {}
+  FTT_HD int OutStep() const { return 1 << log2_step; }
   FTT_HD int Strips(int outputs) const {
-    return out_step * DivideUp(DivideUp(outputs, out_step), span);
+    return DivideUp((outputs + OutStep() - 1) >> log2_step, span) << log2_step;
   }
   FTT_HD int First(int strip) const {
-    return strip % out_step + strip / out_step * out_step * span;
+    return (strip & (OutStep() - 1)) + ((strip >> log2_step) * span << log2_step);
   }
 };
 
@@ -52,15 +53,15 @@ __device__ __forceinline__ void TransposeBytes(const uint32_t* pixels, uint32_t 
 // Whether a thread keeps the weights: those of larger windows would leave no room for what else it
 // needs.
 FTT_HD constexpr bool KeepsWeights(int kernel, int advance) { return kernel == 3 && advance == 1; }
-// Input rows that a thread has under way together where it keeps nothing else.
+// Input rows that a thread has under way together: what does not spill.
 FTT_HD constexpr int RowsUnderWay(int kernel, int advance) {
-  return KeepsWeights(kernel, advance) ? 4 : 16 / ((kSpan - 1) * advance + kernel);
+  return KeepsWeights(kernel, advance) ? 4 : 1;
 }
 
-// kBatch: input rows that are under way together.
-template <int kKernel, int kAdvance, int kBatch>
+template <int kKernel, int kAdvance>
 class DepthwiseThread {
  public:
+  static constexpr int kBatch = RowsUnderWay(kKernel, kAdvance);
   static constexpr int kRows = kRowSpan;
   static constexpr int kLength = (kSpan - 1) * kAdvance + kKernel;  // of the input sequence
   static constexpr int kHeight = (kRows - 1) * kAdvance + kKernel;
@@ -181,27 +182,33 @@ class DepthwiseThread {
   uint32_t weights_[kKeepsWeights ? kKernel : 1][kWords][4];
 };
 
+// Strips along a row of outputs; what plan.by_columns divides by.
+FTT_HD inline int DepthwiseColumns(const WindowGeometry& g) {
+  return StripPlan(g.stride, g.dilation, kSpan).Strips(g.out_w);
+}
+
 // Calls put(pixel of the band, accumulators of the thread's word) for the thread's outputs.
-template <int kKernel, int kAdvance, int kBatch, typename Put>
-__device__ __forceinline__ void ComputeBand(const DepthwiseArguments& a, const Band& band,
-                                            const Put& put) {
+template <int kKernel, int kAdvance, typename Put>
+__device__ __forceinline__ void ComputeBand(const DepthwiseArguments& a, const BandPlan& plan,
+                                            const Band& band, const Put& put) {
   const WindowGeometry& g = a.geometry;
   const int64_t in_image = (int64_t{band.lane} * g.images + band.image) * g.in_h * g.in_w;
-  const DepthwiseThread<kKernel, kAdvance, kBatch> thread(
+  const DepthwiseThread<kKernel, kAdvance> thread(
       g, a.x + in_image * PaddedChannels(g.in_channels),
       a.weights + (a.one_weight ? 0 : int64_t{band.lane} * PackedDepthwiseWords(g)), band.word);
   constexpr int kRows = kRowSpan;
   const StripPlan across(g.stride, g.dilation, kSpan), down(g.stride, g.dilation, kRows);
-  const int columns = across.Strips(g.out_w), items = columns * down.Strips(band.rows);
+  const int columns = plan.by_columns.Divisor(), items = columns * down.Strips(band.rows);
   for (int item = band.slot; item < items; item += band.slots) {
-    const int oy = down.First(item / columns), ox = across.First(item % columns);
+    const int strip = plan.by_columns(item);
+    const int oy = down.First(strip), ox = across.First(item - strip * columns);
     int32_t acc[kRows][kSpan][4];
     thread.Accumulate(band.first_row + oy, ox, acc);
     FTT_UNROLL
     for (int r = 0; r < kRows; ++r) {
       FTT_UNROLL
       for (int i = 0; i < kSpan; ++i) {
-        const int y = oy + r * down.out_step, x = ox + i * across.out_step;
+        const int y = oy + r * down.OutStep(), x = ox + i * across.OutStep();
         if (y < band.rows && x < g.out_w) put(y * g.out_w + x, acc[r][i]);
       }
     }

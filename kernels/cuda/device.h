@@ -77,11 +77,23 @@ void LaunchKernel(const char* name, void (*kernel)(Parameters...), GridSize grid
 
 #ifdef __CUDACC__
 
-// The first statement of every kernel: waits until the kernel before it in its stream has ended,
-// then lets the next one be set up. Without it a launch costs the time between two kernels.
+// Before a kernel's first access to memory that others write: waits until the kernel before it in
+// its stream has ended, then lets the next one be set up. Without it a launch costs the time
+// between two kernels.
 __device__ __forceinline__ void StartKernel() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;\n\tgriddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+// The same not before `place`, anything but INT_MIN, has been computed: what a thread finds out
+// about its place while the kernel before is still busy costs nothing. Left alone, the assembler
+// waits first.
+__device__ __forceinline__ void StartKernel(int place) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile(
+      "{\n\t.reg .pred known;\n\tsetp.ne.s32 known, %0, 0x80000000;\n\t"
+      "@known griddepcontrol.wait;\n\t}\n\tgriddepcontrol.launch_dependents;" ::"r"(place)
+      : "memory");
 #endif
 }
 

@@ -21,6 +21,7 @@ struct CodeTile {
   int stride;          // multiple of 16
   int first, count;    // pixels of the lane, all images one after another
   int map_pixels;      // of one image
+  int image;           // that the first pixel belongs to: callers know it without a division
   int channels;        // of the whole map
   int channel, width;  // channels [channel, channel + width) are staged
 };
@@ -246,13 +247,15 @@ FTT_NOINLINE __device__ inline void InjectTile(const LaneFaultSteps& faults,
   const auto channels = static_cast<uint32_t>(tile.channels);
   const int warp_words = FaultWarpWords(collects);
   uint32_t* histograms = scratch + blockDim.x / kWarpSize * warp_words;
-  const int last_image = (tile.first + tile.count - 1) / tile.map_pixels;
+  const int after = (tile.image + 1) * tile.map_pixels;  // the first image
+  const int last = tile.first + tile.count - 1;
+  const int last_image = last < after ? tile.image : last / tile.map_pixels;
   for (int i = 0; i < faults.count; ++i) {
     // A copy: what lies in memory would be read again after every store.
     const FaultStep step = faults.steps[i];
     uint32_t* histogram = histograms + (i & 1) * kHitKinds;
     uint32_t job = 0;
-    for (int image = tile.first / tile.map_pixels; image <= last_image; ++image) {
+    for (int image = tile.image; image <= last_image; ++image) {
       const int map_first = image * tile.map_pixels, end = tile.first + tile.count;
       const int from = tile.first > map_first ? tile.first - map_first : 0;
       const int to = end - map_first < tile.map_pixels ? end - map_first : tile.map_pixels;

@@ -2,6 +2,7 @@
 // pixels.
 #pragma once
 
+#include "kernels/cuda/divider.h"
 #include "kernels/cuda/gradient.cuh"
 
 namespace ftt::cuda {
@@ -11,16 +12,22 @@ inline constexpr int kNarrowPixels = 4;   // of a thread
 inline constexpr int kNarrowBatch = 2;    // of these, pixels whose loads are under way together
 inline constexpr int kNarrowGroups = 32;  // of eight channels, at most in a block
 
-// groups: of eight channels in a block; pixels / kNarrowPixels rows of threads share them.
+// `groups` groups of eight channels a block, `rows` pixels at once.
+struct NarrowPlan {
+  int rows = 1;
+  Divider groups;
+};
+
 template <bool kMapped, RawType kRaw>
 __global__ void __launch_bounds__(kNarrowThreads, 3)
-    NarrowGradientKernel(MapShape s, OutputGradient y, int groups, uint16_t* narrow) {
-  StartKernel();
+    NarrowGradientKernel(MapShape s, FTT_IN_PLACE OutputGradient y, NarrowPlan plan,
+                         uint16_t* narrow) {
   const int stride = s.Stride(), pixels = s.Pixels(), lane = static_cast<int>(blockIdx.z);
-  const int rows = kNarrowThreads / groups, row = static_cast<int>(threadIdx.x) / groups;
-  const int channel =
-      8 * (static_cast<int>(blockIdx.y) * groups + static_cast<int>(threadIdx.x) - row * groups);
+  const int rows = plan.rows, groups = plan.groups.Divisor();
+  const int thread = static_cast<int>(threadIdx.x), row = plan.groups(thread);
+  const int channel = 8 * (static_cast<int>(blockIdx.y) * groups + thread - row * groups);
   const int first = static_cast<int>(blockIdx.x) * kNarrowPixels * rows + row;
+  StartKernel(first + channel);
   if (row >= rows || channel >= stride) return;
   const int64_t from = lane * s.LaneElements() + channel;
   float p[8], q[8], r[8];

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/cuda/device.h"
+#include "kernels/cuda/divider.h"
 #include "kernels/cuda/moments.cuh"
 #include "kernels/cuda/norm.h"
 #include "kernels/quantize_math.h"
@@ -107,14 +108,20 @@ struct RunningStats {
   }
 };
 
-// `lane_threads` threads, whole warps, share the channels of a lane; a block takes `block_lanes`
-// lanes, with running statistics all of them.
+// `threads` threads, whole warps, share the channels of a lane; a block takes `block_lanes` lanes,
+// with running statistics all of them, `groups` at once.
+struct NormPlan {
+  Divider threads;
+  int groups = 1, block_lanes = 1;
+};
+
 __global__ void __launch_bounds__(kNormThreads)
-    FinishNormKernel(NormArguments a, int lane_threads, int block_lanes) {
-  StartKernel();
-  const int group = static_cast<int>(threadIdx.x) / lane_threads;
+    FinishNormKernel(FTT_IN_PLACE NormArguments a, FTT_IN_PLACE NormPlan plan) {
+  const int lane_threads = plan.threads.Divisor(), block_lanes = plan.block_lanes;
+  const int group = plan.threads(static_cast<int>(threadIdx.x));
   const int thread = static_cast<int>(threadIdx.x) - group * lane_threads;
-  const int groups = static_cast<int>(blockDim.x) / lane_threads;
+  const int groups = plan.groups;
+  StartKernel(thread);
   const int stride = PaddedChannels(a.channels);
   const int weight_exponent = a.weight_exponent == nullptr ? 0 : *a.weight_exponent;
   const bool updates = a.batch_norm && a.running_mean != nullptr;

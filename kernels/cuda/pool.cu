@@ -6,7 +6,7 @@
 namespace ftt::cuda {
 namespace {
 
-using PoolFunction = void (*)(PoolArguments, int);
+using PoolFunction = void (*)(PoolArguments, BandPlan);
 
 template <PoolType kType>
 PoolFunction KernelFor(const PoolArguments& a) {
@@ -34,10 +34,10 @@ void Pool(const PoolArguments& a, DeviceStream stream) {
   const int span = !IsStripPool(g) ? 1
                    : g.stride == 1 ? PoolStrip<1>::kOutputs
                                    : PoolStrip<2>::kOutputs;
-  const BandGrid plan = PlanBand(g.Out(), a.out, {1, span}, kResident);
+  const BandGrid band = PlanBand(g.Out(), a.out, {1, span}, DivideUp(g.out_w, span), kResident);
   const PoolFunction kernel =
       a.type == PoolType::kMax ? KernelFor<PoolType::kMax>(a) : KernelFor<PoolType::kAverage>(a);
-  LaunchKernel("Pool", kernel, plan.grid, kBandThreads, plan.shared_bytes, stream, a, plan.rows);
+  LaunchKernel("Pool", kernel, band.grid, kBandThreads, band.shared_bytes, stream, a, band.plan);
 }
 
 void GlobalSum(const GlobalSumArguments& a, DeviceStream stream) {

@@ -26,18 +26,18 @@ __device__ __forceinline__ int32_t DivideRound(int32_t n, int32_t d) {
 // Output: BandRaw or BandCodes.
 template <PoolType kType, typename Output>
 __global__ void __launch_bounds__(kBandThreads, 9)
-    PoolKernel(FTT_IN_PLACE PoolArguments a, int band_rows) {
-  StartKernel();
+    PoolKernel(FTT_IN_PLACE PoolArguments a, FTT_IN_PLACE BandPlan plan) {
   const WindowGeometry& g = a.geometry;
   const MapShape s = g.Out();
-  ForBand<Output>(a.out, s, band_rows, [&](const Band& band, const auto& put) {
+  ForBand<Output>(a.out, s, plan, [&](const Band& band, const auto& put) {
     const int stride = s.Stride(), pixels = band.rows * g.out_w;
     const int8_t* image = a.x +
                           (int64_t{band.lane} * g.images + band.image) * g.in_h * g.in_w * stride +
                           4 * band.word;
     for (int pixel = band.slot; pixel < pixels; pixel += band.slots) {
-      const int iy0 = (band.first_row + pixel / g.out_w) * g.stride + g.origin;
-      const int ix0 = pixel % g.out_w * g.stride + g.origin;
+      const int row = plan.by_columns(pixel), column = pixel - row * g.out_w;
+      const int iy0 = (band.first_row + row) * g.stride + g.origin;
+      const int ix0 = column * g.stride + g.origin;
       int32_t acc[4] = {}, taps = 0;
       for (int ky = 0; ky < g.kernel; ++ky) {
         const int iy = iy0 + ky * g.dilation;
@@ -168,18 +168,18 @@ __device__ __forceinline__ void MeansOfStrip(const WindowGeometry& g, PoolStrip<
 // As PoolKernel, for 3x3 windows without dilation, none of which lies outside the map.
 template <PoolType kType, int kStride, typename Output>
 __global__ void __launch_bounds__(kBandThreads, 6)
-    PoolStripKernel(FTT_IN_PLACE PoolArguments a, int band_rows) {
-  StartKernel();
+    PoolStripKernel(FTT_IN_PLACE PoolArguments a, FTT_IN_PLACE BandPlan plan) {
   using Strip = PoolStrip<kStride>;
   const WindowGeometry& g = a.geometry;
   const MapShape s = g.Out();
-  ForBand<Output>(a.out, s, band_rows, [&](const Band& band, const auto& put) {
-    const int words = s.Stride() / 4, strips = DivideUp(g.out_w, Strip::kOutputs);
+  ForBand<Output>(a.out, s, plan, [&](const Band& band, const auto& put) {
+    const int words = s.Stride() / 4, strips = plan.by_columns.Divisor();
     const int8_t* image =
         a.x +
         4 * ((int64_t{band.lane} * g.images + band.image) * g.in_h * g.in_w * words + band.word);
-    for (RowWalk walk(band.slot, band.slots, strips); walk.row < band.rows; walk.Next()) {
-      const int row = walk.row, ox = walk.at * Strip::kOutputs, pixel = row * g.out_w + ox;
+    for (int item = band.slot; item < band.rows * strips; item += band.slots) {
+      const int row = plan.by_columns(item), ox = (item - row * strips) * Strip::kOutputs;
+      const int pixel = row * g.out_w + ox;
       const int iy0 = (band.first_row + row) * kStride + g.origin, ix0 = ox * kStride + g.origin;
       Strip strip;
       strip.Load(g, image, words, iy0, ix0);

@@ -33,12 +33,16 @@ void PoolBackward(const PoolBackwardArguments& a, DeviceStream stream) {
   FTT_CHECK(shared <= kMaxSharedBytes,
             "pool backward: the windows of {} rows take {} bytes; at most {} are possible",
             kPoolGradRows, shared, kMaxSharedBytes);
+  const int of_group = DivideUp(words, groups), outputs = g.stride == 1 ? 4 : 2;
+  const int shift = g.stride == 2 ? g.origin & 1 : 0;
+  const PoolGradPlan plan{Divider(groups), Divider(of_group), Divider(DivideUp(g.out_w, outputs)),
+                          Divider(DivideUp(g.in_w + shift, 2)), kPoolGradThreads / of_group};
   const auto kernel =
       a.type == PoolType::kMax ? KernelFor<PoolType::kMax>(g) : KernelFor<PoolType::kAverage>(g);
   LaunchKernel("PoolBackward", kernel,
                {static_cast<unsigned>(DivideUp(g.in_h, kPoolGradRows)),
                 static_cast<unsigned>(g.images * groups), static_cast<unsigned>(g.lanes)},
-               kPoolGradThreads, static_cast<size_t>(shared), stream, a);
+               kPoolGradThreads, static_cast<size_t>(shared), stream, a, plan);
 }
 
 }  // namespace ftt::cuda

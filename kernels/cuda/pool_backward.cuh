@@ -6,6 +6,7 @@
 #pragma once
 
 #include "kernels/cuda/device.h"
+#include "kernels/cuda/divider.h"
 #include "kernels/cuda/pool_backward.h"
 #include "kernels/cuda/pool_strip.cuh"
 
@@ -20,16 +21,24 @@ inline constexpr int kPoolGradMaxKernel = 11;  // taps are bytes
 // The outputs whose windows may touch input rows [first, first + rows) of an axis.
 struct OutputRange {
   int first, count;
-  FTT_HD OutputRange(const WindowGeometry& g, int first_input, int inputs, int outputs) {
+  // stride: g's, where the caller knows it.
+  FTT_HD OutputRange(const WindowGeometry& g, int stride, int first_input, int inputs,
+                     int outputs) {
     // output * stride + origin + reach >= first_input, output * stride + origin < first_input +
     // inputs.
     const int low = first_input - g.origin - (g.kernel - 1) * g.dilation;
     const int high = first_input + inputs - 1 - g.origin;
-    first = low <= 0 ? 0 : DivideUp(low, g.stride);
-    const int last =
-        high < 0 ? -1 : (high / g.stride < outputs - 1 ? high / g.stride : outputs - 1);
+    first = low <= 0 ? 0 : DivideUp(low, stride);
+    const int last = high < 0 ? -1 : (high / stride < outputs - 1 ? high / stride : outputs - 1);
     count = last < first ? 0 : last - first + 1;
   }
+};
+
+// How maps are shared out: groups of at most kPoolGradWords words, threads of a word, and what
+// PoolQuadBackward counts along a row: strips of outputs, quads of inputs.
+struct PoolGradPlan {
+  Divider groups, words, strips, quads;
+  int slots = 1;
 };
 
 // A block's place: grid (bands, images * groups of channels, lanes).
@@ -37,15 +46,14 @@ struct PoolGradBlock {
   int lane, image, first_row, rows, words, word0;
   int64_t x, y;  // elements where the image starts
 
-  __device__ explicit PoolGradBlock(const WindowGeometry& g) {
-    const int all = g.In().Stride() / 4, groups = DivideUp(all, kPoolGradWords);
+  __device__ PoolGradBlock(const WindowGeometry& g, const PoolGradPlan& plan) {
+    const int all = g.In().Stride() / 4, of_group = plan.words.Divisor();
     lane = static_cast<int>(blockIdx.z);
-    image = static_cast<int>(blockIdx.y) / groups;
+    image = plan.groups(static_cast<int>(blockIdx.y));
     first_row = static_cast<int>(blockIdx.x) * kPoolGradRows;
     const int left = g.in_h - first_row;
     rows = left < kPoolGradRows ? left : kPoolGradRows;
-    const int of_group = DivideUp(all, groups);
-    word0 = (static_cast<int>(blockIdx.y) - image * groups) * of_group;
+    word0 = (static_cast<int>(blockIdx.y) - image * plan.groups.Divisor()) * of_group;
     words = all - word0 < of_group ? all - word0 : of_group;
     const int64_t map = int64_t{lane} * g.images + image;
     x = map * g.in_h * g.in_w * g.In().Stride() + 4 * word0;
@@ -110,13 +118,14 @@ __device__ __forceinline__ void CountTaps(const WindowGeometry& g, const OutputR
 }
 
 template <PoolType kType>
-__global__ void __launch_bounds__(kPoolGradThreads) PoolBackwardKernel(PoolBackwardArguments a) {
+__global__ void __launch_bounds__(kPoolGradThreads)
+    PoolBackwardKernel(FTT_IN_PLACE PoolBackwardArguments a, FTT_IN_PLACE PoolGradPlan plan) {
   StartKernel();
   const WindowGeometry& g = a.geometry;
   const int kernel = g.kernel, step = g.stride;
-  const PoolGradBlock b(g);
+  const PoolGradBlock b(g, plan);
   const int stride = g.In().Stride(), words = b.words;
-  const OutputRange range(g, b.first_row, b.rows, g.out_h);
+  const OutputRange range(g, g.stride, b.first_row, b.rows, g.out_h);
   const int8_t* x = a.x + b.x;
   auto* winners = reinterpret_cast<uint32_t*>(SharedMemory());  // [range.count][out_w][words]
   auto* counts = reinterpret_cast<int*>(SharedMemory());
@@ -194,16 +203,16 @@ FTT_HD constexpr uint32_t TapCode(int ky, int kx) {
 // the largest codes. Pixels that stand in for those outside have their own place.
 template <int kStride>
 __device__ __forceinline__ void FindWinners(const WindowGeometry& g, const OutputRange& range,
-                                            const int8_t* x, int slot, int slots, int words,
-                                            uint32_t* winners) {
+                                            const Divider& by_strips, const int8_t* x, int slot,
+                                            int slots, int words, uint32_t* winners) {
   using Strip = PoolStrip<kStride>;
   constexpr int kColumns = Strip::kColumns;
-  const int map_words = g.In().Stride() / 4, strips = DivideUp(g.out_w, Strip::kOutputs);
+  const int map_words = g.In().Stride() / 4, strips = by_strips.Divisor();
   // Nothing passes where a code is not positive: an upper byte of 0 with a place that no tap has.
   const uint32_t floor = g.relu ? 0x003F003F : 0x80008000;
-  for (RowWalk walk(slot, slots, strips); walk.row < range.count; walk.Next()) {
-    const int ox = walk.at * Strip::kOutputs;
-    const int iy0 = (range.first + walk.row) * kStride + g.origin, ix0 = ox * kStride + g.origin;
+  for (int item = slot; item < range.count * strips; item += slots) {
+    const int row = by_strips(item), ox = (item - row * strips) * Strip::kOutputs;
+    const int iy0 = (range.first + row) * kStride + g.origin, ix0 = ox * kStride + g.origin;
     Strip strip;
     strip.Load(g, x, map_words, iy0, ix0);
     int row_place[3];
@@ -223,7 +232,7 @@ __device__ __forceinline__ void FindWinners(const WindowGeometry& g, const Outpu
       even[j] = MaxHalves(e[0], e[1], e[2]);
       odd[j] = MaxHalves(o[0], o[1], o[2]);
     }
-    uint32_t* to = winners + (walk.row * g.out_w + ox) * words;
+    uint32_t* to = winners + (row * g.out_w + ox) * words;
     FTT_UNROLL
     for (int i = 0; i < Strip::kOutputs; ++i) {
       const int j = i * kStride;
@@ -253,29 +262,31 @@ struct AxisTaps {
 // thread takes 2 x 2 input pixels, placed so that the taps of the outputs around them are known.
 template <PoolType kType, int kStride>
 __global__ void __launch_bounds__(kPoolGradThreads, kType == PoolType::kMax || kStride == 2 ? 3 : 2)
-    PoolQuadBackwardKernel(FTT_IN_PLACE PoolBackwardArguments a) {
-  StartKernel();
+    PoolQuadBackwardKernel(FTT_IN_PLACE PoolBackwardArguments a, FTT_IN_PLACE PoolGradPlan plan) {
   constexpr bool kMax = kType == PoolType::kMax;
   constexpr int kOutputs = 4 / kStride;  // that read a quad, in each dimension
   const WindowGeometry& g = a.geometry;
-  const PoolGradBlock b(g);
-  const OutputRange range(g, b.first_row, b.rows, g.out_h);
-  const int stride = g.In().Stride(), words = b.words, slots = kPoolGradThreads / words;
-  const int slot = static_cast<int>(threadIdx.x) / words;
-  const int word = static_cast<int>(threadIdx.x) - slot * words;
+  const PoolGradBlock b(g, plan);
+  const OutputRange range(g, kStride, b.first_row, b.rows, g.out_h);
+  const int stride = g.In().Stride(), words = b.words, slots = plan.slots;
+  const int slot = plan.words(static_cast<int>(threadIdx.x));
+  const int word = static_cast<int>(threadIdx.x) - slot * plan.words.Divisor();
+  const bool works = slot < slots && word < words;
+  StartKernel(slot + word + range.first + range.count);
   const int8_t* x = a.x + b.x + 4 * word;
   uint32_t* winners = reinterpret_cast<uint32_t*>(SharedMemory()) + word;
   if constexpr (kMax) {
-    if (slot < slots) FindWinners<kStride>(g, range, x, slot, slots, words, winners);
+    if (works) FindWinners<kStride>(g, range, plan.strips, x, slot, slots, words, winners);
     SyncThreads();
   }
-  if (slot >= slots) return;
+  if (!works) return;
   const auto* grad_y = reinterpret_cast<const uint8_t*>(a.grad_y + b.y + 4 * word);
   float* grad_x = a.grad_x + b.x + 4 * word;
   const int shift = kStride == 2 ? g.origin & 1 : 0;  // quads start where windows do
-  const int quad_rows = DivideUp(b.rows + shift, 2), quad_columns = DivideUp(g.in_w + shift, 2);
-  for (RowWalk walk(slot, slots, quad_columns); walk.row < quad_rows; walk.Next()) {
-    const int iy0 = b.first_row + 2 * walk.row - shift, ix0 = 2 * walk.at - shift;
+  const int quad_rows = DivideUp(b.rows + shift, 2), quad_columns = plan.quads.Divisor();
+  for (int item = slot; item < quad_rows * quad_columns; item += slots) {
+    const int quad_row = plan.quads(item), quad_column = item - quad_row * quad_columns;
+    const int iy0 = b.first_row + 2 * quad_row - shift, ix0 = 2 * quad_column - shift;
     const int oy0 = (iy0 - g.origin - 2) / kStride, ox0 = (ix0 - g.origin - 2) / kStride;
     bool inside[2][2];
     float sum[2][2][4] = {};

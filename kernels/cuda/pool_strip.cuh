@@ -3,7 +3,6 @@
 
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/pool.h"
-#include "kernels/cuda/row_walk.cuh"
 
 namespace ftt::cuda {
 

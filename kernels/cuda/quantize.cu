@@ -13,7 +13,7 @@ constexpr int kMaxChannels = 8 * kQuantizeThreads;
 
 struct QuantizeGrid {
   GridSize grid;
-  int tile_pixels;
+  QuantizePlan plan;
   size_t shared_bytes;
 };
 
@@ -29,8 +29,9 @@ QuantizeGrid PlanQuantize(const MapShape& s, bool masked, const SiteFaultsView& 
   const auto blocks = static_cast<unsigned>(DivideUp(s.Pixels(), pixels));
   const StageLayout layout =
       LayoutOfStage(pixels, stride, masked, faults.collects, kQuantizeThreads);
+  const int groups = stride / 8;
   return {{blocks, static_cast<unsigned>(s.lanes), 1},
-          pixels,
+          {pixels, kQuantizeThreads / groups, Divider(groups), Divider(s.MapPixels())},
           faults.Staged() ? static_cast<size_t>(layout.Bytes()) : 0};
 }
 
@@ -38,21 +39,21 @@ QuantizeGrid PlanQuantize(const MapShape& s, bool masked, const SiteFaultsView& 
 
 void Quantize(const QuantizeArguments& a, DeviceStream stream) {
   FTT_CHECK(a.bits >= 4 && a.bits <= 8, "quantize: codes of {} bits; 4 to 8 are possible", a.bits);
-  const QuantizeGrid plan = PlanQuantize(a.shape, a.mask != nullptr, a.faults);
+  const QuantizeGrid grid = PlanQuantize(a.shape, a.mask != nullptr, a.faults);
   if (a.raw_type == RawType::kInt32) {
-    LaunchKernel("Quantize<int32>", &QuantizeKernel<int32_t>, plan.grid, kQuantizeThreads,
-                 plan.shared_bytes, stream, a, plan.tile_pixels);
+    LaunchKernel("Quantize<int32>", &QuantizeKernel<int32_t>, grid.grid, kQuantizeThreads,
+                 grid.shared_bytes, stream, a, grid.plan);
   } else {
-    LaunchKernel("Quantize<half>", &QuantizeKernel<Half>, plan.grid, kQuantizeThreads,
-                 plan.shared_bytes, stream, a, plan.tile_pixels);
+    LaunchKernel("Quantize<half>", &QuantizeKernel<Half>, grid.grid, kQuantizeThreads,
+                 grid.shared_bytes, stream, a, grid.plan);
   }
 }
 
 void Inject(const InjectArguments& a, DeviceStream stream) {
   if (a.faults.lanes == nullptr) return;
-  const QuantizeGrid plan = PlanQuantize(a.shape, false, a.faults);
-  LaunchKernel("Inject", &InjectKernel, plan.grid, kQuantizeThreads, plan.shared_bytes, stream, a,
-               plan.tile_pixels);
+  const QuantizeGrid grid = PlanQuantize(a.shape, false, a.faults);
+  LaunchKernel("Inject", &InjectKernel, grid.grid, kQuantizeThreads, grid.shared_bytes, stream, a,
+               grid.plan);
 }
 
 }  // namespace ftt::cuda

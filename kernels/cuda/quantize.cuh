@@ -2,6 +2,7 @@
 // channels from pixel to pixel, so that their scale and shift stay in registers.
 #pragma once
 
+#include "kernels/cuda/divider.h"
 #include "kernels/cuda/quantize.h"
 #include "kernels/cuda/stage.cuh"
 
@@ -36,67 +37,78 @@ struct RawPack {
   }
 };
 
+// How a block shares out its pixels: `rows` of them at once, `groups` groups of eight channels
+// each.
+struct QuantizePlan {
+  int tile_pixels = 1, rows = 1;
+  Divider groups, map;  // by the groups, by the pixels of an image
+};
+
 template <typename Raw>
 __global__ void __launch_bounds__(kQuantizeThreads, 4)
-    QuantizeKernel(FTT_IN_PLACE QuantizeArguments a, int tile_pixels) {
-  StartKernel();
+    QuantizeKernel(FTT_IN_PLACE QuantizeArguments a, FTT_IN_PLACE QuantizePlan plan) {
   const MapShape& s = a.shape;
   const int lane = static_cast<int>(blockIdx.y), stride = s.Stride();
-  const int first = static_cast<int>(blockIdx.x) * tile_pixels;
-  const int left = s.Pixels() - first, count = left < tile_pixels ? left : tile_pixels;
-  const StageLayout layout =
-      LayoutOfStage(tile_pixels, stride, a.mask != nullptr, a.faults.collects, kQuantizeThreads);
-  const CodeTile tile{nullptr, nullptr, stride, first, count, s.MapPixels(), s.channels, 0, stride};
+  const int first = static_cast<int>(blockIdx.x) * plan.tile_pixels;
+  const int left = s.Pixels() - first, count = left < plan.tile_pixels ? left : plan.tile_pixels;
+  const int row = plan.groups(static_cast<int>(threadIdx.x));
+  const int group = static_cast<int>(threadIdx.x) - row * plan.groups.Divisor();
+  const bool works = row < plan.rows;
+  const Raw* raw =
+      static_cast<const Raw*>(a.raw) + lane * s.LaneElements() + int64_t{first} * stride;
+  StartKernel(row * stride + 8 * group + count);
+  RawPack<Raw> packs[kQuantizeFlight<Raw>];
+  const auto load = [&](int p) {
+    FTT_UNROLL
+    for (int k = 0; k < kQuantizeFlight<Raw>; ++k) {
+      if (p + k * plan.rows < count)
+        packs[k].Load(raw + ((p + k * plan.rows) * stride + 8 * group));
+    }
+  };
+  PackNorm norm;
+  if (works) {
+    load(row);  // does not wait for the map; most blocks have no more than this
+    norm.Load(a.scale, a.shift, (a.one_norm ? 0 : int64_t{lane} * stride) + 8 * group);
+  }
+  const StageLayout layout = LayoutOfStage(plan.tile_pixels, stride, a.mask != nullptr,
+                                           a.faults.collects, kQuantizeThreads);
+  const CodeTile tile{nullptr,       nullptr,         stride,     first, count,
+                      s.MapPixels(), plan.map(first), s.channels, 0,     stride};
   Stage stage(SharedMemory(), layout, a.faults, lane, tile, a.codes + lane * s.LaneElements(),
               a.mask == nullptr ? nullptr : a.mask + lane * s.LaneElements() / 8);
-  const int groups = stride / 8, rows = kQuantizeThreads / groups;
-  const int group = static_cast<int>(threadIdx.x) % groups;
-  const int row = static_cast<int>(threadIdx.x) / groups;
-  if (row < rows) {
-    const Raw* raw =
-        static_cast<const Raw*>(a.raw) + lane * s.LaneElements() + int64_t{first} * stride;
-    RawPack<Raw> packs[kQuantizeFlight<Raw>];
-    const auto load = [&](int p) {
-      FTT_UNROLL
-      for (int k = 0; k < kQuantizeFlight<Raw>; ++k) {
-        if (p + k * rows < count) packs[k].Load(raw + ((p + k * rows) * stride + 8 * group));
-      }
-    };
-    load(row);      // does not wait for the map; most blocks have no more than this
-    PackNorm norm;  // of stored units
-    norm.Load(a.scale, a.shift, (a.one_norm ? 0 : int64_t{lane} * stride) + 8 * group,
-              sizeof(Raw) == 4 ? 1.0f : PowerOfTwo(a.raw_shift));
-    for (int p = row; p < count; p += kQuantizeFlight<Raw> * rows) {
-      FTT_UNROLL
-      for (int k = 0; k < kQuantizeFlight<Raw>; ++k) {
-        if (p + k * rows >= count) continue;
-        float v[8];
-        packs[k].Floats(v);
-        stage.Put(p + k * rows, group, norm.Codes(v, a.bits));
-      }
-      load(p + kQuantizeFlight<Raw> * rows);
+  if constexpr (sizeof(Raw) == 2) norm.TakeUnits(PowerOfTwo(a.raw_shift));
+  for (int p = works ? row : count; p < count; p += kQuantizeFlight<Raw> * plan.rows) {
+    FTT_UNROLL
+    for (int k = 0; k < kQuantizeFlight<Raw>; ++k) {
+      if (p + k * plan.rows >= count) continue;
+      float v[8];
+      packs[k].Floats(v);
+      stage.Put(p + k * plan.rows, group, norm.Codes(v, a.bits));
     }
+    load(p + kQuantizeFlight<Raw> * plan.rows);
   }
   stage.Finish();
 }
 
 __global__ void __launch_bounds__(kQuantizeThreads, 4)
-    InjectKernel(FTT_IN_PLACE InjectArguments a, int tile_pixels) {
+    InjectKernel(FTT_IN_PLACE InjectArguments a, FTT_IN_PLACE QuantizePlan plan) {
   StartKernel();
   const MapShape& s = a.shape;
   const int lane = static_cast<int>(blockIdx.y), stride = s.Stride();
   if (a.faults.lanes[lane].count == 0) return;
-  const int first = static_cast<int>(blockIdx.x) * tile_pixels;
-  const int left = s.Pixels() - first, count = left < tile_pixels ? left : tile_pixels;
+  const int first = static_cast<int>(blockIdx.x) * plan.tile_pixels;
+  const int left = s.Pixels() - first, count = left < plan.tile_pixels ? left : plan.tile_pixels;
   const StageLayout layout =
-      LayoutOfStage(tile_pixels, stride, false, a.faults.collects, kQuantizeThreads);
-  const CodeTile tile{nullptr, nullptr, stride, first, count, s.MapPixels(), s.channels, 0, stride};
+      LayoutOfStage(plan.tile_pixels, stride, false, a.faults.collects, kQuantizeThreads);
+  const CodeTile tile{nullptr,       nullptr,         stride,     first, count,
+                      s.MapPixels(), plan.map(first), s.channels, 0,     stride};
   int8_t* codes = a.codes + lane * s.LaneElements();
   Stage stage(SharedMemory(), layout, a.faults, lane, tile, codes, nullptr);
-  const int groups = stride / 8;
+  const int groups = plan.groups.Divisor();
   for (int i = static_cast<int>(threadIdx.x); i < count * groups; i += kQuantizeThreads) {
     const auto v = *reinterpret_cast<const uint2*>(codes + int64_t{first} * stride + 8 * i);
-    stage.Put(i / groups, i % groups, {v.x, v.y, 0});
+    const int pixel = plan.groups(i);
+    stage.Put(pixel, i - pixel * groups, {v.x, v.y, 0});
   }
   stage.Finish();
 }

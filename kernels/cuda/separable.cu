@@ -30,7 +30,8 @@ void LaunchSeparable(const SeparableArguments& a, int rows, DeviceStream stream)
   const GridSize grid{static_cast<unsigned>(DivideUp(middle.h, rows)),
                       static_cast<unsigned>(middle.images), static_cast<unsigned>(middle.lanes)};
   LaunchKernel("Separable", &SeparableKernel<kWarpN>, grid, kSeparableThreads,
-               static_cast<size_t>(shared), stream, a, rows);
+               static_cast<size_t>(shared), stream, a,
+               BandPlan(middle, rows, DepthwiseColumns(a.depthwise.geometry)));
 }
 
 }  // namespace

@@ -37,31 +37,32 @@ int SeparableWorkBytes(const SiteFaultsView& middle, const SiteFaultsView& last)
   return first > output ? first : output;
 }
 
-// The codes of a band before faults. A call: its registers are not the GEMM's.
+// The codes of a band before faults. A call: its registers are not the GEMM's. The plan by value:
+// an address would take more of them.
 template <int kKernel, int kAdvance>
-FTT_NOINLINE __device__ void ComputeMiddle(const DepthwiseArguments& a, int band_rows,
+FTT_NOINLINE __device__ void ComputeMiddle(const DepthwiseArguments& a, const BandPlan& plan,
                                            uint8_t* codes) {
   const MapShape s = a.geometry.Out();
-  const int stride = MiddleLayout(s, band_rows).stride;
-  for (int first = 0; first < s.Stride() / 4; first += kSeparableThreads) {
-    const Band band(s, kSeparableThreads, band_rows, first);
+  const int stride = MiddleLayout(s, plan.rows).stride;
+  for (int first = 0; first < s.Stride() / 4; first += plan.words) {
+    const Band band(s, plan, first);
     if (!band.Works()) continue;
     WordNorm norm;
     norm.Load(a.out, s, band.lane, band.word);
-    ComputeBand<kKernel, kAdvance, RowsUnderWay(kKernel, kAdvance)>(
-        a, band, [&](int pixel, const int32_t(&acc)[4]) {
-          float v[4];
-          FTT_UNROLL
-          for (int c = 0; c < 4; ++c) v[c] = static_cast<float>(acc[c]);
-          *reinterpret_cast<uint32_t*>(codes + pixel * stride + 4 * band.word) =
-              norm.Codes(v, a.out.bits);
-        });
+    ComputeBand<kKernel, kAdvance>(a, plan, band, [&](int pixel, const int32_t(&acc)[4]) {
+      float v[4];
+      FTT_UNROLL
+      for (int c = 0; c < 4; ++c) v[c] = static_cast<float>(acc[c]);
+      *reinterpret_cast<uint32_t*>(codes + pixel * stride + 4 * band.word) =
+          norm.Codes(v, a.out.bits);
+    });
   }
 }
 
 // The band's codes with faults. Without a barrier behind it.
 __device__ __forceinline__ void MakeMiddle(const SeparableArguments& a, const Band& band,
-                                           int band_rows, uint8_t* shared, uint32_t* scratch) {
+                                           const BandPlan& plan, uint8_t* shared,
+                                           uint32_t* scratch) {
   const DepthwiseArguments& d = a.depthwise;
   const WindowGeometry& g = d.geometry;
   const MapShape s = g.Out();
@@ -70,13 +71,13 @@ __device__ __forceinline__ void MakeMiddle(const SeparableArguments& a, const Ba
   if (drawn_here) ClearFaultScratch(scratch, faults.collects);
   const bool skips = SequenceStride(g.stride, g.dilation) == 2;
   if (g.kernel == 3) {
-    skips ? ComputeMiddle<3, 2>(d, band_rows, shared) : ComputeMiddle<3, 1>(d, band_rows, shared);
+    skips ? ComputeMiddle<3, 2>(d, plan, shared) : ComputeMiddle<3, 1>(d, plan, shared);
   } else {
-    skips ? ComputeMiddle<5, 2>(d, band_rows, shared) : ComputeMiddle<5, 1>(d, band_rows, shared);
+    skips ? ComputeMiddle<5, 2>(d, plan, shared) : ComputeMiddle<5, 1>(d, plan, shared);
   }
   CodeTile tile = band.Tile(s);
   tile.codes = reinterpret_cast<int8_t*>(shared);
-  tile.stride = MiddleLayout(s, band_rows).stride;
+  tile.stride = MiddleLayout(s, plan.rows).stride;
   if (drawn_here) {
     SyncThreads();
     InjectTile(faults.lanes[band.lane], faults.image_ids, tile, scratch, faults.collects);
@@ -84,21 +85,21 @@ __device__ __forceinline__ void MakeMiddle(const SeparableArguments& a, const Ba
     SyncThreads();
     ApplyStrikes(faults.list, band.lane,
                  {tile.codes, nullptr, tile.stride, tile.first, tile.count, tile.map_pixels,
-                  tile.channels, tile.channel, tile.width});
+                  tile.image, tile.channels, tile.channel, tile.width});
   }
 }
 
 template <int kWarpN>
 __global__ void __launch_bounds__(kSeparableThreads, 3)
-    SeparableKernel(FTT_IN_PLACE SeparableArguments a, int band_rows) {
+    SeparableKernel(FTT_IN_PLACE SeparableArguments a, FTT_IN_PLACE BandPlan plan) {
   StartKernel();
   using Tile = ConvTile<kWarpN, 1>;
   constexpr int kStageBytes = kWarpN * kConvDepth;
   const ConvArguments& p = a.pointwise;
   const MapShape middle = a.depthwise.geometry.Out(), s = p.geometry.Out();
-  const Band band(middle, kSeparableThreads, band_rows, 0);
-  const MiddleLayout layout(middle, band_rows);
-  const int pixels = band.rows * s.w, chunks = DivideUp(pixels, kConvRows);
+  const Band band(middle, plan, 0);
+  const MiddleLayout layout(middle, plan.rows);
+  const int pixels = band.rows * s.w;
   const int steps = PackedConvDepth(p.geometry) / kConvDepth;
   const int8_t* weights = p.weights + (p.one_weight ? 0 : band.lane * PackedConvBytes(p.geometry));
   const uint8_t* codes = SharedMemory();
@@ -111,32 +112,36 @@ __global__ void __launch_bounds__(kSeparableThreads, 3)
                                            work + step % kConvStages * kStageBytes);
   };
   StartSteps(steps, copy);
-  MakeMiddle(a, band, band_rows, SharedMemory(),
+  MakeMiddle(a, band, plan, SharedMemory(),
              reinterpret_cast<uint32_t*>(work + kConvStages * kStageBytes));
 
   const int warp_row = static_cast<int>(threadIdx.x) / kWarpSize * 32;
   const uint32_t relu = p.geometry.relu ? 0xFFFFFFFFu : 0u;
-  for (int tile = 0; tile < chunks * DivideUp(s.Stride(), kWarpN); ++tile) {
-    const int chunk = tile % chunks, first = chunk * kConvRows;
-    channel = tile / chunks * kWarpN;
-    if (tile > 0) {
-      SyncThreads();  // the tile before has left the shared memory
-      StartSteps(steps, copy);
+  for (; channel < s.Stride(); channel += kWarpN) {
+    for (int first = 0; first < pixels; first += kConvRows) {
+      if (first + channel > 0) {
+        SyncThreads();  // the tile before has left the shared memory
+        StartSteps(steps, copy);
+      }
+      int32_t acc[2][kWarpN / 8][4] = {};
+      RunSteps(steps, copy, [&](int step) {
+        if (first + warp_row >= pixels) return;
+        const uint8_t* from = codes + first * layout.stride + step * kConvDepth;
+        const auto segment = [&](int row, int at) { return from + row * layout.stride + 16 * at; };
+        ConvStep<kWarpN>(segment, work + step % kConvStages * kStageBytes, warp_row, 0, relu, acc);
+      });
+      StoreAccumulators<Tile, kWarpN>(acc, warp_row, 0, reinterpret_cast<int32_t*>(work));
+      SyncThreads();
+      const int left = pixels - first;
+      const ConvBlock block{band.lane,
+                            band.FirstPixel(s) + first,
+                            left < kConvRows ? left : kConvRows,
+                            band.image,
+                            channel,
+                            width(),
+                            blockIdx.y * gridDim.x + blockIdx.x};
+      StoreOutput<Tile>(p.out, s, block, work);
     }
-    int32_t acc[2][kWarpN / 8][4] = {};
-    RunSteps(steps, copy, [&](int step) {
-      if (first + warp_row >= pixels) return;
-      const uint8_t* from = codes + first * layout.stride + step * kConvDepth;
-      const auto segment = [&](int row, int at) { return from + row * layout.stride + 16 * at; };
-      ConvStep<kWarpN>(segment, work + step % kConvStages * kStageBytes, warp_row, 0, relu, acc);
-    });
-    StoreAccumulators<Tile, kWarpN>(acc, warp_row, 0, reinterpret_cast<int32_t*>(work));
-    SyncThreads();
-    const int left = pixels - first;
-    const ConvBlock block{
-        band.lane, band.FirstPixel(s) + first,         left < kConvRows ? left : kConvRows, channel,
-        width(),   blockIdx.y * gridDim.x + blockIdx.x};
-    StoreOutput<Tile>(p.out, s, block, work);
   }
 }
 

@@ -74,17 +74,19 @@ struct CodePack {
 // Eight channels of an affine map. Of pads it is 0.
 struct PackNorm {
   float scale[8], shift[8];
-  // From `norm` on, a multiple of 8. unit: of the values that Codes takes.
-  __device__ __forceinline__ void Load(const float* scales, const float* shifts, int64_t norm,
-                                       float unit) {
+  // From `norm` on, a multiple of 8.
+  __device__ __forceinline__ void Load(const float* scales, const float* shifts, int64_t norm) {
     const auto* scale_quads = reinterpret_cast<const float4*>(scales + norm);
     const auto* shift_quads = reinterpret_cast<const float4*>(shifts + norm);
     const float4 s[2] = {scale_quads[0], scale_quads[1]};
     const float4 t[2] = {shift_quads[0], shift_quads[1]};
     memcpy(scale, s, sizeof scale);
     memcpy(shift, t, sizeof shift);
+  }
+  // For values in units of `unit`, a power of two.
+  __device__ __forceinline__ void TakeUnits(float unit) {
     FTT_UNROLL
-    for (int i = 0; i < 8; ++i) scale[i] *= unit;
+    for (float& s : scale) s *= unit;
   }
   __device__ __forceinline__ CodePack Codes(float (&v)[8], int bits) const {
     FTT_UNROLL
@@ -158,7 +160,7 @@ class Stage {
     ApplyStrikes(
         faults_.list, lane_,
         {codes_, reinterpret_cast<uint16_t*>(mask_), PaddedChannels(tile_.channels), tile_.first,
-         tile_.count, tile_.map_pixels, tile_.channels, tile_.channel, tile_.width});
+         tile_.count, tile_.map_pixels, tile_.image, tile_.channels, tile_.channel, tile_.width});
   }
 
   const SiteFaultsView& faults_;

@@ -13,7 +13,7 @@ constexpr int kWantedBlocks = 264;  // two to a multiprocessor of an H100
 
 struct SumGrid {
   GridSize grid;
-  int tile_pixels;
+  SumPlan plan;
   size_t shared_bytes;
 };
 
@@ -34,7 +34,7 @@ SumGrid PlanSum(const SumArguments& a) {
         LayoutOfStage(pixels, stride, a.mask != nullptr, a.faults.collects, kSumThreads).Bytes());
   }
   return {{static_cast<unsigned>(DivideUp(s.Pixels(), pixels)), static_cast<unsigned>(s.lanes), 1},
-          pixels,
+          {pixels, Divider(s.MapPixels())},
           shared};
 }
 
@@ -42,33 +42,32 @@ SumGrid PlanSum(const SumArguments& a) {
 
 int SumBlocks(const MapShape& s) {
   // Enough to fill a device; more would only lengthen the second pass.
-  constexpr int kMost = 528;
-  const int most = s.lanes < kMost ? kMost / s.lanes : 1;
+  const int most = s.lanes < kMostSumBlocks ? kMostSumBlocks / s.lanes : 1;
   constexpr int64_t kBlockPacks = int64_t{kSumPacks} * kSumThreads;
   const int64_t blocks = (s.LaneElements() / 8 + kBlockPacks - 1) / kBlockPacks;
   return static_cast<int>(blocks < most ? blocks : most);
 }
 
 void Add(const SumArguments& a, DeviceStream stream) {
-  const SumGrid plan = PlanSum(a);
+  const SumGrid grid = PlanSum(a);
   const int blocks = SumBlocks(a.shape);
   if (a.largest != nullptr) {
     LaunchKernel("LargestSum", &LargestSumKernel,
                  {static_cast<unsigned>(blocks), static_cast<unsigned>(a.shape.lanes), 1},
                  kSumThreads, 0, stream, a);
   }
-  LaunchKernel("Add", &AddKernel, plan.grid, kSumThreads, plan.shared_bytes, stream, a,
-               plan.tile_pixels, blocks);
+  LaunchKernel("Add", &AddKernel, grid.grid, kSumThreads, grid.shared_bytes, stream, a, grid.plan,
+               blocks);
 }
 
 void Concat(const SumArguments& a, bool fixed_exponent, DeviceStream stream) {
-  const SumGrid plan = PlanSum(a);
+  const SumGrid grid = PlanSum(a);
   int channels = 0;
   for (int k = 0; k < a.count; ++k) channels += a.inputs[k].channels;
   FTT_CHECK(a.count > 0 && channels == a.shape.channels,
             "concatenation: inputs have {} channels, the output {}", channels, a.shape.channels);
-  LaunchKernel("Concat", &ConcatKernel, plan.grid, kSumThreads, plan.shared_bytes, stream, a,
-               plan.tile_pixels, fixed_exponent);
+  LaunchKernel("Concat", &ConcatKernel, grid.grid, kSumThreads, grid.shared_bytes, stream, a,
+               grid.plan, fixed_exponent);
 }
 
 }  // namespace ftt::cuda

@@ -1,6 +1,7 @@
 // Kernels of sum.h. Threads take packs of eight codes, two at a time.
 #pragma once
 
+#include "kernels/cuda/divider.h"
 #include "kernels/cuda/row_walk.cuh"
 #include "kernels/cuda/stage.cuh"
 #include "kernels/cuda/sum.h"
@@ -8,7 +9,8 @@
 namespace ftt::cuda {
 
 inline constexpr int kSumThreads = 256;
-inline constexpr int kSumPacks = 2;  // that a thread adds up at once
+inline constexpr int kSumPacks = 2;         // that a thread adds up at once
+inline constexpr int kMostSumBlocks = 528;  // of LargestSumKernel
 
 // RoundShift by one distance, in 32 bits. |v| <= 2^30, and what is shifted left stays below 2^31.
 // Left shifts beyond 20 are cut: codes are never shifted further to be added up, and a sum that is
@@ -87,23 +89,16 @@ __device__ __forceinline__ void AddPack(uint2 pack, int32_t floor, const Roundin
   for (int i = 0; i < 8; ++i) sum[i] += CodeOf(pack, i, floor) * rounding.factor;
 }
 
-// The sums of kPacks packs, `step` elements apart, from element `at` on; those beyond the first
-// `packs` are 0.
+// Packs of two inputs that are under way at once; `packs` of each, `step` elements apart.
 template <int kPacks>
-__device__ __forceinline__ void SumPacks(const SumArguments& a, int lane, int aligned, int64_t at,
-                                         int step, int packs, int32_t (&sum)[kPacks][8]) {
-  FTT_UNROLL
-  for (int p = 0; p < kPacks; ++p) {
-    FTT_UNROLL
-    for (int i = 0; i < 8; ++i) sum[p][i] = 0;
-  }
-  // Two inputs are under way at once.
-  for (int k = 0; k < a.count; k += 2) {
-    uint2 pack[2][kPacks];
-    int exponent[2];
+struct PackPair {
+  uint2 pack[2][kPacks];
+
+  // Of inputs k and k + 1, from element `at` on; what is beyond is 0. Waits for no exponent.
+  __device__ __forceinline__ void Load(const SumArguments& a, int k, int64_t at, int step,
+                                       int packs) {
     FTT_UNROLL
     for (int j = 0; j < 2; ++j) {
-      exponent[j] = k + j < a.count ? a.inputs[k + j].exponent[lane] : 0;
       FTT_UNROLL
       for (int p = 0; p < kPacks; ++p) {
         pack[j][p] = make_uint2(0, 0);
@@ -111,13 +106,32 @@ __device__ __forceinline__ void SumPacks(const SumArguments& a, int lane, int al
           pack[j][p] = *reinterpret_cast<const uint2*>(a.inputs[k + j].codes + at + p * step);
       }
     }
+  }
+};
+
+// The sums of kPacks packs, `step` elements apart, from element `at` on; those beyond the first
+// `packs` are 0. pair: of the first two inputs.
+template <int kPacks>
+__device__ __forceinline__ void SumPacks(const SumArguments& a, int lane, int aligned, int64_t at,
+                                         int step, int packs, PackPair<kPacks>& pair,
+                                         int32_t (&sum)[kPacks][8]) {
+  FTT_UNROLL
+  for (int p = 0; p < kPacks; ++p) {
+    FTT_UNROLL
+    for (int i = 0; i < 8; ++i) sum[p][i] = 0;
+  }
+  for (int k = 0; k < a.count; k += 2) {
+    if (k > 0) pair.Load(a, k, at, step, packs);
+    int exponent[2];
+    FTT_UNROLL
+    for (int j = 0; j < 2; ++j) exponent[j] = k + j < a.count ? a.inputs[k + j].exponent[lane] : 0;
     FTT_UNROLL
     for (int j = 0; j < 2; ++j) {
       if (k + j >= a.count) break;
       const int32_t floor = a.inputs[k + j].relu ? 0 : INT32_MIN;
       const Rounding rounding(aligned - exponent[j]);
       FTT_UNROLL
-      for (int p = 0; p < kPacks; ++p) AddPack(pack[j][p], floor, rounding, sum[p]);
+      for (int p = 0; p < kPacks; ++p) AddPack(pair.pack[j][p], floor, rounding, sum[p]);
     }
   }
 }
@@ -127,7 +141,8 @@ __device__ __forceinline__ void SumPacks(const SumArguments& a, int lane, int al
 template <int kPacks>
 __device__ __forceinline__ void PackedSums(const SumArguments& a, int lane,
                                            const Alignment& aligned, int64_t at, int step,
-                                           int packs, uint32_t (&sum)[kPacks][4]) {
+                                           int packs, PackPair<kPacks>& pair,
+                                           uint32_t (&sum)[kPacks][4]) {
   // Codes are added up as code + 128.
   const uint32_t start = static_cast<uint32_t>(kHalfBias - 128 * aligned.factors) * 0x00010001u;
   FTT_UNROLL
@@ -135,20 +150,11 @@ __device__ __forceinline__ void PackedSums(const SumArguments& a, int lane,
     FTT_UNROLL
     for (int i = 0; i < 4; ++i) sum[p][i] = start;
   }
-  // Two inputs are under way at once.
   for (int k = 0; k < a.count; k += 2) {
-    uint2 pack[2][kPacks];
+    if (k > 0) pair.Load(a, k, at, step, packs);
     int exponent[2];
     FTT_UNROLL
-    for (int j = 0; j < 2; ++j) {
-      exponent[j] = k + j < a.count ? a.inputs[k + j].exponent[lane] : 0;
-      FTT_UNROLL
-      for (int p = 0; p < kPacks; ++p) {
-        pack[j][p] = make_uint2(0, 0);
-        if (k + j < a.count && p < packs)
-          pack[j][p] = *reinterpret_cast<const uint2*>(a.inputs[k + j].codes + at + p * step);
-      }
-    }
+    for (int j = 0; j < 2; ++j) exponent[j] = k + j < a.count ? a.inputs[k + j].exponent[lane] : 0;
     FTT_UNROLL
     for (int j = 0; j < 2; ++j) {
       if (k + j >= a.count) break;
@@ -158,7 +164,7 @@ __device__ __forceinline__ void PackedSums(const SumArguments& a, int lane,
       for (int p = 0; p < kPacks; ++p) {
         FTT_UNROLL
         for (int w = 0; w < 2; ++w) {
-          uint32_t word = w == 0 ? pack[j][p].x : pack[j][p].y;
+          uint32_t word = w == 0 ? pair.pack[j][p].x : pair.pack[j][p].y;
           word = (word & ~(BytePermute(word, 0, 0xBA98) & relu)) ^ 0x80808080;
           sum[p][2 * w] += BytePermute(word, 0, 0x4240) * factor;
           sum[p][2 * w + 1] += BytePermute(word, 0, 0x4341) * factor;
@@ -225,22 +231,30 @@ __device__ inline int32_t BlockLargestSum(int32_t largest) {
 }
 
 // largest[lane][block] = largest |sum| of the block's part.
-__global__ void __launch_bounds__(kSumThreads, 4) LargestSumKernel(SumArguments a) {
-  StartKernel();
+__global__ void __launch_bounds__(kSumThreads, 4) LargestSumKernel(FTT_IN_PLACE SumArguments a) {
   const int lane = static_cast<int>(blockIdx.y);
-  const Alignment aligned = AlignmentOf(a, lane);
   const int64_t lane_elements = a.shape.LaneElements(), packs = lane_elements / 8;
   const int64_t step = int64_t{gridDim.x} * kSumPacks * kSumThreads;
+  const int64_t first = int64_t{blockIdx.x} * kSumPacks * kSumThreads + threadIdx.x;
+  StartKernel(static_cast<int>(first >> 1));
+  PackPair<kSumPacks> pair;
+  const auto load = [&](int64_t i) {
+    if (i >= packs) return;
+    pair.Load(a, 0, lane * lane_elements + 8 * i, 8 * kSumThreads,
+              packs - i <= kSumThreads ? 1 : kSumPacks);
+  };
+  load(first);  // does not wait for the exponents
+  const Alignment aligned = AlignmentOf(a, lane);
   int32_t largest = 0;
   uint32_t halves = 0, negative = 0;  // the largest sums, and the largest of 0x7FFF - sum
 
-  for (int64_t i = int64_t{blockIdx.x} * kSumPacks * kSumThreads + threadIdx.x; i < packs;
-       i += step) {
+  for (int64_t i = first; i < packs; i += step) {
+    if (i != first) load(i);
     const int64_t left = packs - i, at = lane * lane_elements + 8 * i;
     const int here = left <= kSumThreads ? 1 : kSumPacks;
     if (aligned.factors > 0) {
       uint32_t sum[kSumPacks][4];
-      PackedSums(a, lane, aligned, at, 8 * kSumThreads, here, sum);
+      PackedSums(a, lane, aligned, at, 8 * kSumThreads, here, pair, sum);
       FTT_UNROLL
       for (int p = 0; p < kSumPacks; ++p) {
         FTT_UNROLL
@@ -252,7 +266,7 @@ __global__ void __launch_bounds__(kSumThreads, 4) LargestSumKernel(SumArguments 
       continue;
     }
     int32_t sum[kSumPacks][8];
-    SumPacks(a, lane, aligned.exponent, at, 8 * kSumThreads, here, sum);
+    SumPacks(a, lane, aligned.exponent, at, 8 * kSumThreads, here, pair, sum);
     FTT_UNROLL
     for (int p = 0; p < kSumPacks; ++p) {
       FTT_UNROLL
@@ -275,44 +289,67 @@ __global__ void __launch_bounds__(kSumThreads, 4) LargestSumKernel(SumArguments 
   if (threadIdx.x == 0) a.largest[lane * gridDim.x + blockIdx.x] = largest;
 }
 
-// The exponent of the lane's output, for all threads.
-__device__ __forceinline__ int SumExponent(const SumArguments& a, int lane, int aligned,
-                                           int largest_blocks) {
-  if (a.largest == nullptr) return a.exponent[lane];
+// The largest of a thread's share of what LargestSumKernel left; 0 without. `blocks`: at most
+// kMostSumBlocks.
+__device__ __forceinline__ int32_t ThreadLargestSum(const SumArguments& a, int lane, int blocks) {
   int32_t largest = 0;
-  for (int b = static_cast<int>(threadIdx.x); b < largest_blocks; b += kSumThreads) {
-    const int32_t other = a.largest[lane * largest_blocks + b];
+  FTT_UNROLL
+  for (int b = static_cast<int>(threadIdx.x), i = 0; i < DivideUp(kMostSumBlocks, kSumThreads);
+       ++i, b += kSumThreads) {
+    const int32_t other = a.largest != nullptr && b < blocks ? a.largest[lane * blocks + b] : 0;
     largest = other > largest ? other : largest;
   }
+  return largest;
+}
+
+// The exponent of the lane's output, for all threads.
+__device__ __forceinline__ int SumExponent(const SumArguments& a, int lane, int aligned,
+                                           int32_t largest) {
+  if (a.largest == nullptr) return a.exponent[lane];
   largest = BlockLargestSum(largest);
   const int exponent = ExponentFor(static_cast<float>(largest) * PowerOfTwo(aligned), a.bits);
   if (blockIdx.x == 0 && threadIdx.x == 0) a.exponent[lane] = exponent;
   return exponent;
 }
 
+struct SumPlan {
+  int tile_pixels = 1;  // of a block
+  Divider map;          // by the pixels of an image
+};
+
 // Pads hold 0 in every input, so sums of pads are 0.
 __global__ void __launch_bounds__(kSumThreads, 4)
-    AddKernel(FTT_IN_PLACE SumArguments a, int tile_pixels, int largest_blocks) {
-  StartKernel();
+    AddKernel(FTT_IN_PLACE SumArguments a, FTT_IN_PLACE SumPlan plan, int largest_blocks) {
   const MapShape& s = a.shape;
   const int lane = static_cast<int>(blockIdx.y), stride = s.Stride();
-  const int first = static_cast<int>(blockIdx.x) * tile_pixels;
-  const int left = s.Pixels() - first, count = left < tile_pixels ? left : tile_pixels;
+  const int first = static_cast<int>(blockIdx.x) * plan.tile_pixels;
+  const int left = s.Pixels() - first, count = left < plan.tile_pixels ? left : plan.tile_pixels;
+  const int packs = count * (stride / 8), thread = static_cast<int>(threadIdx.x);
+  const int64_t base = lane * s.LaneElements() + int64_t{first} * stride;
+  StartKernel(packs + thread);
+  PackPair<kSumPacks> pair;
+  const auto load = [&](int i) {
+    if (i >= packs) return;
+    pair.Load(a, 0, base + 8 * i, 8 * kSumThreads, packs - i <= kSumThreads ? 1 : kSumPacks);
+  };
+  load(thread);  // does not wait for the exponents
+  const int32_t largest = ThreadLargestSum(a, lane, largest_blocks);
+  const Alignment aligned = AlignmentOf(a, lane);
   const StageLayout layout =
-      LayoutOfStage(tile_pixels, stride, a.mask != nullptr, a.faults.collects, kSumThreads);
-  const CodeTile tile{nullptr, nullptr, stride, first, count, s.MapPixels(), s.channels, 0, stride};
+      LayoutOfStage(plan.tile_pixels, stride, a.mask != nullptr, a.faults.collects, kSumThreads);
+  const CodeTile tile{nullptr,       nullptr,         stride,     first, count,
+                      s.MapPixels(), plan.map(first), s.channels, 0,     stride};
   Stage stage(SharedMemory(), layout, a.faults, lane, tile, a.codes + lane * s.LaneElements(),
               a.mask == nullptr ? nullptr : a.mask + lane * s.LaneElements() / 8);
-  const Alignment aligned = AlignmentOf(a, lane);
-  const int exponent = SumExponent(a, lane, aligned.exponent, largest_blocks);
-  const int shift = exponent - aligned.exponent, packs = count * (stride / 8);
-  const int64_t base = lane * s.LaneElements() + int64_t{first} * stride;
+  const int exponent = SumExponent(a, lane, aligned.exponent, largest);
+  const int shift = exponent - aligned.exponent;
   if (aligned.factors > 0 && PackedRounding::Takes(shift)) {
     const PackedRounding rounding(shift, a.bits);
-    for (int i = static_cast<int>(threadIdx.x); i < packs; i += kSumPacks * kSumThreads) {
+    for (int i = thread; i < packs; i += kSumPacks * kSumThreads) {
+      if (i != thread) load(i);
       uint32_t sum[kSumPacks][4];
       const int here = packs - i <= kSumThreads ? 1 : kSumPacks;
-      PackedSums(a, lane, aligned, base + 8 * i, 8 * kSumThreads, here, sum);
+      PackedSums(a, lane, aligned, base + 8 * i, 8 * kSumThreads, here, pair, sum);
       FTT_UNROLL
       for (int p = 0; p < kSumPacks; ++p) {
         // Pixels of the tile lie one after another, so the pack needs no pixel of its own.
@@ -325,10 +362,11 @@ __global__ void __launch_bounds__(kSumThreads, 4)
     constexpr int32_t kBeyond = 1 << 10;
     const bool shifts_left = shift < 0;
     const int low = CodeMin(a.bits), high = CodeMax(a.bits);
-    for (int i = static_cast<int>(threadIdx.x); i < packs; i += kSumPacks * kSumThreads) {
+    for (int i = thread; i < packs; i += kSumPacks * kSumThreads) {
+      if (i != thread) load(i);
       int32_t sum[kSumPacks][8];
       const int here = packs - i <= kSumThreads ? 1 : kSumPacks;
-      SumPacks(a, lane, aligned.exponent, base + 8 * i, 8 * kSumThreads, here, sum);
+      SumPacks(a, lane, aligned.exponent, base + 8 * i, 8 * kSumThreads, here, pair, sum);
       FTT_UNROLL
       for (int p = 0; p < kSumPacks; ++p) {
         if (p >= here) break;
@@ -418,15 +456,16 @@ __device__ __forceinline__ CodePack ConcatCodes(const SumArguments& a, const Con
 }
 
 __global__ void __launch_bounds__(kSumThreads, 4)
-    ConcatKernel(FTT_IN_PLACE SumArguments a, int tile_pixels, bool fixed_exponent) {
+    ConcatKernel(FTT_IN_PLACE SumArguments a, FTT_IN_PLACE SumPlan plan, bool fixed_exponent) {
   StartKernel();
   const MapShape& s = a.shape;
   const int lane = static_cast<int>(blockIdx.y), stride = s.Stride();
-  const int first = static_cast<int>(blockIdx.x) * tile_pixels;
-  const int left = s.Pixels() - first, count = left < tile_pixels ? left : tile_pixels;
+  const int first = static_cast<int>(blockIdx.x) * plan.tile_pixels;
+  const int left = s.Pixels() - first, count = left < plan.tile_pixels ? left : plan.tile_pixels;
   const StageLayout layout =
-      LayoutOfStage(tile_pixels, stride, false, a.faults.collects, kSumThreads);
-  const CodeTile tile{nullptr, nullptr, stride, first, count, s.MapPixels(), s.channels, 0, stride};
+      LayoutOfStage(plan.tile_pixels, stride, false, a.faults.collects, kSumThreads);
+  const CodeTile tile{nullptr,       nullptr,         stride,     first, count,
+                      s.MapPixels(), plan.map(first), s.channels, 0,     stride};
   Stage stage(SharedMemory(), layout, a.faults, lane, tile, a.codes + lane * s.LaneElements(),
               nullptr);
   using Inputs = int[kMaxSumInputs][sizeof(ConcatInput) / sizeof(int)];

@@ -129,7 +129,7 @@ __global__ void __launch_bounds__(kWeightThreads, 3) QuantizeWeightsKernel(Weigh
   ClearFaultScratch(scratch, a.collects);
   SyncThreads();
   const LaneFaultSteps& all = t.faults[copy];
-  const CodeTile tile{codes, nullptr, 1, chunk.first, count, t.n, 1, 0, 1};
+  const CodeTile tile{codes, nullptr, 1, chunk.first, count, t.n, 0, 1, 0, 1};
   if (t.keep == nullptr) InjectTile(all, a.zero, tile, scratch, a.collects);
   for (int s = 0; t.keep != nullptr && s < all.count; ++s) {
     LaneFaultSteps one = all;

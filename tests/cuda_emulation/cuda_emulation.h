@@ -62,6 +62,7 @@ inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z,
 using Half = _Float16;
 
 inline void StartKernel() {}
+inline void StartKernel(int /*place*/) {}
 inline float HalfToFloat(Half v) { return static_cast<float>(v); }
 inline Half FloatToHalf(float v) { return static_cast<Half>(v); }
 
