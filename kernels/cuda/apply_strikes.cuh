@@ -21,52 +21,85 @@ struct StruckTile {
 
 // Words of a thread that are under way together.
 inline constexpr int kStrikeFlight = 4;
+struct StrikeWords {
+  uint32_t word[kStrikeFlight];
+};
 
-// All threads of the block, behind a barrier after the writing of the codes; none follows. A call:
-// its registers are not its caller's.
-FTT_NOINLINE __device__ inline void ApplyStrikes(const StrikeList& list, int lane, StruckTile t) {
-  const int first_image = t.image, first_pixel = t.first - first_image * t.map_pixels;
-  const int last = t.first + t.count - 1;
-  const int last_image = first_pixel + t.count <= t.map_pixels ? first_image : last / t.map_pixels;
-  const int last_pixel = last - last_image * t.map_pixels;
-  // Words of the tiles that the pixels lie in, from the first image's first word on.
-  const int map_words = list.tiles * list.slots;
-  const int begin = (first_pixel * t.channels >> kTileLog2) * list.slots;
-  const int end = (last_image - first_image) * map_words +
-                  ((((last_pixel + 1) * t.channels - 1) >> kTileLog2) + 1) * list.slots;
-  const uint32_t* words = list.words + lane * list.lane_words + int64_t{first_image} * map_words;
+// Where the lists of the tiles that a block's pixels lie in begin and end, in words from those of
+// the first pixel's image on.
+struct StrikeRange {
+  int begin, end;
+  int map_words;  // of an image
+  bool one_image;
+  const uint32_t* words;
+
+  __device__ __forceinline__ StrikeRange(const StrikeList& list, int lane, const StruckTile& t)
+      : map_words(list.tiles * list.slots) {
+    const int first_pixel = t.first - t.image * t.map_pixels, last = t.first + t.count - 1;
+    one_image = first_pixel + t.count <= t.map_pixels;
+    const int last_image = one_image ? t.image : last / t.map_pixels;
+    const int last_pixel = last - last_image * t.map_pixels;
+    begin = (first_pixel * t.channels >> kTileLog2) * list.slots;
+    end = (last_image - t.image) * map_words +
+          ((((last_pixel + 1) * t.channels - 1) >> kTileLog2) + 1) * list.slots;
+    words = list.words + lane * list.lane_words + int64_t{t.image} * map_words;
+  }
+  // Words i, i + threads, ... of the lists.
+  __device__ __forceinline__ StrikeWords Load(int i) const {
+    StrikeWords got;
+    FTT_UNROLL
+    for (int k = 0; k < kStrikeFlight; ++k) {
+      const int at = i + k * static_cast<int>(blockDim.x);
+      got.word[k] = at < end ? words[at] : kNoStrike;
+    }
+    return got;
+  }
+};
+
+// A thread's first words. They depend on nothing that the block computes.
+__device__ __forceinline__ StrikeWords FirstStrikes(const StrikeList& list, int lane,
+                                                    const StruckTile& t) {
+  const StrikeRange range(list, lane, t);
+  return range.Load(range.begin + static_cast<int>(threadIdx.x));
+}
+
+// All threads of the block, behind a barrier after the writing of the codes; none follows. `got`:
+// FirstStrikes. A call: its registers are not its caller's.
+FTT_NOINLINE __device__ inline void ApplyStrikes(const StrikeList& list, int lane, StruckTile t,
+                                                 StrikeWords got) {
+  const StrikeRange range(list, lane, t);
+  const int first_pixel = t.first - t.image * t.map_pixels;
   FaultStep step;  // what models with one fault a code read of it
   step.model = list.model;
   step.bits = list.bits;
   const int threads = static_cast<int>(blockDim.x);
-  for (int i = begin + static_cast<int>(threadIdx.x); i < end; i += kStrikeFlight * threads) {
-    uint32_t word[kStrikeFlight];
-    FTT_UNROLL
-    for (int k = 0; k < kStrikeFlight; ++k)
-      word[k] = i + k * threads < end ? words[i + k * threads] : kNoStrike;
+  for (int i = range.begin + static_cast<int>(threadIdx.x); i < range.end;
+       i += kStrikeFlight * threads) {
     int at[kStrikeFlight], code[kStrikeFlight];
     FTT_UNROLL
     for (int k = 0; k < kStrikeFlight; ++k) {
-      const StruckCode strike = StruckCode::Of(word[k]);
+      const StruckCode strike = StruckCode::Of(got.word[k]);
       int pixel = static_cast<int>(strike.pixel) - first_pixel;
-      if (last_image != first_image) pixel += (i + k * threads) / map_words * t.map_pixels;
+      if (!range.one_image) pixel += (i + k * threads) / range.map_words * t.map_pixels;
       const int channel = static_cast<int>(strike.channel) - t.channel;
-      const bool mine = word[k] != kNoStrike &&
+      const bool mine = got.word[k] != kNoStrike &&
                         static_cast<unsigned>(pixel) < static_cast<unsigned>(t.count) &&
                         static_cast<unsigned>(channel) < static_cast<unsigned>(t.width);
       at[k] = mine ? pixel * t.stride + channel : -1;
       code[k] = mine ? t.codes[at[k]] : 0;
     }
+    const StrikeWords next = range.Load(i + kStrikeFlight * threads);
     FTT_UNROLL
     for (int k = 0; k < kStrikeFlight; ++k) {
       if (at[k] < 0) continue;
-      const StruckCode strike = StruckCode::Of(word[k]);
+      const StruckCode strike = StruckCode::Of(got.word[k]);
       const FaultEffect effect =
           ApplyFault(step, code[k], {1u << strike.cell, strike.one << strike.cell});
       t.codes[at[k]] = static_cast<int8_t>(effect.code);
       if (effect.saturated && t.mask != nullptr)
         AtomicClear16(t.mask + at[k] / 16, static_cast<uint16_t>(1u << at[k] % 16));
     }
+    got = next;
   }
 }
 

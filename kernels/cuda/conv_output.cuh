@@ -16,6 +16,8 @@ struct ConvTile {
   // Accumulators: 8 more columns keep rows on different banks.
   static constexpr int kAccStride = kColumns + 8;
   static constexpr int kAccBytes = kConvRows * kAccStride * 4;
+  // Groups of eight columns, and rows that threads have under way at once.
+  static constexpr int kGroups = kColumns / 8, kRows = kThreads / kGroups;
   static constexpr int kQuads = kColumns / 4;
   static constexpr int kParts = kThreads / kQuads;  // threads that share four columns' statistics
   // Moments take the accumulators' place.
@@ -57,12 +59,12 @@ __device__ __forceinline__ void StoreAccumulators(const int32_t (&acc)[2][kWarpN
 template <typename Tile>
 __device__ void StoreRaw(const WindowOutput& out, const MapShape& s, const ConvBlock& b,
                          const int32_t* acc) {
-  const int groups = b.width / 8, stride = s.Stride(), rows = Tile::kThreads / groups;
-  const int group = static_cast<int>(threadIdx.x) % groups;
+  const int stride = s.Stride(), group = static_cast<int>(threadIdx.x) % Tile::kGroups;
   const float factor = PowerOfTwo(-out.raw_shift);
   const int64_t first = b.lane * s.LaneElements() + int64_t{b.first} * stride + b.channel;
-  int row = static_cast<int>(threadIdx.x) / groups;
-  for (row = row < rows ? row : b.count; row < b.count; row += rows) {
+  int row = static_cast<int>(threadIdx.x) / Tile::kGroups;
+  const bool works = row < Tile::kRows && 8 * group < b.width;
+  for (row = works ? row : b.count; row < b.count; row += Tile::kRows) {
     const int32_t* from = acc + row * Tile::kAccStride + 8 * group;
     const int64_t at = first + row * stride + 8 * group;
     if (out.raw_type == RawType::kInt32) {
@@ -118,14 +120,14 @@ FTT_NOINLINE __device__ void StoreCodes(const WindowOutput& out, const MapShape&
       LayoutOfStage(kConvRows, Tile::kColumns, false, out.faults.collects, Tile::kThreads);
   Stage stage(shared, layout, out.faults, b.lane, tile, out.codes + b.lane * s.LaneElements(),
               nullptr);
-  const int groups = b.width / 8, rows = Tile::kThreads / groups;
-  const int group = static_cast<int>(threadIdx.x) % groups;
-  const int row = static_cast<int>(threadIdx.x) / groups;
-  if (row < rows) {
+  const StrikeWords strikes = stage.Strikes();
+  const int group = static_cast<int>(threadIdx.x) % Tile::kGroups;
+  const int row = static_cast<int>(threadIdx.x) / Tile::kGroups;
+  if (row < Tile::kRows && 8 * group < b.width) {
     const int channel = b.channel + 8 * group;
     PackNorm norm;
     norm.Load(out.scale, out.shift, (out.one_norm ? 0 : int64_t{b.lane} * s.Stride()) + channel);
-    for (int p = row; p < b.count; p += rows) {
+    for (int p = row; p < b.count; p += Tile::kRows) {
       const int32_t* from = acc + p * Tile::kAccStride + 8 * group;
       float v[8];
       FTT_UNROLL
@@ -133,7 +135,7 @@ FTT_NOINLINE __device__ void StoreCodes(const WindowOutput& out, const MapShape&
       stage.Put(p, group, norm.Codes(v, out.bits));
     }
   }
-  stage.Finish();
+  stage.Finish(strikes);
 }
 
 // Everything behind the accumulators in `shared`, which has room for Tile::OutputBytes. All

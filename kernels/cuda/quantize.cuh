@@ -65,7 +65,7 @@ __global__ void __launch_bounds__(kQuantizeThreads, 4)
         packs[k].Load(raw + ((p + k * plan.rows) * stride + 8 * group));
     }
   };
-  PackNorm norm;
+  PackNorm norm{};
   if (works) {
     load(row);  // does not wait for the map; most blocks have no more than this
     norm.Load(a.scale, a.shift, (a.one_norm ? 0 : int64_t{lane} * stride) + 8 * group);
@@ -76,6 +76,7 @@ __global__ void __launch_bounds__(kQuantizeThreads, 4)
                       s.MapPixels(), plan.map(first), s.channels, 0,     stride};
   Stage stage(SharedMemory(), layout, a.faults, lane, tile, a.codes + lane * s.LaneElements(),
               a.mask == nullptr ? nullptr : a.mask + lane * s.LaneElements() / 8);
+  const StrikeWords strikes = stage.Strikes();
   if constexpr (sizeof(Raw) == 2) norm.TakeUnits(PowerOfTwo(a.raw_shift));
   for (int p = works ? row : count; p < count; p += kQuantizeFlight<Raw> * plan.rows) {
     FTT_UNROLL
@@ -87,7 +88,7 @@ __global__ void __launch_bounds__(kQuantizeThreads, 4)
     }
     load(p + kQuantizeFlight<Raw> * plan.rows);
   }
-  stage.Finish();
+  stage.Finish(strikes);
 }
 
 __global__ void __launch_bounds__(kQuantizeThreads, 4)

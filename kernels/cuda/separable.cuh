@@ -83,9 +83,9 @@ __device__ __forceinline__ void MakeMiddle(const SeparableArguments& a, const Ba
     InjectTile(faults.lanes[band.lane], faults.image_ids, tile, scratch, faults.collects);
   } else if (faults.list.Strikes(band.lane)) {
     SyncThreads();
-    ApplyStrikes(faults.list, band.lane,
-                 {tile.codes, nullptr, tile.stride, tile.first, tile.count, tile.map_pixels,
-                  tile.image, tile.channels, tile.channel, tile.width});
+    const StruckTile struck{tile.codes,      nullptr,    tile.stride,   tile.first,   tile.count,
+                            tile.map_pixels, tile.image, tile.channels, tile.channel, tile.width};
+    ApplyStrikes(faults.list, band.lane, struck, FirstStrikes(faults.list, band.lane, struck));
   }
 }
 

@@ -120,6 +120,14 @@ class Stage {
     bits_ = staged_ ? reinterpret_cast<uint8_t*>(tile_.pass) : mask_;
   }
 
+  // Lists of faults on their way while the codes are computed; Finish takes them.
+  __device__ __forceinline__ StrikeWords Strikes() const {
+    StrikeWords none;
+    FTT_UNROLL
+    for (uint32_t& word : none.word) word = kNoStrike;
+    return listed_ ? FirstStrikes(faults_.list, lane_, Struck()) : none;
+  }
+
   // Eight codes of channels [8 * group, 8 * group + 8) at pixel `pixel` of the tile.
   __device__ __forceinline__ void Put(int pixel, int group, const CodePack& pack) {
     const int at = pixel * row_ + 8 * group;
@@ -133,8 +141,12 @@ class Stage {
   }
 
   // Faults, then everything out. All threads.
-  __device__ void Finish() {
-    if (listed_) return FinishListed();
+  __device__ __forceinline__ void Finish() { Finish(Strikes()); }
+  __device__ void Finish(const StrikeWords& strikes) {
+    if (listed_) {
+      SyncThreads();
+      return ApplyStrikes(faults_.list, lane_, Struck(), strikes);
+    }
     if (!staged_) return;
     SyncThreads();
     // A copy: an object whose address a call is given lies in memory as a whole, and everything
@@ -155,12 +167,17 @@ class Stage {
   }
 
  private:
-  __device__ __forceinline__ void FinishListed() const {
-    SyncThreads();
-    ApplyStrikes(
-        faults_.list, lane_,
-        {codes_, reinterpret_cast<uint16_t*>(mask_), PaddedChannels(tile_.channels), tile_.first,
-         tile_.count, tile_.map_pixels, tile_.image, tile_.channels, tile_.channel, tile_.width});
+  __device__ __forceinline__ StruckTile Struck() const {
+    return {codes_,
+            reinterpret_cast<uint16_t*>(mask_),
+            PaddedChannels(tile_.channels),
+            tile_.first,
+            tile_.count,
+            tile_.map_pixels,
+            tile_.image,
+            tile_.channels,
+            tile_.channel,
+            tile_.width};
   }
 
   const SiteFaultsView& faults_;

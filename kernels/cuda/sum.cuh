@@ -341,6 +341,7 @@ __global__ void __launch_bounds__(kSumThreads, 4)
                       s.MapPixels(), plan.map(first), s.channels, 0,     stride};
   Stage stage(SharedMemory(), layout, a.faults, lane, tile, a.codes + lane * s.LaneElements(),
               a.mask == nullptr ? nullptr : a.mask + lane * s.LaneElements() / 8);
+  const StrikeWords strikes = stage.Strikes();
   const int exponent = SumExponent(a, lane, aligned.exponent, largest);
   const int shift = exponent - aligned.exponent;
   if (aligned.factors > 0 && PackedRounding::Takes(shift)) {
@@ -384,7 +385,7 @@ __global__ void __launch_bounds__(kSumThreads, 4)
       }
     }
   }
-  stage.Finish();
+  stage.Finish(strikes);
 }
 
 // What an input of a concatenation needs: where it starts, and its RoundShift to the output's
