@@ -58,23 +58,66 @@ __device__ __forceinline__ void LoadFour(const float* from, float (&v)[4]) {
   v[2] = f.z;
   v[3] = f.w;
 }
-__device__ __forceinline__ void LoadFour(const int32_t* from, float (&v)[4]) {
-  const int4 f = *reinterpret_cast<const int4*>(from);
-  v[0] = static_cast<float>(f.x);
-  v[1] = static_cast<float>(f.y);
-  v[2] = static_cast<float>(f.z);
-  v[3] = static_cast<float>(f.w);
-}
-__device__ __forceinline__ void LoadFour(const Half* from, float (&v)[4]) {
-  const uint2 packed = *reinterpret_cast<const uint2*>(from);
-  Half half[4];
-  memcpy(half, &packed, sizeof half);
-  FTT_UNROLL
-  for (int i = 0; i < 4; ++i) v[i] = HalfToFloat(half[i]);
-}
+// Four raw outputs as they lie in memory: what is converted at once is waited for at once.
+template <typename Raw>
+struct RawFour;
+template <>
+struct RawFour<int32_t> {
+  int4 words;
+  __device__ __forceinline__ void Load(const int32_t* from) {
+    words = *reinterpret_cast<const int4*>(from);
+  }
+  __device__ __forceinline__ void Floats(float (&v)[4]) const {
+    v[0] = static_cast<float>(words.x);
+    v[1] = static_cast<float>(words.y);
+    v[2] = static_cast<float>(words.z);
+    v[3] = static_cast<float>(words.w);
+  }
+};
+template <>
+struct RawFour<Half> {
+  uint2 words;
+  __device__ __forceinline__ void Load(const Half* from) {
+    words = *reinterpret_cast<const uint2*>(from);
+  }
+  __device__ __forceinline__ void Floats(float (&v)[4]) const {
+    Half half[4];
+    memcpy(half, &words, sizeof half);
+    FTT_UNROLL
+    for (int i = 0; i < 4; ++i) v[i] = HalfToFloat(half[i]);
+  }
+};
 __device__ __forceinline__ void StoreFour(float* to, const float (&v)[4]) {
   *reinterpret_cast<float4*>(to) = make_float4(v[0], v[1], v[2], v[3]);
 }
+
+// What a thread reads of kBackwardFlight pixels of a gradient and of the raw outputs beside it. All
+// loads are under way before the first value is used: Load is a block of its own, from which the
+// compiler takes nothing apart.
+template <typename Raw>
+struct NormFlight {
+  float grad[kBackwardFlight][4];
+  RawFour<Raw> raw[kBackwardFlight];
+  uint32_t pass[kBackwardFlight];  // mask bytes; 0 beyond the last pixel
+
+  __device__ __forceinline__ void Load(const NormBackwardArguments& a, const VectorPlace& place,
+                                       int64_t base, int stride, int p) {
+    if (p >= place.count) return;
+    FTT_UNROLL
+    for (int u = 0; u < kBackwardFlight; ++u) {
+      const bool inside = p + u * place.slots < place.count;
+      const int64_t at = base + int64_t{inside ? p + u * place.slots : p} * stride;
+      LoadFour(a.grad + at, grad[u]);
+      if (a.mean != nullptr) raw[u].Load(static_cast<const Raw*>(a.raw) + at);
+      pass[u] = inside ? 0xFF : 0;
+      if (inside && a.mask != nullptr) pass[u] = a.mask[at >> 3];
+    }
+  }
+  // Whether the gradient of channel k of the thread's four passes.
+  __device__ __forceinline__ bool Passes(const VectorPlace& place, int u, int k) const {
+    return (pass[u] >> ((place.channel & 4) + k) & 1) != 0;
+  }
+};
 
 // partials[lane][block]: a thread keeps its channels, slots are added up pairwise.
 template <typename Raw>
@@ -87,26 +130,23 @@ __global__ void __launch_bounds__(kBackwardThreads, 3)
   const int64_t base =
       lane * a.shape.LaneElements() + int64_t{place.first} * stride + place.channel;
   double grad[4] = {}, grad_raw[4] = {};
-  for (int p = place.slot; place.Works() && p < place.count; p += kBackwardFlight * place.slots) {
-    float g[kBackwardFlight][4], raw[kBackwardFlight][4];
-    uint32_t pass[kBackwardFlight];
+  const int first = place.Works() ? place.slot : place.count;
+  NormFlight<Raw> flight;
+  flight.Load(a, place, base, stride, first);
+  for (int p = first; p < place.count;) {
     FTT_UNROLL
     for (int u = 0; u < kBackwardFlight; ++u) {
-      const bool inside = p + u * place.slots < place.count;
-      const int64_t at = base + int64_t{inside ? p + u * place.slots : p} * stride;
-      LoadFour(a.grad + at, g[u]);
-      if (norm) LoadFour(static_cast<const Raw*>(a.raw) + at, raw[u]);
-      pass[u] = inside ? PassBits(a.mask, at) : 0;
-    }
-    FTT_UNROLL
-    for (int u = 0; u < kBackwardFlight; ++u) {
+      float raw[4];
+      if (norm) flight.raw[u].Floats(raw);
       FTT_UNROLL
       for (int k = 0; k < 4; ++k) {
-        const double v = (pass[u] >> k & 1) != 0 ? g[u][k] : 0.0f;
+        const double v = flight.Passes(place, u, k) ? flight.grad[u][k] : 0.0f;
         grad[k] += v;
-        if (norm) grad_raw[k] = fma(v, static_cast<double>(raw[u][k]), grad_raw[k]);
+        if (norm) grad_raw[k] = fma(v, static_cast<double>(raw[k]), grad_raw[k]);
       }
     }
+    p += kBackwardFlight * place.slots;
+    flight.Load(a, place, base, stride, p);
   }
   using Shared = double[2][4][kBackwardThreads];
   FTT_SHARED(Shared, shared);
@@ -267,29 +307,25 @@ __global__ void __launch_bounds__(kBackwardThreads, 3)
     LoadFour(a.map + n + i, q);
     LoadFour(a.map + 2 * n + i, r);
   }
-  for (int pixel = place.slot; pixel < place.count; pixel += kBackwardFlight * place.slots) {
-    float g[kBackwardFlight][4], raw[kBackwardFlight][4];
-    uint32_t pass[kBackwardFlight];
-    FTT_UNROLL
-    for (int u = 0; u < kBackwardFlight; ++u) {
-      const int at_pixel = pixel + u * place.slots;
-      const int64_t at = base + int64_t{at_pixel < place.count ? at_pixel : pixel} * stride;
-      LoadFour(a.grad + at, g[u]);
-      if (norm) LoadFour(static_cast<const Raw*>(a.raw) + at, raw[u]);
-      pass[u] = PassBits(a.mask, at);
-    }
+  NormFlight<Raw> flight;
+  flight.Load(a, place, base, stride, place.slot);
+  for (int pixel = place.slot; pixel < place.count;) {
     FTT_UNROLL
     for (int u = 0; u < kBackwardFlight; ++u) {
       const int at_pixel = pixel + u * place.slots;
       if (at_pixel >= place.count) break;
+      float raw[4], out[4];
+      if (norm) flight.raw[u].Floats(raw);
       FTT_UNROLL
       for (int k = 0; k < 4; ++k) {
-        float v = (pass[u] >> k & 1) != 0 ? g[u][k] : 0.0f;
-        if (norm) v = fmaf(raw[u][k], q[k], fmaf(v, p[k], r[k]));
-        g[u][k] = (real >> k & 1) != 0 ? v : 0.0f;
+        float v = flight.Passes(place, u, k) ? flight.grad[u][k] : 0.0f;
+        if (norm) v = fmaf(raw[k], q[k], fmaf(v, p[k], r[k]));
+        out[k] = (real >> k & 1) != 0 ? v : 0.0f;
       }
-      StoreFour(a.grad + base + int64_t{at_pixel} * stride, g[u]);
+      StoreFour(a.grad + base + int64_t{at_pixel} * stride, out);
     }
+    pixel += kBackwardFlight * place.slots;
+    flight.Load(a, place, base, stride, pixel);
   }
 }
 
@@ -334,40 +370,47 @@ __global__ void __launch_bounds__(kBackwardThreads, 3)
   const int64_t pixel0 = int64_t{lane} * a.shape.Pixels() + place.first;
   const uint32_t real = place.Real(a.channels);
   const int64_t x0 = pixel0 * stride + place.channel;
-  const int64_t y0 = pixel0 * out_stride + a.channel_offset + place.channel;
-  for (int p = place.slot; p < place.count; p += kBackwardFlight * place.slots) {
-    float g[kBackwardFlight][4], before[kBackwardFlight][4];
-    uint32_t open[kBackwardFlight], codes[kBackwardFlight];
+  // Vectors of pads may lie behind the output's; they read its first one.
+  const int64_t y0 = pixel0 * out_stride + (real != 0 ? a.channel_offset + place.channel : 0);
+  const int bit = (a.channel_offset + place.channel) & 7;  // of the vector in its mask byte
+  float g[kBackwardFlight][4], before[kBackwardFlight][4];
+  uint32_t pass[kBackwardFlight], codes[kBackwardFlight];
+  // As NormFlight::Load.
+  const auto load = [&](int p) {
+    if (p >= place.count) return;
     FTT_UNROLL
     for (int u = 0; u < kBackwardFlight; ++u) {
       const int pixel = p + u * place.slots < place.count ? p + u * place.slots : p;
       const int64_t at = x0 + int64_t{pixel} * stride, from = y0 + int64_t{pixel} * out_stride;
-      open[u] = 0;
+      pass[u] = 0xFF;
       if constexpr (kAligned) {
-        // Vectors of pads may lie behind the output's.
-        if (real != 0) {
-          LoadFour(a.grad_y + from, g[u]);
-          open[u] = PassBits(a.mask, from) & real;
-        }
+        LoadFour(a.grad_y + from, g[u]);
+        if (a.mask != nullptr) pass[u] = a.mask[from >> 3];
       } else {
+        pass[u] = 0;
         FTT_UNROLL
         for (int k = 0; k < 4; ++k) {
           if ((real >> k & 1) == 0) continue;
           g[u][k] = a.grad_y[from + k];
-          if (Passes(a.mask, from + k)) open[u] |= 1u << k;
+          if (Passes(a.mask, from + k)) pass[u] |= 1u << k;
         }
       }
       codes[u] = 0x01010101;
       if (a.relu) codes[u] = *reinterpret_cast<const uint32_t*>(a.x + at);
       if (a.accumulate) LoadFour(a.grad_x + at, before[u]);
     }
+  };
+  load(place.slot);
+  for (int p = place.slot; p < place.count;) {
     FTT_UNROLL
     for (int u = 0; u < kBackwardFlight; ++u) {
       const int pixel = p + u * place.slots;
       if (pixel >= place.count) break;
-      AddOpen(a.grad_x + x0 + int64_t{pixel} * stride, a.accumulate,
-              open[u] & PositiveBits(codes[u]), g[u], before[u]);
+      const uint32_t open = (kAligned ? pass[u] >> bit : pass[u]) & real & PositiveBits(codes[u]);
+      AddOpen(a.grad_x + x0 + int64_t{pixel} * stride, a.accumulate, open, g[u], before[u]);
     }
+    p += kBackwardFlight * place.slots;
+    load(p);
   }
 }
 

@@ -12,6 +12,32 @@ inline constexpr int kNarrowPixels = 4;   // of a thread
 inline constexpr int kNarrowBatch = 2;    // of these, pixels whose loads are under way together
 inline constexpr int kNarrowGroups = 32;  // of eight channels, at most in a block
 
+// Eight stored outputs as they lie in memory.
+template <RawType kRaw>
+struct RawEight {
+  uint4 words[kRaw == RawType::kInt32 ? 2 : 1];
+  __device__ __forceinline__ void Load(const void* raw, int64_t at) {
+    const auto* bytes = static_cast<const uint8_t*>(raw);
+    const auto* from =
+        reinterpret_cast<const uint4*>(bytes + at * (kRaw == RawType::kInt32 ? 4 : 2));
+    words[0] = from[0];
+    if constexpr (kRaw == RawType::kInt32) words[1] = from[1];
+  }
+  __device__ __forceinline__ void Floats(float (&v)[8]) const {
+    if constexpr (kRaw == RawType::kInt32) {
+      int32_t values[8];
+      memcpy(values, words, sizeof values);
+      FTT_UNROLL
+      for (int i = 0; i < 8; ++i) v[i] = static_cast<float>(values[i]);
+    } else {
+      Half half[8];
+      memcpy(half, words, sizeof half);
+      FTT_UNROLL
+      for (int i = 0; i < 8; ++i) v[i] = HalfToFloat(half[i]);
+    }
+  }
+};
+
 // `groups` groups of eight channels a block, `rows` pixels at once.
 struct NarrowPlan {
   int rows = 1;
@@ -30,6 +56,24 @@ __global__ void __launch_bounds__(kNarrowThreads, 3)
   StartKernel(first + channel);
   if (row >= rows || channel >= stride) return;
   const int64_t from = lane * s.LaneElements() + channel;
+  float v[kNarrowBatch][8];
+  RawEight<kRaw> raw[kNarrowBatch];
+  uint32_t bits[kNarrowBatch];
+  // Everything of a batch is under way before anything of it is used: a block of its own, from
+  // which the compiler takes nothing apart.
+  const auto load = [&](int i) {
+    if (i >= kNarrowPixels || first + i * rows >= pixels) return;
+    FTT_UNROLL
+    for (int j = 0; j < kNarrowBatch; ++j) {
+      const int pixel = first + (i + j) * rows;
+      const int64_t at = from + int64_t{pixel < pixels ? pixel : pixels - 1} * stride;
+      LoadFloats(y.grad + at, v[j]);
+      bits[j] = 0xFF;
+      if (y.mask != nullptr) bits[j] = y.mask[at >> 3];
+      if constexpr (kMapped) raw[j].Load(y.raw, at);
+    }
+  };
+  load(0);
   float p[8], q[8], r[8];
   if constexpr (kMapped) {
     const int64_t norm = int64_t{lane} * stride + channel;
@@ -39,29 +83,22 @@ __global__ void __launch_bounds__(kNarrowThreads, 3)
   }
   FTT_UNROLL
   for (int i = 0; i < kNarrowPixels; i += kNarrowBatch) {
-    float v[kNarrowBatch][8], raw[kNarrowBatch][8];
-    uint32_t bits[kNarrowBatch];
-    FTT_UNROLL
-    for (int j = 0; j < kNarrowBatch; ++j) {
-      const int pixel = first + (i + j) * rows;
-      const int64_t at = from + int64_t{pixel < pixels ? pixel : pixels - 1} * stride;
-      LoadFloats(y.grad + at, v[j]);
-      bits[j] = y.mask != nullptr ? y.mask[at >> 3] : 0xFFu;
-      if constexpr (kMapped) LoadRaw(y.raw, kRaw, at, raw[j]);
-    }
     FTT_UNROLL
     for (int j = 0; j < kNarrowBatch; ++j) {
       const int pixel = first + (i + j) * rows;
       if (pixel >= pixels) return;
+      float values[8];
+      if constexpr (kMapped) raw[j].Floats(values);
       FTT_UNROLL
       for (int c = 0; c < 8; ++c) {
-        v[j][c] = (bits[j] >> c & 1) != 0 ? v[j][c] : 0.0f;
-        if constexpr (kMapped) v[j][c] = fmaf(raw[j][c], q[c], fmaf(v[j][c], p[c], r[c]));
+        const float g = (bits[j] >> c & 1) != 0 ? v[j][c] : 0.0f;
+        values[c] = kMapped ? fmaf(values[c], q[c], fmaf(g, p[c], r[c])) : g;
       }
       *reinterpret_cast<uint4*>(narrow + from + int64_t{pixel} * stride) =
-          make_uint4(PackBf16(v[j][0], v[j][1]), PackBf16(v[j][2], v[j][3]),
-                     PackBf16(v[j][4], v[j][5]), PackBf16(v[j][6], v[j][7]));
+          make_uint4(PackBf16(values[0], values[1]), PackBf16(values[2], values[3]),
+                     PackBf16(values[4], values[5]), PackBf16(values[6], values[7]));
     }
+    load(i + kNarrowBatch);
   }
 }
 

@@ -14,8 +14,10 @@ void FinishNorm(const NormArguments& a, DeviceStream stream) {
   const int lane_threads = RoundUp(stride < kNormThreads ? stride : kNormThreads, kWarpSize);
   const int block_lanes = a.batch_norm && a.running_mean != nullptr ? a.lanes : 1;
   const int most = kNormThreads / lane_threads, groups = block_lanes < most ? block_lanes : most;
-  LaunchKernel("FinishNorm", &FinishNormKernel,
-               {static_cast<unsigned>(a.lanes / block_lanes), 1, 1},
+  const bool few = groups * lane_threads <= kFewNormThreads && a.channels <= lane_threads;
+  const auto kernel =
+      few ? &FinishNormKernel<kFewNormThreads, 1> : &FinishNormKernel<kNormThreads, kNormChannels>;
+  LaunchKernel("FinishNorm", kernel, {static_cast<unsigned>(a.lanes / block_lanes), 1, 1},
                static_cast<unsigned>(groups * lane_threads), 0, stream, a,
                NormPlan{Divider(lane_threads), groups, block_lanes});
 }

@@ -10,6 +10,7 @@
 namespace ftt::cuda {
 
 inline constexpr int kNormThreads = 1024;
+inline constexpr int kFewNormThreads = 256;   // leave each all the registers that its loads want
 inline constexpr int kNormChannels = 2;       // of a thread, at most
 inline constexpr float kNormEpsilon = 1e-5f;  // as in engine/norm.h
 
@@ -17,21 +18,32 @@ inline constexpr float kNormEpsilon = 1e-5f;  // as in engine/norm.h
 struct ChannelInput {
   ChannelMoments moments;
   float gamma = 1, beta = 0, fixed_mean = 0, fixed_var = 0;
-};
-__device__ __forceinline__ ChannelInput LoadChannel(const NormArguments& a, int lane, int stride,
-                                                    int c) {
-  ChannelInput in;
-  FTT_UNROLL
-  for (int row = 0; row < kMomentRows; ++row)
-    MergeMoments(in.moments, MomentRow(a.moments, lane, row, stride).Read(c));
-  if (a.gamma != nullptr) in.gamma = a.gamma[c];
-  if (a.beta != nullptr) in.beta = a.beta[c];
-  if (a.fixed_mean != nullptr) {
-    in.fixed_mean = a.fixed_mean[c];
-    in.fixed_var = a.fixed_var[c];
+
+  __device__ __forceinline__ void LoadParameters(const NormArguments& a, int c) {
+    if (a.gamma != nullptr) gamma = a.gamma[c];
+    if (a.beta != nullptr) beta = a.beta[c];
+    if (a.fixed_mean != nullptr) {
+      fixed_mean = a.fixed_mean[c];
+      fixed_var = a.fixed_var[c];
+    }
   }
-  return in;
-}
+};
+
+// Rows of a channel's moments, to be merged later: the compiler takes nothing out of the block that
+// loads them, so all are under way before the first is used.
+struct ChannelRows {
+  ChannelMoments rows[kMomentRows];
+
+  __device__ __forceinline__ void Load(const NormArguments& a, int lane, int stride, int c) {
+    FTT_UNROLL
+    for (int row = 0; row < kMomentRows; ++row)
+      rows[row] = MomentRow(a.moments, lane, row, stride).Read(c);
+  }
+  __device__ __forceinline__ void MergeInto(ChannelMoments& total) const {
+    FTT_UNROLL
+    for (int row = 0; row < kMomentRows; ++row) MergeMoments(total, rows[row]);
+  }
+};
 __device__ __forceinline__ void EmptyMoments(const NormArguments& a, int lane, int stride, int c) {
   FTT_UNROLL
   for (int row = 0; row < kMomentRows; ++row) {
@@ -115,7 +127,9 @@ struct NormPlan {
   int groups = 1, block_lanes = 1;
 };
 
-__global__ void __launch_bounds__(kNormThreads)
+// kThreads, kChannels: of a block, of a thread, at most.
+template <int kThreads, int kChannels>
+__global__ void __launch_bounds__(kThreads)
     FinishNormKernel(FTT_IN_PLACE NormArguments a, FTT_IN_PLACE NormPlan plan) {
   const int lane_threads = plan.threads.Divisor(), block_lanes = plan.block_lanes;
   const int group = plan.threads(static_cast<int>(threadIdx.x));
@@ -133,16 +147,29 @@ __global__ void __launch_bounds__(kNormThreads)
     const int lane = static_cast<int>(blockIdx.x) * block_lanes + first + group;
     const bool works = first + group < block_lanes;
     const int x_exponent = works ? a.x_exponent[lane] : 0;
-    ChannelInput in[kNormChannels];
-    FTT_UNROLL
-    for (int k = 0; k < kNormChannels; ++k) {
-      const int c = thread + k * lane_threads;
-      if (works && c < a.channels) in[k] = LoadChannel(a, lane, stride, c);
+    ChannelInput in[kChannels];
+    if constexpr (kChannels == 1) {
+      ChannelRows rows;
+      if (works && thread < a.channels) {
+        rows.Load(a, lane, stride, thread);
+        in[0].LoadParameters(a, thread);
+      }
+      rows.MergeInto(in[0].moments);
+    } else {  // no registers for that
+      FTT_UNROLL
+      for (int k = 0; k < kChannels; ++k) {
+        const int c = thread + k * lane_threads;
+        if (!works || c >= a.channels) continue;
+        FTT_UNROLL
+        for (int row = 0; row < kMomentRows; ++row)
+          MergeMoments(in[k].moments, MomentRow(a.moments, lane, row, stride).Read(c));
+        in[k].LoadParameters(a, c);
+      }
     }
     const float unit = a.unit_scale * PowerOfTwo(x_exponent + weight_exponent);
-    float scale[kNormChannels] = {}, shift[kNormChannels] = {}, largest = 0;
+    float scale[kChannels] = {}, shift[kChannels] = {}, largest = 0;
     FTT_UNROLL
-    for (int k = 0; k < kNormChannels; ++k) {
+    for (int k = 0; k < kChannels; ++k) {
       const int c = thread + k * lane_threads, at = lane * stride + c;
       if (!works || c >= a.channels) continue;
       const ChannelMoments& m = in[k].moments;
@@ -155,7 +182,7 @@ __global__ void __launch_bounds__(kNormThreads)
     const int exponent = ExponentFor(largest, a.bits);
     const float factor = PowerOfTwo(-exponent);
     FTT_UNROLL
-    for (int k = 0; k < kNormChannels; ++k) {
+    for (int k = 0; k < kChannels; ++k) {
       const int c = thread + k * lane_threads, at = lane * stride + c;
       if (c >= stride) continue;
       EmptyMoments(a, lane, stride, c);  // of pads, too: the next op has another stride
