@@ -238,7 +238,8 @@ struct DepthwiseTapCodes {
   static constexpr int kCount = DivideUp(kN * kN, kSlots);
   const int channel = static_cast<int>(threadIdx.x) % kTileChannels;
   const int first = static_cast<int>(threadIdx.x) / kTileChannels;
-  int code[kCount];
+  int8_t code[kCount];
+  uint32_t used = 0;  // bits by tap: the others are 0
 
   __device__ DepthwiseTapCodes(const DepthwiseDataGradArguments& a, int lane, int channel0,
                                const int8_t (&order)[25]) {
@@ -251,14 +252,15 @@ struct DepthwiseTapCodes {
       const int place = first + i * kSlots;
       const int tap = pad || place >= kN * kN ? -1 : order[place];
       code[i] = codes[tap < 0 ? 0 : tap];
-      if (tap < 0) code[i] = 0;
+      used |= (tap >= 0 ? 1u : 0u) << i;
     }
   }
   __device__ void Store(float unit, DepthwiseTaps<kN>& taps) const {
     FTT_UNROLL
     for (int i = 0; i < kCount; ++i) {
       const int place = first + i * kSlots;
-      if (place < kN * kN) taps[place][channel] = static_cast<float>(code[i]) * unit;
+      if (place < kN * kN)
+        taps[place][channel] = (used >> i & 1) != 0 ? static_cast<float>(code[i]) * unit : 0.0f;
     }
   }
 };
@@ -349,10 +351,15 @@ __global__ void __launch_bounds__(TileThreads(kTile), TileBlocks(kTile, kDataGra
 
   const TilePlace place{y0 + axis_y.offset - (kN - 1) * kStep,
                         x0 + axis_x.offset - (kN - 1) * kStep, 1, g.out_h, g.out_w};
-  const DepthwiseTapCodes<kN, TileThreads(kTile)> codes(a, lane, channel0, plan.taps[kind]);
-  codes.Store(PowerOfTwo(*a.weight_exponent), shared.taps);
+  using TapCodes = DepthwiseTapCodes<kN, TileThreads(kTile)>;
+  const TapCodes codes(a, lane, channel0, plan.taps[kind]);
+  const int exponent = *a.weight_exponent;
+  // Few codes stay in registers until they are there; for many there is no room.
+  constexpr bool kLate = TapCodes::kCount <= 3;
+  if constexpr (!kLate) codes.Store(PowerOfTwo(exponent), shared.taps);
   FillGradient<Tile, TileThreads(kTile), 4>(a.grad_y, g.Out(), lane, image, channel0, place,
                                             shared.tile);
+  if constexpr (kLate) codes.Store(PowerOfTwo(exponent), shared.taps);
   SyncThreads();
 
   const TileThread<kTile, kStep> me;

@@ -54,20 +54,22 @@ __global__ void __launch_bounds__(kQuantizeThreads, 4)
   const int row = plan.groups(static_cast<int>(threadIdx.x));
   const int group = static_cast<int>(threadIdx.x) - row * plan.groups.Divisor();
   const bool works = row < plan.rows;
+  // Elements of the tile from its first one on, which raw values and codes have in common.
+  const int begin = row * stride + 8 * group, end = works ? count * stride : 0;
+  const int step = plan.rows * stride;
   const Raw* raw =
       static_cast<const Raw*>(a.raw) + lane * s.LaneElements() + int64_t{first} * stride;
-  StartKernel(row * stride + 8 * group + count);
+  StartKernel(begin + end);
   RawPack<Raw> packs[kQuantizeFlight<Raw>];
-  const auto load = [&](int p) {
+  const auto load = [&](int at) {
     FTT_UNROLL
     for (int k = 0; k < kQuantizeFlight<Raw>; ++k) {
-      if (p + k * plan.rows < count)
-        packs[k].Load(raw + ((p + k * plan.rows) * stride + 8 * group));
+      if (at + k * step < end) packs[k].Load(raw + at + k * step);
     }
   };
   PackNorm norm{};
   if (works) {
-    load(row);  // does not wait for the map; most blocks have no more than this
+    load(begin);  // does not wait for the map; most blocks have no more than this
     norm.Load(a.scale, a.shift, (a.one_norm ? 0 : int64_t{lane} * stride) + 8 * group);
   }
   const StageLayout layout = LayoutOfStage(plan.tile_pixels, stride, a.mask != nullptr,
@@ -78,15 +80,15 @@ __global__ void __launch_bounds__(kQuantizeThreads, 4)
               a.mask == nullptr ? nullptr : a.mask + lane * s.LaneElements() / 8);
   const StrikeWords strikes = stage.Strikes();
   if constexpr (sizeof(Raw) == 2) norm.TakeUnits(PowerOfTwo(a.raw_shift));
-  for (int p = works ? row : count; p < count; p += kQuantizeFlight<Raw> * plan.rows) {
+  for (int at = begin; at < end; at += kQuantizeFlight<Raw> * step) {
     FTT_UNROLL
     for (int k = 0; k < kQuantizeFlight<Raw>; ++k) {
-      if (p + k * plan.rows >= count) continue;
+      if (at + k * step >= end) continue;
       float v[8];
       packs[k].Floats(v);
-      stage.Put(p + k * plan.rows, group, norm.Codes(v, a.bits));
+      stage.PutAt(at + k * step, norm.Codes(v, a.bits));
     }
-    load(p + kQuantizeFlight<Raw> * plan.rows);
+    load(at + kQuantizeFlight<Raw> * step);
   }
   stage.Finish(strikes);
 }

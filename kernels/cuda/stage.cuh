@@ -130,7 +130,10 @@ class Stage {
 
   // Eight codes of channels [8 * group, 8 * group + 8) at pixel `pixel` of the tile.
   __device__ __forceinline__ void Put(int pixel, int group, const CodePack& pack) {
-    const int at = pixel * row_ + 8 * group;
+    PutAt(pixel * row_ + 8 * group, pack);
+  }
+  // The same by the element of the tile, where it has all channels of its pixels.
+  __device__ __forceinline__ void PutAt(int at, const CodePack& pack) {
     *reinterpret_cast<uint2*>(to_ + at) = make_uint2(pack.low, pack.high);
     if (mask_ != nullptr) bits_[at >> 3] = static_cast<uint8_t>(pack.mask);
   }

@@ -353,8 +353,7 @@ __global__ void __launch_bounds__(kSumThreads, 4)
       PackedSums(a, lane, aligned, base + 8 * i, 8 * kSumThreads, here, pair, sum);
       FTT_UNROLL
       for (int p = 0; p < kSumPacks; ++p) {
-        // Pixels of the tile lie one after another, so the pack needs no pixel of its own.
-        if (p < here) stage.Put(0, i + p * kSumThreads, rounding(sum[p]));
+        if (p < here) stage.PutAt(8 * (i + p * kSumThreads), rounding(sum[p]));
       }
     }
   } else {
@@ -380,8 +379,7 @@ __global__ void __launch_bounds__(kSumThreads, 4)
           const int code = v > high ? high : v < low ? low : v;
           pack.Set(k, code, code == v);
         }
-        // Pixels of the tile lie one after another, so the pack needs no pixel of its own.
-        stage.Put(0, i + p * kSumThreads, pack);
+        stage.PutAt(8 * (i + p * kSumThreads), pack);
       }
     }
   }
