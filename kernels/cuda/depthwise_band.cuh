@@ -92,17 +92,19 @@ class DepthwiseThread {
         for (int c = 0; c < 4; ++c) acc[r][i][c] = 0;
       }
     }
-    const int iy0 = oy * g_.stride + g_.origin, ix0 = ox * g_.stride + g_.origin;
+    const int iy0 = oy * g_.stride + g_.origin;
+    const Columns columns(*this, ox * g_.stride + g_.origin);
     FTT_UNROLL
     for (int first = 0; first < kHeight; first += kBatch) {
       uint32_t pixels[kBatch][4 * kQuads];
       FTT_UNROLL
       for (int j = 0; j < kBatch; ++j) {
-        if (first + j < kHeight) LoadRow(iy0 + (first + j) * g_.dilation, ix0, pixels[j]);
+        if (first + j < kHeight) LoadRow(iy0 + (first + j) * g_.dilation, columns, pixels[j]);
       }
       FTT_UNROLL
       for (int j = 0; j < kBatch; ++j) {
-        if (first + j < kHeight) AddRow(first + j, pixels[j], acc);
+        if (first + j < kHeight)
+          AddRow(first + j, iy0 + (first + j) * g_.dilation, columns, pixels[j], acc);
       }
     }
   }
@@ -123,20 +125,40 @@ class DepthwiseThread {
     }
   }
 
-  __device__ __forceinline__ void LoadRow(int iy, int ix0, uint32_t (&pixels)[4 * kQuads]) const {
-    const bool inside = static_cast<unsigned>(iy) < static_cast<unsigned>(g_.in_h);
-    const int8_t* row = x_ + iy * g_.in_w * stride_;
-    FTT_UNROLL
-    for (int i = 0; i < 4 * kQuads; ++i) {
-      const int ix = ix0 + i * g_.dilation;
-      pixels[i] = 0;
-      if (i < kLength && inside && static_cast<unsigned>(ix) < static_cast<unsigned>(g_.in_w))
-        pixels[i] = *reinterpret_cast<const uint32_t*>(row + ix * stride_);
+  // The columns of an input sequence, which its rows have in common. What lies outside the map is
+  // taken from the nearest pixel inside, and cleared later: loads need no predicates.
+  struct Columns {
+    int offset[kLength];      // of a column's pixel in its row
+    uint32_t inside[kQuads];  // a byte for each pixel: all ones where it is inside
+
+    __device__ __forceinline__ Columns(const DepthwiseThread& t, int ix0) {
+      FTT_UNROLL
+      for (int q = 0; q < kQuads; ++q) inside[q] = 0;
+      FTT_UNROLL
+      for (int i = 0; i < kLength; ++i) {
+        const int ix = ix0 + i * t.g_.dilation;
+        offset[i] = Nearest(ix, t.g_.in_w - 1) * t.stride_;
+        const bool is_inside = static_cast<unsigned>(ix) < static_cast<unsigned>(t.g_.in_w);
+        inside[i / 4] |= is_inside ? 0xFFu << i % 4 * 8 : 0u;
+      }
     }
+  };
+  static __device__ __forceinline__ int Nearest(int at, int last) {
+    at = at > 0 ? at : 0;
+    return at < last ? at : last;
+  }
+
+  __device__ __forceinline__ void LoadRow(int iy, const Columns& columns,
+                                          uint32_t (&pixels)[4 * kQuads]) const {
+    const int8_t* row = x_ + Nearest(iy, g_.in_h - 1) * (g_.in_w * stride_);
+    FTT_UNROLL
+    for (int i = 0; i < 4 * kQuads; ++i)
+      pixels[i] = i < kLength ? *reinterpret_cast<const uint32_t*>(row + columns.offset[i]) : 0u;
   }
 
   // Row j of the sequence is tap row j - r * kAdvance of output row r.
-  __device__ __forceinline__ void AddRow(int j, uint32_t (&pixels)[4 * kQuads],
+  __device__ __forceinline__ void AddRow(int j, int iy, const Columns& columns,
+                                         uint32_t (&pixels)[4 * kQuads],
                                          int32_t (&acc)[kRows][kSpan][4]) const {
     uint32_t taps[kRows][kWords][4] = {};
     FTT_UNROLL
@@ -154,7 +176,12 @@ class DepthwiseThread {
     for (int i = 0; i < kLength; ++i) pixels[i] &= ~(BytePermute(pixels[i], 0, 0xBA98) & relu);
     uint32_t quad[kQuads][4];
     FTT_UNROLL
-    for (int q = 0; q < kQuads; ++q) TransposeBytes(pixels + 4 * q, quad[q]);
+    for (int q = 0; q < kQuads; ++q) {
+      TransposeBytes(pixels + 4 * q, quad[q]);
+      const bool inside = static_cast<unsigned>(iy) < static_cast<unsigned>(g_.in_h);
+      FTT_UNROLL
+      for (int c = 0; c < 4; ++c) quad[q][c] &= inside ? columns.inside[q] : 0u;
+    }
     FTT_UNROLL
     for (int i = 0; i < kSpan; ++i) {
       const int q = i * kAdvance / 4, shift = i * kAdvance % 4;
