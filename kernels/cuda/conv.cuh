@@ -18,70 +18,85 @@ struct ConvPlan {
 };
 
 // Copies one thread's share of the input rows. A thread always copies the same segment of the same
-// rows, so it walks over taps and channels by counting.
+// rows, so it walks over taps and channels by counting, and a row is an offset and the taps that
+// lie inside the map.
 template <int kThreads>
 class ConvRows {
  public:
+  // x: of the lane, less than 2^31 codes.
   __device__ ConvRows(const WindowGeometry& g, const ConvPlan& plan, const int8_t* x, int first_row)
-      : g_(g), x_(x), stride_(PaddedChannels(g.in_channels)), channel_(16 * Segment()) {
+      : x_(x),
+        stride_(PaddedChannels(g.in_channels)),
+        kernel_(g.kernel),
+        tap_x_(g.dilation * stride_),
+        tap_y_(g.in_w * tap_x_),
+        channel_(16 * place_.segment) {
     const int pixels = plan.map.Divisor(), rows = g.images * pixels;
+    int y_at[kPerThread], x_at[kPerThread];
     FTT_UNROLL
     for (int i = 0; i < kPerThread; ++i) {
-      const int m = first_row + Row(i);
+      const int m = first_row + place_.row + i * SegmentPlace<kThreads>::kStep;
       const int image = plan.map(m), at = m - image * pixels;
       const int oy = plan.width(at), ox = at - oy * g.out_w;
+      const int y = oy * g.stride + g.origin, x0 = ox * g.stride + g.origin;
+      offset_[i] = ((image * g.in_h + y) * g.in_w + x0) * stride_;
       // A row beyond the last pixel reads outside any map.
-      y_[i] = m < rows ? oy * g.stride + g.origin : -(1 << 28);
-      x0_[i] = ox * g.stride + g.origin;
-      image_[i] = image * g.in_h;
+      y_at[i] = m < rows ? y : INT32_MIN / 2;
+      x_at[i] = x0;
+      taps_[i] = 0;
+    }
+    FTT_ROLLED
+    for (int k = 0; k < g.kernel; ++k) {
+      FTT_UNROLL
+      for (int i = 0; i < kPerThread; ++i) {
+        const bool x_inside = static_cast<unsigned>(x_at[i]) < static_cast<unsigned>(g.in_w);
+        const bool y_inside = static_cast<unsigned>(y_at[i]) < static_cast<unsigned>(g.in_h);
+        taps_[i] |= ((x_inside ? 1u : 0u) | (y_inside ? 0x10000u : 0u)) << k;
+        x_at[i] += g.dilation;
+        y_at[i] += g.dilation;
+      }
     }
     Wrap();
   }
-  // Depends on all that the constructor finds out.
+  // Depends on all that the constructor finds out, and is not negative.
   __device__ int Place() const {
-    int place = channel_ + kx_;
+    uint32_t place = static_cast<uint32_t>(channel_ + kx_);
     FTT_UNROLL
-    for (int i = 0; i < kPerThread; ++i) place += x0_[i] + image_[i];
-    return place;
+    for (int i = 0; i < kPerThread; ++i) place += static_cast<uint32_t>(offset_[i]) + taps_[i];
+    return static_cast<int>(place >> 1);
   }
 
   __device__ __forceinline__ void CopyNext(uint8_t* rows) {
-    const int dy = ky_ * g_.dilation, dx = kx_ * g_.dilation;
+    const int tap = ky_ * tap_y_ + kx_ * tap_x_ + channel_;
+    const uint32_t bits = 1u << kx_ | 0x10000u << ky_;
+    FTT_UNROLL
     for (int i = 0; i < kPerThread; ++i) {
-      const int iy = y_[i] + dy, ix = x0_[i] + dx;
-      const bool inside = ky_ < g_.kernel &&
-                          static_cast<unsigned>(iy) < static_cast<unsigned>(g_.in_h) &&
-                          static_cast<unsigned>(ix) < static_cast<unsigned>(g_.in_w);
-      const int8_t* from =
-          inside ? x_ + (int64_t{image_[i] + iy} * g_.in_w + ix) * stride_ + channel_ : x_;
-      AsyncCopy16(rows + SegmentOffset(Row(i), Segment()), from, inside ? 16 : 0);
+      const bool inside = (taps_[i] & bits) == bits;
+      AsyncCopy16(rows + place_.Offset(i), x_ + (inside ? offset_[i] + tap : 0), inside ? 16 : 0);
     }
     channel_ += kConvDepth;
     Wrap();
   }
 
  private:
-  static constexpr int kRowStep = kThreads / kConvSegments;
-  static constexpr int kPerThread = kConvRows / kRowStep;
+  static constexpr int kPerThread = kConvRows / SegmentPlace<kThreads>::kStep;
 
-  __device__ static int Segment() { return static_cast<int>(threadIdx.x) % kConvSegments; }
-  __device__ static int Row(int i) {
-    return static_cast<int>(threadIdx.x) / kConvSegments + i * kRowStep;
-  }
   __device__ __forceinline__ void Wrap() {
     while (channel_ >= stride_) {
       channel_ -= stride_;
-      if (++kx_ == g_.kernel) {
+      if (++kx_ == kernel_) {
         kx_ = 0;
         ++ky_;
       }
     }
   }
 
-  const WindowGeometry& g_;
   const int8_t* x_;
-  int stride_, channel_, ky_ = 0, kx_ = 0;
-  int y_[kPerThread], x0_[kPerThread], image_[kPerThread];
+  SegmentPlace<kThreads> place_;
+  int stride_, kernel_, tap_x_, tap_y_;  // steps in elements
+  int channel_, ky_ = 0, kx_ = 0;
+  int offset_[kPerThread];     // of the pixel that tap 0 reads
+  uint32_t taps_[kPerThread];  // inside: of columns, from bit 16 on of rows
 };
 
 // Rows and weights of one step.
@@ -112,8 +127,9 @@ __global__ void __launch_bounds__(128 * kWarpsN, kConvBlocks<kWarpN, kWarpsN>)
   const int columns_left = s.Stride() - channel;
   const int width = columns_left < Tile::kColumns ? columns_left : Tile::kColumns;
   const int depth = PackedConvDepth(g), steps = depth / kConvDepth;
-  const int8_t* weights =
-      a.weights + (a.one_weight ? 0 : lane * PackedConvBytes(g)) + int64_t{channel} * depth;
+  const ConvWeights<Tile::kThreads, Tile::kColumns> weights(
+      a.weights + (a.one_weight ? 0 : lane * PackedConvBytes(g)) + int64_t{channel} * depth, depth,
+      width);
   uint8_t* shared = SharedMemory();
   constexpr int kStageBytes = kConvStageBytes<kWarpN, kWarpsN>;
   ConvRows<Tile::kThreads> rows(g, plan, a.x + lane * g.In().LaneElements(), first);
@@ -121,17 +137,19 @@ __global__ void __launch_bounds__(128 * kWarpsN, kConvBlocks<kWarpN, kWarpsN>)
   const auto copy = [&](int step) {
     uint8_t* to = shared + step % kConvStages * kStageBytes;
     rows.CopyNext(to);
-    CopyWeights<Tile::kThreads, Tile::kColumns>(weights, depth, width, step,
-                                                to + kConvRows * kConvDepth);
+    weights.Copy(step, to + kConvRows * kConvDepth);
   };
 
+  const int matrix_row = MatrixRow(warp_row), matrix_column = MatrixColumn(warp_column);
   int32_t acc[2][kWarpN / 8][4] = {};
-  const uint32_t relu = g.relu ? 0xFFFFFFFFu : 0u;
+  const Relu relu(g.relu);
   StartSteps(steps, copy);
   RunSteps(steps, copy, [&](int step) {
     const uint8_t* from = shared + step % kConvStages * kStageBytes;
-    const auto segment = [from](int row, int at) { return from + SegmentOffset(row, at); };
-    ConvStep<kWarpN>(segment, from + kConvRows * kConvDepth, warp_row, warp_column, relu, acc);
+    const auto row = [&](int mt, int k) {
+      return from + MatrixHalf(matrix_row, k) + mt * 16 * kConvDepth;
+    };
+    ConvStep<kWarpN>(row, from + kConvRows * kConvDepth, matrix_column, relu, acc);
   });
 
   StoreAccumulators<Tile, kWarpN>(acc, warp_row, warp_column, reinterpret_cast<int32_t*>(shared));

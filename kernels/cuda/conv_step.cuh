@@ -4,6 +4,7 @@
 
 #include "kernels/cuda/conv.h"
 #include "kernels/cuda/device.h"
+#include "kernels/cuda/relu.cuh"
 
 namespace ftt::cuda {
 
@@ -17,43 +18,86 @@ __device__ __forceinline__ int SegmentOffset(int row, int segment) {
   return row * kConvDepth + ((segment ^ (row >> 1 & 3)) << 4);
 }
 
-template <int kThreads, int kColumns>
-__device__ __forceinline__ void CopyWeights(const int8_t* weights, int depth, int rows, int step,
-                                            uint8_t* to) {
-  for (int i = static_cast<int>(threadIdx.x); i < kColumns * kConvSegments; i += kThreads) {
-    const int row = i / kConvSegments, segment = i % kConvSegments;
-    const int8_t* from = weights + int64_t{row} * depth + step * kConvDepth + 16 * segment;
-    AsyncCopy16(to + SegmentOffset(row, segment), row < rows ? from : weights, row < rows ? 16 : 0);
+// How threads share out the segments of a buffer's rows: one segment of every kStep-th row each.
+template <int kThreads>
+struct SegmentPlace {
+  static constexpr int kStep = kThreads / kConvSegments;
+  static_assert(kStep % 8 == 0);  // rows of a thread have the same permutation
+  int row, segment;
+  __device__ __forceinline__ SegmentPlace()
+      : row(static_cast<int>(threadIdx.x) / kConvSegments),
+        segment(static_cast<int>(threadIdx.x) % kConvSegments) {}
+  // Of row `row + i * kStep` in a buffer.
+  __device__ __forceinline__ int Offset(int i) const {
+    return SegmentOffset(row, segment) + i * kStep * kConvDepth;
   }
-}
+};
 
-// max(code, 0) for four codes where the flag is all ones.
-__device__ __forceinline__ uint32_t ReluCodes(uint32_t codes, uint32_t flag) {
-  return codes & ~(BytePermute(codes, 0, 0xBA98) & flag);
+// A thread's share of the weights of a block's kColumns output channels, of which there are
+// `columns`; the others are zeros.
+template <int kThreads, int kColumns>
+class ConvWeights {
+ public:
+  // weights: of the first output channel; depth: of an output channel.
+  __device__ __forceinline__ ConvWeights(const int8_t* weights, int depth, int columns)
+      : weights_(weights) {
+    FTT_UNROLL
+    for (int i = 0; i < kPerThread; ++i) {
+      const int row = place_.row + i * Place::kStep;
+      offset_[i] = row < columns ? row * depth + 16 * place_.segment : -1;
+    }
+  }
+  __device__ __forceinline__ void Copy(int step, uint8_t* to) const {
+    const int8_t* from = weights_ + step * kConvDepth;
+    FTT_UNROLL
+    for (int i = 0; i < kPerThread; ++i) {
+      if (kColumns % Place::kStep != 0 && place_.row + i * Place::kStep >= kColumns) break;
+      AsyncCopy16(to + place_.Offset(i), from + (offset_[i] < 0 ? 0 : offset_[i]),
+                  offset_[i] < 0 ? 0 : 16);
+    }
+  }
+
+ private:
+  using Place = SegmentPlace<kThreads>;
+  static constexpr int kPerThread = DivideUp(kColumns, Place::kStep);
+  const int8_t* weights_;
+  Place place_;
+  int offset_[kPerThread];  // of the thread's segment of step 0; -1: no such channel
+};
+
+// Offset of the row of a matrix load that a thread addresses, in a buffer of segments: of rows from
+// `row` on (left operand) or of columns from `column` on (right one). 16 rows further on and in the
+// second half of a step (k = 1) it is the same but for a constant.
+__device__ __forceinline__ int MatrixRow(int row) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
+  return SegmentOffset(row + lane % 16, lane / 16);
 }
+__device__ __forceinline__ int MatrixColumn(int column) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
+  return SegmentOffset(column + lane / 16 * 8 + lane % 8, lane / 8 % 2);
+}
+FTT_HD constexpr int MatrixHalf(int offset, int k) { return offset ^ 32 * k; }
 
 // One step of the depth: acc[mt][nt] covers rows 16 * mt and columns 8 * nt of the warp's tile.
-// rows(row, segment) is where a segment of a row lies.
+// rows(mt, k): what the thread addresses of the left operand; columns: the right one's buffer;
+// column: MatrixColumn of the warp's first one.
 template <int kWarpN, typename Rows>
-__device__ __forceinline__ void ConvStep(const Rows& rows, const uint8_t* columns, int warp_row,
-                                         int warp_column, uint32_t relu,
-                                         int32_t (&acc)[2][kWarpN / 8][4]) {
-  const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
+__device__ __forceinline__ void ConvStep(const Rows& rows, const uint8_t* columns, int column,
+                                         Relu relu, int32_t (&acc)[2][kWarpN / 8][4]) {
   FTT_UNROLL
   for (int k = 0; k < kConvDepth / 32; ++k) {
     uint32_t a[2][4];
     FTT_UNROLL
     for (int mt = 0; mt < 2; ++mt) {
-      const int row = warp_row + 16 * mt + lane % 16;
-      LoadMatrix4(rows(row, 2 * k + lane / 16), a[mt]);
+      LoadMatrix4(rows(mt, k), a[mt]);
       FTT_UNROLL
-      for (int i = 0; i < 4; ++i) a[mt][i] = ReluCodes(a[mt][i], relu);
+      for (int i = 0; i < 4; ++i) a[mt][i] = relu(a[mt][i]);
     }
+    const uint8_t* half = columns + MatrixHalf(column, k);
     FTT_UNROLL
     for (int pair = 0; pair < kWarpN / 16; ++pair) {
       uint32_t b[4];
-      const int column = warp_column + 16 * pair + lane / 16 * 8 + lane % 8;
-      LoadMatrix4(columns + SegmentOffset(column, 2 * k + lane / 8 % 2), b);
+      LoadMatrix4(half + pair * 16 * kConvDepth, b);
       FTT_UNROLL
       for (int mt = 0; mt < 2; ++mt) {
         const uint32_t low[2] = {b[0], b[1]}, high[2] = {b[2], b[3]};

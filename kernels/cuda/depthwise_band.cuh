@@ -9,6 +9,7 @@
 
 #include "kernels/cuda/band.cuh"
 #include "kernels/cuda/depthwise.h"
+#include "kernels/cuda/relu.cuh"
 
 namespace ftt::cuda {
 
@@ -171,9 +172,9 @@ class DepthwiseThread {
         LoadWeights(ky, taps[r]);
       }
     }
-    const uint32_t relu = g_.relu ? 0xFFFFFFFFu : 0u;
+    const Relu relu(g_.relu);
     FTT_UNROLL
-    for (int i = 0; i < kLength; ++i) pixels[i] &= ~(BytePermute(pixels[i], 0, 0xBA98) & relu);
+    for (int i = 0; i < kLength; ++i) pixels[i] = relu(pixels[i]);
     uint32_t quad[kQuads][4];
     FTT_UNROLL
     for (int q = 0; q < kQuads; ++q) {

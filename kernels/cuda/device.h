@@ -97,6 +97,13 @@ __device__ __forceinline__ void StartKernel(int place) {
 #endif
 }
 
+// v, of which the compiler shall not know that it is what it was before: it finds out anew what
+// depends on it, instead of keeping that in registers across a call.
+__device__ __forceinline__ int Anew(int v) {
+  asm volatile("" : "+r"(v));
+  return v;
+}
+
 __device__ inline float HalfToFloat(Half v) { return __half2float(v); }
 __device__ inline Half FloatToHalf(float v) { return __float2half_rn(v); }
 

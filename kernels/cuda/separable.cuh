@@ -100,7 +100,7 @@ __global__ void __launch_bounds__(kSeparableThreads, 3)
   const Band band(middle, plan, 0);
   const MiddleLayout layout(middle, plan.rows);
   const int pixels = band.rows * s.w;
-  const int steps = PackedConvDepth(p.geometry) / kConvDepth;
+  int steps = PackedConvDepth(p.geometry) / kConvDepth;
   const int8_t* weights = p.weights + (p.one_weight ? 0 : band.lane * PackedConvBytes(p.geometry));
   const uint8_t* codes = SharedMemory();
   uint8_t* work = SharedMemory() + layout.bytes;
@@ -108,15 +108,19 @@ __global__ void __launch_bounds__(kSeparableThreads, 3)
   const auto width = [&] { return s.Stride() - channel < kWarpN ? s.Stride() - channel : kWarpN; };
   const auto copy = [&](int step) {
     const int depth = steps * kConvDepth;
-    CopyWeights<kSeparableThreads, kWarpN>(weights + int64_t{channel} * depth, depth, width(), step,
-                                           work + step % kConvStages * kStageBytes);
+    ConvWeights<kSeparableThreads, kWarpN>(weights + int64_t{channel} * depth, depth, width())
+        .Copy(step, work + step % kConvStages * kStageBytes);
   };
   StartSteps(steps, copy);
   MakeMiddle(a, band, plan, SharedMemory(),
              reinterpret_cast<uint32_t*>(work + kConvStages * kStageBytes));
+  steps = Anew(steps);
 
   const int warp_row = static_cast<int>(threadIdx.x) / kWarpSize * 32;
-  const uint32_t relu = p.geometry.relu ? 0xFFFFFFFFu : 0u;
+  const Relu relu(p.geometry.relu);
+  const int thread = static_cast<int>(threadIdx.x) % kWarpSize;
+  const int matrix_row = (warp_row + thread % 16) * layout.stride + 16 * (thread / 16);
+  const int matrix_column = MatrixColumn(0);
   for (; channel < s.Stride(); channel += kWarpN) {
     for (int first = 0; first < pixels; first += kConvRows) {
       if (first + channel > 0) {
@@ -126,9 +130,9 @@ __global__ void __launch_bounds__(kSeparableThreads, 3)
       int32_t acc[2][kWarpN / 8][4] = {};
       RunSteps(steps, copy, [&](int step) {
         if (first + warp_row >= pixels) return;
-        const uint8_t* from = codes + first * layout.stride + step * kConvDepth;
-        const auto segment = [&](int row, int at) { return from + row * layout.stride + 16 * at; };
-        ConvStep<kWarpN>(segment, work + step % kConvStages * kStageBytes, warp_row, 0, relu, acc);
+        const uint8_t* from = codes + first * layout.stride + matrix_row + step * kConvDepth;
+        const auto row = [&](int mt, int k) { return from + mt * 16 * layout.stride + 32 * k; };
+        ConvStep<kWarpN>(row, work + step % kConvStages * kStageBytes, matrix_column, relu, acc);
       });
       StoreAccumulators<Tile, kWarpN>(acc, warp_row, 0, reinterpret_cast<int32_t*>(work));
       SyncThreads();
