@@ -9,7 +9,7 @@ named by $CUOBJDUMP). Columns, of the kernel itself without the functions that i
   regs, stack  registers of a thread; bytes for objects whose address a call is given
   load at      instructions before the first load from global memory, i.e. what a block does before it asks for data
   burst        loads and asynchronous copies from there to the first instruction that may have to wait for one
-  divisions    by numbers the compiler does not know, some 200 cycles each; those before the first load in brackets
+  divisions    by numbers the compiler does not know; those before the first load in brackets
   code         instructions
 """
 import argparse

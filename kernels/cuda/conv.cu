@@ -56,7 +56,8 @@ void Conv(const ConvArguments& a, DeviceStream stream, int columns) {
   FTT_CHECK(g.kernel > 0 && g.kernel <= kMaxKernel, "convolution: kernel {}; 1 to {} are possible",
             g.kernel, kMaxKernel);
   FTT_CHECK(g.In().LaneElements() < int64_t{1} << 31,
-            "convolution: {} codes a lane; less than 2^31 are possible", g.In().LaneElements());
+            "convolution: {} codes a lane; less than 2^31 are possible, lower --batch",
+            g.In().LaneElements());
   FTT_CHECK((a.out.raw == nullptr) != (a.out.codes == nullptr),
             "convolution: give one of raw output and codes");
   switch (columns == 0 ? ConvColumns(g) : columns) {

@@ -1,5 +1,6 @@
-// Division by a number that the host knows before the launch. A division by a variable takes a
-// thread some 200 cycles, which every block of a small kernel would wait for before its first load.
+// Division by a number that the host knows before the launch. A division by a variable is a chain
+// of some twenty instructions, which every block of a small kernel would go through before its
+// first load.
 #pragma once
 
 #include <cstdint>

@@ -35,6 +35,8 @@ std::vector<WindowCase> Cases() {
       {"dense3x3_7_to_40", MakeWindow({7, 5, 7}, 40, Params(3, 1, 1, 1), true), 4, 1},
       {"dense3x3_stride", MakeWindow({9, 7, 20}, 60, Params(3, 2, 1, 1), true), 2, 2},
       {"dense3x3_dilated", MakeWindow({7, 9, 17}, 80, Params(3, 1, 2, 1), false), 1, 2},
+      {"dense7x7_stride", MakeWindow({9, 8, 5}, 20, Params(7, 2, 1, 1), true), 1, 2},
+      {"dense15x15", MakeWindow({4, 5, 3}, 17, Params(15, 1, 1, 1), false), 1, 1},
       {"dense5x5_3_to_100", MakeWindow({6, 7, 3}, 100, Params(5, 1, 1, 1), true), 1, 2},
       {"depthwise3x3_1", MakeWindow({1, 1, 1}, 1, Params(3, 1, 1, 1), true), 1, 1},
       {"depthwise3x3_20", MakeWindow({9, 7, 20}, 20, Params(3, 1, 1, 20), true), 2, 2},
@@ -244,6 +246,16 @@ TEST_P(CudaWindowTest, DeployIsExactWithListedFaults) {
 
 INSTANTIATE_TEST_SUITE_P(All, CudaWindowTest, ::testing::ValuesIn(Cases()),
                          [](const auto& info) { return std::string(info.param.name); });
+
+TEST(CudaConvTest, RefusesWhatItsCopiesCannotAddress) {
+  ConvArguments a;
+  int8_t code = 0;
+  a.out.codes = &code;
+  a.geometry = {1, 1, 4, 4, 3, 4, 4, 3, 16, 1, 1, -8, false};
+  EXPECT_THROW(Conv(a, {}), Error);  // 16 taps in a row
+  a.geometry = {1, 1 << 15, 64, 64, 16, 64, 64, 16, 1, 1, 1, 0, false};
+  EXPECT_THROW(Conv(a, {}), Error);  // 2^31 codes a lane
+}
 
 // Every sum that the codes of a 3x3 window can have, for every number of taps inside the map.
 TEST(CudaPoolMeanTest, RoundsEverySumToNearestEven) {
