@@ -215,7 +215,8 @@ FTT_HD inline int DepthwiseColumns(const WindowGeometry& g) {
   return StripPlan(g.stride, g.dilation, kSpan).Strips(g.out_w);
 }
 
-// Calls put(pixel of the band, accumulators of the thread's word) for the thread's outputs.
+// Calls put(pixel of the band, accumulators of the thread's word) for the thread's outputs, or
+// put(first pixel, accumulators of kSpan pixels that lie one behind the other).
 template <int kKernel, int kAdvance, typename Put>
 __device__ __forceinline__ void ComputeBand(const DepthwiseArguments& a, const BandPlan& plan,
                                             const Band& band, const Put& put) {
@@ -232,12 +233,20 @@ __device__ __forceinline__ void ComputeBand(const DepthwiseArguments& a, const B
     const int oy = down.First(strip), ox = across.First(item - strip * columns);
     int32_t acc[kRows][kSpan][4];
     thread.Accumulate(band.first_row + oy, ox, acc);
+    // Whole rows of neighbours at once: what does not depend on the pixel is then asked once.
+    const bool neighbours = across.log2_step == 0 && ox + kSpan <= g.out_w;
     FTT_UNROLL
     for (int r = 0; r < kRows; ++r) {
+      const int y = oy + r * down.OutStep();
+      if (y >= band.rows) break;
+      if (neighbours) {
+        put(y * g.out_w + ox, acc[r]);
+        continue;
+      }
       FTT_UNROLL
       for (int i = 0; i < kSpan; ++i) {
-        const int y = oy + r * down.OutStep(), x = ox + i * across.OutStep();
-        if (y < band.rows && x < g.out_w) put(y * g.out_w + x, acc[r][i]);
+        const int x = ox + i * across.OutStep();
+        if (x < g.out_w) put(y * g.out_w + x, acc[r][i]);
       }
     }
   }

@@ -37,6 +37,26 @@ int SeparableWorkBytes(const SiteFaultsView& middle, const SiteFaultsView& last)
   return first > output ? first : output;
 }
 
+// Where a thread's accumulators go: codes in shared memory.
+struct MiddleOutput {
+  uint8_t* to;  // the thread's word of the band's first pixel
+  int stride;
+  const WordNorm& norm;
+  int bits;
+
+  __device__ __forceinline__ void operator()(int pixel, const int32_t (&acc)[4]) const {
+    float v[4];
+    FTT_UNROLL
+    for (int c = 0; c < 4; ++c) v[c] = static_cast<float>(acc[c]);
+    *reinterpret_cast<uint32_t*>(to + pixel * stride) = norm.Codes(v, bits);
+  }
+  template <int kPixels>
+  __device__ __forceinline__ void operator()(int pixel, const int32_t (&acc)[kPixels][4]) const {
+    FTT_UNROLL
+    for (int i = 0; i < kPixels; ++i) (*this)(pixel + i, acc[i]);
+  }
+};
+
 // The codes of a band before faults. A call: its registers are not the GEMM's. The plan by value:
 // an address would take more of them.
 template <int kKernel, int kAdvance>
@@ -49,13 +69,8 @@ FTT_NOINLINE __device__ void ComputeMiddle(const DepthwiseArguments& a, const Ba
     if (!band.Works()) continue;
     WordNorm norm;
     norm.Load(a.out, s, band.lane, band.word);
-    ComputeBand<kKernel, kAdvance>(a, plan, band, [&](int pixel, const int32_t(&acc)[4]) {
-      float v[4];
-      FTT_UNROLL
-      for (int c = 0; c < 4; ++c) v[c] = static_cast<float>(acc[c]);
-      *reinterpret_cast<uint32_t*>(codes + pixel * stride + 4 * band.word) =
-          norm.Codes(v, a.out.bits);
-    });
+    const MiddleOutput put{codes + 4 * band.word, stride, norm, a.out.bits};
+    ComputeBand<kKernel, kAdvance>(a, plan, band, put);
   }
 }
 
