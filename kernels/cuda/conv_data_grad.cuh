@@ -70,15 +70,19 @@ __device__ __forceinline__ void CopyGradWeights(const ConvDataGradArguments& a,
       (k.y.first_tap + at.jy * k.y.tap_step) * g.kernel + k.x.first_tap + at.jx * k.x.tap_step;
   const int column_pitch = g.kernel * g.kernel * depth;
   const uint16_t* from = weights + tap * depth + at.channel;
-  const GroupShift split(segments);
+  const GroupShare<kThreads> share(segments, thread);
+  const int step = share.ColumnStep();
   FTT_ROLLED
-  for (int i = thread; split.Column(i) < kColumns; i += kThreads) {
-    const int column = split.Column(i), segment = split.Group(i);
-    if (segment >= segments) continue;
-    const bool inside = column < columns;
-    AsyncCopy16(to + column * pitch + 8 * segment,
-                inside ? from + int64_t{column} * column_pitch + 8 * segment : weights,
-                inside ? 16 : 0);
+  for (int segment = share.group; segment < segments; segment += share.GroupStep()) {
+    const uint16_t* source = from + int64_t{share.column} * column_pitch + 8 * segment;
+    uint16_t* target = to + share.column * pitch + 8 * segment;
+    FTT_ROLLED
+    for (int column = share.column; column < kColumns; column += step) {
+      const bool inside = column < columns;
+      AsyncCopy16(target, inside ? source : weights, inside ? 16 : 0);
+      source += int64_t{step} * column_pitch;
+      target += step * pitch;
+    }
   }
 }
 

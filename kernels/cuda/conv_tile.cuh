@@ -78,16 +78,21 @@ __device__ __forceinline__ int TilePixel(const MapTile& t, const TileRows& rows,
   return (t.Row(row) - rows.first) * t.Width() + x * t.advance;
 }
 
-// Shares out `groups` items of each column over threads, which go on by a power of two of them:
-// shifts instead of divisions, at the price of idle threads.
-struct GroupShift {
-  int shift = 0;
+// Shares out `groups` items of each of many columns over kThreads threads, a power of two of them a
+// column: a thread keeps its group, at the price of idle threads.
+template <int kThreads>
+struct GroupShare {
+  int log2 = 0;
+  int group, column;  // the thread's first ones
 
-  __device__ explicit GroupShift(int groups) {
-    while (1 << shift < groups) ++shift;
+  __device__ __forceinline__ GroupShare(int groups, int thread) {
+    while (1 << log2 < groups && 1 << log2 < kWarpSize) ++log2;
+    group = thread & ((1 << log2) - 1);
+    column = thread >> log2;
   }
-  __device__ int Column(int item) const { return item >> shift; }
-  __device__ int Group(int item) const { return item & ((1 << shift) - 1); }
+  // To its next column, and to its next group, of which it seldom has more than one.
+  __device__ __forceinline__ int ColumnStep() const { return kThreads >> log2; }
+  __device__ __forceinline__ int GroupStep() const { return 1 << log2; }
 };
 
 // Calls load(source pixel or -1, group, pixel of the tile) for `groups` groups of channels of
@@ -96,7 +101,8 @@ template <int kThreads, typename Load>
 __device__ __forceinline__ void ForTile(const MapTile& t, const TileRows& rows, int groups,
                                         const Load& load) {
   const int width = t.Width(), image_rows = t.ImageRows();
-  const GroupShift split(groups);
+  const GroupShare<kWarpSize> share(groups, static_cast<int>(threadIdx.x) % kWarpSize);
+  const int column_step = share.ColumnStep(), x_step = column_step * t.step;
   FTT_ROLLED
   for (int row = static_cast<int>(threadIdx.x) / kWarpSize; row < rows.count;
        row += kThreads / kWarpSize) {
@@ -106,12 +112,13 @@ __device__ __forceinline__ void ForTile(const MapTile& t, const TileRows& rows, 
         image < t.images && static_cast<unsigned>(y) < static_cast<unsigned>(t.source_h);
     const int source = (image * t.source_h + y) * t.source_w;
     FTT_ROLLED
-    for (int i = static_cast<int>(threadIdx.x) % kWarpSize; split.Column(i) < width;
-         i += kWarpSize) {
-      const int column = split.Column(i), group = split.Group(i), x = t.low_x + column * t.step;
-      if (group >= groups) continue;
-      const bool hit = inside && static_cast<unsigned>(x) < static_cast<unsigned>(t.source_w);
-      load(hit ? source + x : -1, group, row * width + column);
+    for (int group = share.group; group < groups; group += share.GroupStep()) {
+      int x = t.low_x + share.column * t.step;
+      FTT_ROLLED
+      for (int column = share.column; column < width; column += column_step, x += x_step) {
+        const bool hit = inside && static_cast<unsigned>(x) < static_cast<unsigned>(t.source_w);
+        load(hit ? source + x : -1, group, row * width + column);
+      }
     }
   }
 }

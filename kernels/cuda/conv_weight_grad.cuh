@@ -62,13 +62,14 @@ __device__ __forceinline__ void CopyInputTile(const int8_t* x, int stride, const
 
 __device__ __forceinline__ void ConvertInputTile(const int8_t* codes, int pixels, int groups,
                                                  bool relu, int pitch, uint16_t* to) {
-  const GroupShift split(groups);
-  const auto* from = reinterpret_cast<const uint4*>(codes);
-  for (int i = static_cast<int>(threadIdx.x); split.Column(i) < pixels; i += kWeightGradThreads) {
-    const int pixel = split.Column(i), group = split.Group(i);
-    if (group >= groups) continue;
-    CodesToBf16(from[pixel * groups + group], relu ? 0 : kFullMask,
-                reinterpret_cast<uint4*>(to + pixel * pitch + 16 * group));
+  const GroupShare<kWeightGradThreads> share(groups, static_cast<int>(threadIdx.x));
+  const uint32_t passing = relu ? 0 : kFullMask;
+  for (int group = share.group; group < groups; group += share.GroupStep()) {
+    const auto* from = reinterpret_cast<const uint4*>(codes) + group;
+    for (int pixel = share.column; pixel < pixels; pixel += share.ColumnStep()) {
+      CodesToBf16(from[pixel * groups], passing,
+                  reinterpret_cast<uint4*>(to + pixel * pitch + 16 * group));
+    }
   }
 }
 
