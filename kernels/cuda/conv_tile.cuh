@@ -4,6 +4,7 @@
 
 #include "kernels/cuda/divider.h"
 #include "kernels/cuda/gradient.cuh"
+#include "kernels/cuda/relu.cuh"
 
 namespace ftt::cuda {
 
@@ -123,14 +124,13 @@ __device__ __forceinline__ void ForTile(const MapTile& t, const TileRows& rows, 
   }
 }
 
-// Sixteen codes as bfloat16. passing: all ones without a ReLU, otherwise zeros, in which negative
-// codes become 0.
-__device__ __forceinline__ void CodesToBf16(const uint4& codes, uint32_t passing, uint4* to) {
+// Sixteen codes as bfloat16.
+__device__ __forceinline__ void CodesToBf16(const uint4& codes, Relu relu, uint4* to) {
   uint32_t words[4] = {codes.x, codes.y, codes.z, codes.w};
   uint32_t pairs[8];
   FTT_UNROLL
   for (int i = 0; i < 4; ++i) {
-    const uint32_t w = words[i] & (~BytePermute(words[i], 0, 0xBA98u) | passing);
+    const uint32_t w = relu(words[i]);
     pairs[2 * i] = PackBf16(CodeToFloat(w, 0, false), CodeToFloat(w, 1, false));
     pairs[2 * i + 1] = PackBf16(CodeToFloat(w, 2, false), CodeToFloat(w, 3, false));
   }

@@ -63,11 +63,11 @@ __device__ __forceinline__ void CopyInputTile(const int8_t* x, int stride, const
 __device__ __forceinline__ void ConvertInputTile(const int8_t* codes, int pixels, int groups,
                                                  bool relu, int pitch, uint16_t* to) {
   const GroupShare<kWeightGradThreads> share(groups, static_cast<int>(threadIdx.x));
-  const uint32_t passing = relu ? 0 : kFullMask;
+  const Relu rectify(relu);
   for (int group = share.group; group < groups; group += share.GroupStep()) {
     const auto* from = reinterpret_cast<const uint4*>(codes) + group;
     for (int pixel = share.column; pixel < pixels; pixel += share.ColumnStep()) {
-      CodesToBf16(from[pixel * groups], passing,
+      CodesToBf16(from[pixel * groups], rectify,
                   reinterpret_cast<uint4*>(to + pixel * pitch + 16 * group));
     }
   }

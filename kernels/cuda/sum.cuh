@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/cuda/divider.h"
+#include "kernels/cuda/relu.cuh"
 #include "kernels/cuda/row_walk.cuh"
 #include "kernels/cuda/stage.cuh"
 #include "kernels/cuda/sum.h"
@@ -159,13 +160,13 @@ __device__ __forceinline__ void PackedSums(const SumArguments& a, int lane,
     for (int j = 0; j < 2; ++j) {
       if (k + j >= a.count) break;
       const uint32_t factor = 1u << (exponent[j] - aligned.exponent);
-      const uint32_t relu = a.inputs[k + j].relu ? 0xFFFFFFFFu : 0u;
+      const Relu relu(a.inputs[k + j].relu);
       FTT_UNROLL
       for (int p = 0; p < kPacks; ++p) {
         FTT_UNROLL
         for (int w = 0; w < 2; ++w) {
           uint32_t word = w == 0 ? pair.pack[j][p].x : pair.pack[j][p].y;
-          word = (word & ~(BytePermute(word, 0, 0xBA98) & relu)) ^ 0x80808080;
+          word = relu(word) ^ 0x80808080;
           sum[p][2 * w] += BytePermute(word, 0, 0x4240) * factor;
           sum[p][2 * w + 1] += BytePermute(word, 0, 0x4341) * factor;
         }
