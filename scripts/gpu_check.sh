@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Everything that only a machine with a GPU can tell: tests on the device, benchmarks, a search, compute-sanitizer.
 # Usage: scripts/gpu_check.sh [--out FOLDER] [--minutes M] [--data NAME[:DIR]] [--skip PART]... [--rehearse]
-#   --minutes M   of the search with the mibb preset, which a further call continues; 0: none (default 10)
-#   --data        its data set (default cifar10, whose folder $FTT_DATA_DIR names)
-#   --skip PART   tests, program, bench, peers, search or sanitizer, or one of bench-step, bench-sweep, ...; may be given
-#                 several times
+#   --minutes M   of the search with the mibb preset, and once that has ended of the training of what it found; further
+#                 calls go on with both; 0: neither (default 10)
+#   --data        their data set (default cifar10, whose folder $FTT_DATA_DIR names)
+#   --skip PART   tests, program, bench, peers, search, train or sanitizer, or one of bench-step, bench-sweep, ...; may be
+#                 given several times
 #   --rehearse    everything at tiny sizes on the emulated device of the tests, without a GPU
 # Works in the source tree (built with -DFTT_CUDA=ON, in build or $FTT_BUILD) and in a bundle of scripts/bundle.sh.
 # Every part writes its own file into FOLDER (default gpu-check), and summary.md holds all tables and the targets; the exit
@@ -36,7 +37,7 @@ while [[ $# -gt 0 ]]; do
       shift
       ;;
     -h | --help)
-      sed -n '2,13s/^# //p' "scripts/gpu_check.sh"
+      sed -n '2,14s/^# //p' "scripts/gpu_check.sh"
       exit 0
       ;;
     *) die "unknown option $1 (see --help)" ;;
@@ -57,6 +58,7 @@ if "${rehearse}"; then
   peers=(--device cpu --batch 2 --steps 1)
   search=(--init-channels 4 --cells 3 --stem-multiplier 1 --batch 8 --epochs 3 --warmup-epochs 1 --derive-draws 4
     --derive-samples 2 --derive-batches 1 --primitives none,skip_connect,max_pool_3x3,sep_conv_3x3)
+  train=(--init-channels 4 --cells 3 --stem-multiplier 1 --batch 8 --epochs 2 --trials 2)
   data="${data:-shapes:48,16}"
 else
   program="${build}/cli/ftt-cuda"
@@ -66,7 +68,7 @@ else
   networks=(--network resnet-20,mobilenet-v2,w-ftt-net)
   step=(--batch 128 "${networks[@]}") batch=(--batch 512 --network resnet-20,w-ftt-net)
   sweep=(--images 2048 --batch 128 --trials 16 --lanes 16 "${networks[@]}")
-  kernels=() peers=() search=()
+  kernels=() peers=() search=() train=()
   data="${data:-cifar10}"
 fi
 program="${FTT_PROGRAM:-${program}}"
@@ -81,7 +83,7 @@ devices="$("${program}" info 2> /dev/null | sed -n 's/^backends.*cuda: //p' || t
 [[ "${devices}" =~ ^[0-9]+\ device ]] || die "${program} finds no GPU: ${devices:-it does not start}"
 mkdir -p "${out}" || die "${out} cannot be made"
 wanted() { [[ "${skip}" != *" ${1%%-*} "* && "${skip}" != *" $1 "* ]]; }
-run="${out}/search-mibb"
+run="${out}/search-mibb" trained="${out}/train-mibb"
 searching=true
 if [[ "${minutes}" =~ ^0+(\.0+)?$ ]] || ! wanted search; then searching=false; fi
 if "${searching}" && [[ ! -e "${run}/report.json" ]]; then
@@ -216,24 +218,34 @@ if wanted peers; then
   fi
 fi
 
-if "${searching}" && [[ -e "${run}/report.json" ]]; then
-  echo "== search: has ended in an earlier call"
-elif "${searching}"; then
-  echo "== search, at most ${minutes} minutes"
-  more=(--preset mibb --data "${data}" "${search[@]}")
-  if [[ -e "${run}/config.toml" ]]; then more=(--resume); else rm -f "${out}/search-calls.tsv"; fi
-  limited search "${minutes}m" "${out}/search.txt" "${program}" search --backend cuda --out "${run}" "${more[@]}"
-  tail -n 5 "${out}/search.txt"
+# goes_on NAME FOLDER MARK COMMAND...: a run of the program into FOLDER for --minutes; a further call resumes it, unless it
+# has ended and left MARK there.
+goes_on() {
+  local name="$1" folder="$2" mark="$3" more=() remark=""
+  shift 3
+  if [[ -e "${folder}/${mark}" ]]; then
+    echo "== ${name}: has ended in an earlier call"
+    return
+  fi
+  echo "== ${name}, at most ${minutes} minutes"
+  if [[ -e "${folder}/config.toml" ]]; then more=(--resume); else rm -f "${out}/${name}-calls.tsv"; fi
+  limited "${name}" "${minutes}m" "${out}/${name}.txt" "${program}" "$@" --backend cuda --out "${folder}" "${more[@]}"
+  tail -n 5 "${out}/${name}.txt"
   # 124: stopped by the clock after it wrote its checkpoint; started again, it goes on.
   if [[ "${code}" -eq 0 || "${code}" -eq 124 ]]; then
-    printf '%s\t%s\n' "${seconds}" "${data}" >> "${out}/search-calls.tsv"
-    remark=""
-    [[ -e "${run}/report.json" ]] || remark="stopped by --minutes ${minutes}; the same call goes on"
-    note search ok "${seconds}" "${remark}"
+    printf '%s\t%s\n' "${seconds}" "${data}" >> "${out}/${name}-calls.tsv"
+    [[ -e "${folder}/${mark}" ]] || remark="stopped by --minutes ${minutes}; the same call goes on"
+    note "${name}" ok "${seconds}" "${remark}"
   else
-    fail search "exit code ${code}"
-    note search FAILED "${seconds}" "exit code ${code}"
+    fail "${name}" "exit code ${code}"
+    note "${name}" FAILED "${seconds}" "exit code ${code}"
   fi
+}
+if "${searching}"; then
+  goes_on search "${run}" report.json search --preset mibb --data "${data}" "${search[@]}"
+fi
+if "${searching}" && wanted train && [[ -e "${run}/report.json" ]]; then
+  goes_on train "${trained}" result.json train --preset mibb --network "${run}/genotype.txt" --data "${data}" "${train[@]}"
 fi
 
 # Takes longest, so it comes last.

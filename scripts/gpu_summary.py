@@ -70,18 +70,18 @@ class Results:
         command = self.parts().get(part, [""])[-1].replace(self.folder, "FOLDER")
         return f"`{command}`\n" if command else ""
 
-    def search(self):
-        """(epochs done, minutes over all calls, ended, data set), or None."""
-        calls = [line.split("\t") for line in self.text("search-calls.tsv").splitlines()]
+    def run(self, name, mark):
+        """Of search or train: (epochs done, minutes over all calls, ended, data set), or None."""
+        calls = [line.split("\t") for line in self.text(f"{name}-calls.tsv").splitlines()]
         if not calls:
             return None
         epochs = 0
-        for line in self.text("search-mibb/events.jsonl").splitlines():
+        for line in self.text(f"{name}-mibb/events.jsonl").splitlines():
             try:
                 epochs = max(epochs, json.loads(line).get("epoch", 0))
             except ValueError:  # a line that a kill cut off
                 pass
-        ended = os.path.exists(self.path("search-mibb/report.json"))
+        ended = os.path.exists(self.path(f"{name}-mibb/{mark}"))
         return epochs, sum(float(c[0]) for c in calls) / 60, ended, calls[-1][1]
 
 
@@ -180,7 +180,7 @@ def targets(r):
 
 def search_target(r):
     text = f"search of the mibb preset, {SEARCH_EPOCHS} epochs, at most 10 minutes"
-    search = r.search()
+    search = r.run("search", "report.json")
     if search is None or search[0] == 0:
         return "9", text, "-", "not measured"
     epochs, minutes, ended, data = search
@@ -192,6 +192,23 @@ def search_target(r):
     if minutes > 10:
         return "9", text, value, "missed"
     return "9", text, value, f"not ended; {minutes / epochs * SEARCH_EPOCHS:.1f} minutes at this rate"
+
+
+def training_line(r):
+    """What became of the training of what the search found."""
+    run = r.run("train", "result.json")
+    if run is None or run[0] == 0:
+        return "The training of what the search found: not measured.\n"
+    epochs, minutes, ended, data = run
+    line = f"The training of what the search found ({data}): {epochs} epochs in {minutes:.1f} minutes"
+    if not ended:
+        return line + ", not ended.\n"
+    result = r.json("train-mibb/result.json") or {}
+    line += f", {100 * result.get('clean_accuracy', 0):.2f} % clean"
+    if result.get("trials"):
+        line += (f", {100 * statistics.mean(result['trials']):.2f} % under {result.get('faults')} in the mean of "
+                 f"{len(result['trials'])} trials")
+    return line + f" on {result.get('test_images')} test images.\n"
 
 
 def step_table(rows):
@@ -240,7 +257,7 @@ def summary(r):
     out.append("## Targets\n")
     out.append("Faults are `mibb:1e-4`. Where rows are many, their median decides; else the worst. Rows whose results "
                "are wrong do not count.\n")
-    out.append(table(["", "target", "measured", ""], targets(r)))
+    out += [table(["", "target", "measured", ""], targets(r)), training_line(r)]
     out.append("## Parts\n")
     out.append(table(["part", "", "seconds", "remark"], [[name, *fields[:3]] for name, fields in r.parts().items()]))
     if r.step:

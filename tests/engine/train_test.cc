@@ -156,7 +156,8 @@ TEST(TrainTest, NarrowGradientsChangeLittle) {
   const auto wide = MakeHostDevice(std::make_unique<Wide>());
   const std::vector<float> want = OneStep(*wide, program, "mibb:1e-3").gradient;
   const std::vector<float> got = OneStep(*HostDevice("cpu"), program, "mibb:1e-3").gradient;
-  EXPECT_LT(RelativeError(want, got), 0.01);
+  // Processors that multiply bfloat16 round such a gradient once more, behind its map.
+  EXPECT_LT(RelativeError(want, got), 0.02);
   if (cpu::CpuBackend(1, false).NarrowsGradients()) {
     EXPECT_NE(want, got);
   }

@@ -65,8 +65,17 @@ contains $'^search\tok\t.*goes on' all/status.tsv
 expect 0 --out all --skip tests --skip bench --skip peers --skip sanitizer
 [[ -s all/search-mibb/genotype.txt ]] || die "the search was not continued: $(cat all/search.txt)"
 [[ "$(wc -l < all/search-calls.tsv)" -eq 2 ]] || die "calls of the search: $(cat all/search-calls.tsv)"
-expect 0 --out all --skip tests --skip bench --skip peers --skip sanitizer
+# What it found is trained, and that is stopped by the clock and continued as well.
+[[ -s all/train-mibb/result.json ]] || die "what the search found was not trained: $(cat all/train.txt)"
+rm -r all/train-mibb
+goes_on() { expect 0 --out all "$@" --skip tests --skip bench --skip peers --skip sanitizer; }
+goes_on --minutes 0.02
 contains 'search: has ended in an earlier call' said
+contains $'^train\tok\t.*goes on' all/status.tsv
+goes_on
+[[ -s all/train-mibb/result.json ]] || die "the training was not continued: $(cat all/train.txt)"
+goes_on
+contains 'train: has ended in an earlier call' said
 
 if have_python; then
   contains '^# emulated device' all/summary.md
@@ -76,6 +85,7 @@ if have_python; then
   contains '^\| 3a \| .*\| not measured \|$' all/summary.md
   contains '^\| 5 \| .*median .*(met|missed) \(rehearsal\) \|$' all/summary.md
   contains '^\| 9 \| .*3 epochs and the derivation' all/summary.md
+  contains '^The training of what the search found .shapes.*: 2 epochs in .* % clean, .* 2 trials on ' all/summary.md
   for title in 'Forward passes and training steps' 'The same in larger batches' 'Trials in lanes' Kernels Parts; do
     contains "^## ${title}\$" all/summary.md
   done
