@@ -4,6 +4,7 @@
 #include "kernels/cuda/backward.h"
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/divider.h"
+#include "kernels/cuda/raw_values.cuh"
 #include "kernels/quantize_math.h"
 
 namespace ftt::cuda {
@@ -58,35 +59,6 @@ __device__ __forceinline__ void LoadFour(const float* from, float (&v)[4]) {
   v[2] = f.z;
   v[3] = f.w;
 }
-// Four raw outputs as they lie in memory: what is converted at once is waited for at once.
-template <typename Raw>
-struct RawFour;
-template <>
-struct RawFour<int32_t> {
-  int4 words;
-  __device__ __forceinline__ void Load(const int32_t* from) {
-    words = *reinterpret_cast<const int4*>(from);
-  }
-  __device__ __forceinline__ void Floats(float (&v)[4]) const {
-    v[0] = static_cast<float>(words.x);
-    v[1] = static_cast<float>(words.y);
-    v[2] = static_cast<float>(words.z);
-    v[3] = static_cast<float>(words.w);
-  }
-};
-template <>
-struct RawFour<Half> {
-  uint2 words;
-  __device__ __forceinline__ void Load(const Half* from) {
-    words = *reinterpret_cast<const uint2*>(from);
-  }
-  __device__ __forceinline__ void Floats(float (&v)[4]) const {
-    Half half[4];
-    memcpy(half, &words, sizeof half);
-    FTT_UNROLL
-    for (int i = 0; i < 4; ++i) v[i] = HalfToFloat(half[i]);
-  }
-};
 __device__ __forceinline__ void StoreFour(float* to, const float (&v)[4]) {
   *reinterpret_cast<float4*>(to) = make_float4(v[0], v[1], v[2], v[3]);
 }
@@ -97,7 +69,7 @@ __device__ __forceinline__ void StoreFour(float* to, const float (&v)[4]) {
 template <typename Raw>
 struct NormFlight {
   float grad[kBackwardFlight][4];
-  RawFour<Raw> raw[kBackwardFlight];
+  RawValues<Raw, 4> raw[kBackwardFlight];
   uint32_t pass[kBackwardFlight];  // mask bytes; 0 beyond the last pixel
 
   __device__ __forceinline__ void Load(const NormBackwardArguments& a, const VectorPlace& place,

@@ -144,11 +144,6 @@ class DepthwiseThread {
       }
     }
   };
-  static __device__ __forceinline__ int Nearest(int at, int last) {
-    at = at > 0 ? at : 0;
-    return at < last ? at : last;
-  }
-
   __device__ __forceinline__ void LoadRow(int iy, const Columns& columns,
                                           uint32_t (&pixels)[4 * kQuads]) const {
     const int8_t* row = x_ + Nearest(iy, g_.in_h - 1) * (g_.in_w * stride_);

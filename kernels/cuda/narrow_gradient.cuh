@@ -4,6 +4,7 @@
 
 #include "kernels/cuda/divider.h"
 #include "kernels/cuda/gradient.cuh"
+#include "kernels/cuda/raw_values.cuh"
 
 namespace ftt::cuda {
 
@@ -11,32 +12,6 @@ inline constexpr int kNarrowThreads = 256;
 inline constexpr int kNarrowPixels = 4;   // of a thread
 inline constexpr int kNarrowBatch = 2;    // of these, pixels whose loads are under way together
 inline constexpr int kNarrowGroups = 32;  // of eight channels, at most in a block
-
-// Eight stored outputs as they lie in memory.
-template <RawType kRaw>
-struct RawEight {
-  uint4 words[kRaw == RawType::kInt32 ? 2 : 1];
-  __device__ __forceinline__ void Load(const void* raw, int64_t at) {
-    const auto* bytes = static_cast<const uint8_t*>(raw);
-    const auto* from =
-        reinterpret_cast<const uint4*>(bytes + at * (kRaw == RawType::kInt32 ? 4 : 2));
-    words[0] = from[0];
-    if constexpr (kRaw == RawType::kInt32) words[1] = from[1];
-  }
-  __device__ __forceinline__ void Floats(float (&v)[8]) const {
-    if constexpr (kRaw == RawType::kInt32) {
-      int32_t values[8];
-      memcpy(values, words, sizeof values);
-      FTT_UNROLL
-      for (int i = 0; i < 8; ++i) v[i] = static_cast<float>(values[i]);
-    } else {
-      Half half[8];
-      memcpy(half, words, sizeof half);
-      FTT_UNROLL
-      for (int i = 0; i < 8; ++i) v[i] = HalfToFloat(half[i]);
-    }
-  }
-};
 
 // `groups` groups of eight channels a block, `rows` pixels at once.
 struct NarrowPlan {
@@ -57,7 +32,8 @@ __global__ void __launch_bounds__(kNarrowThreads, 3)
   if (row >= rows || channel >= stride) return;
   const int64_t from = lane * s.LaneElements() + channel;
   float v[kNarrowBatch][8];
-  RawEight<kRaw> raw[kNarrowBatch];
+  using Raw = std::conditional_t<kRaw == RawType::kInt32, int32_t, Half>;
+  RawValues<Raw, 8> raw[kNarrowBatch];
   uint32_t bits[kNarrowBatch];
   // Everything of a batch is under way before anything of it is used: a block of its own, from
   // which the compiler takes nothing apart.
@@ -70,7 +46,7 @@ __global__ void __launch_bounds__(kNarrowThreads, 3)
       LoadFloats(y.grad + at, v[j]);
       bits[j] = 0xFF;
       if (y.mask != nullptr) bits[j] = y.mask[at >> 3];
-      if constexpr (kMapped) raw[j].Load(y.raw, at);
+      if constexpr (kMapped) raw[j].Load(static_cast<const Raw*>(y.raw) + at);
     }
   };
   load(0);

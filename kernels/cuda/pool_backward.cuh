@@ -217,11 +217,11 @@ __device__ __forceinline__ void FindWinners(const WindowGeometry& g, const Outpu
     strip.Load(g, x, map_words, iy0, ix0);
     int row_place[3];
     FTT_UNROLL
-    for (int k = 0; k < 3; ++k) row_place[k] = 31 - 8 * (Strip::Nearest(iy0 + k, g.in_h - 1) - iy0);
+    for (int k = 0; k < 3; ++k) row_place[k] = 31 - 8 * (Nearest(iy0 + k, g.in_h - 1) - iy0);
     uint32_t even[kColumns], odd[kColumns];  // the largest keys of a column, in halves
     FTT_UNROLL
     for (int j = 0; j < kColumns; ++j) {
-      const int column_place = Strip::Nearest(ix0 + j, g.in_w - 1) - ix0;
+      const int column_place = Nearest(ix0 + j, g.in_w - 1) - ix0;
       uint32_t e[3], o[3];
       FTT_UNROLL
       for (int k = 0; k < 3; ++k) {
@@ -312,7 +312,7 @@ __global__ void __launch_bounds__(kPoolGradThreads, kType == PoolType::kMax || k
     AxisTaps column_taps[kOutputs];
     FTT_UNROLL
     for (int j = 0; j < kOutputs; ++j) {
-      const int ox = ox0 + j, nearest = PoolStrip<kStride>::Nearest(ox, g.out_w - 1);
+      const int ox = ox0 + j, nearest = Nearest(ox, g.out_w - 1);
       const bool is_output = IsInside(ox, g.out_w);
       column[j] = nearest * stride;
       cell[j] = nearest * words;
@@ -323,8 +323,8 @@ __global__ void __launch_bounds__(kPoolGradThreads, kType == PoolType::kMax || k
     for (int r = 0; r < kOutputs; ++r) {
       const int oy = oy0 + r;
       const bool is_output = IsInside(oy - range.first, range.count);
-      const auto* from = reinterpret_cast<const float*>(
-          grad_y + PoolStrip<kStride>::Nearest(oy, g.out_h - 1) * (4 * g.out_w * stride));
+      const auto* from = reinterpret_cast<const float*>(grad_y + Nearest(oy, g.out_h - 1) *
+                                                                     (4 * g.out_w * stride));
       float4 v[kOutputs];
       FTT_UNROLL
       for (int j = 0; j < kOutputs; ++j) v[j] = *reinterpret_cast<const float4*>(from + column[j]);

@@ -32,11 +32,6 @@ struct PoolStrip {
       for (int j = 0; j < kColumns; ++j) word[k][j] = row[column[j]];
     }
   }
-
-  static __device__ __forceinline__ int Nearest(int at, int last) {
-    at = at > 0 ? at : 0;
-    return at < last ? at : last;
-  }
 };
 
 // 3x3 windows without dilation, each with a pixel of the map.

@@ -4,6 +4,7 @@
 
 #include "kernels/cuda/divider.h"
 #include "kernels/cuda/quantize.h"
+#include "kernels/cuda/raw_values.cuh"
 #include "kernels/cuda/stage.cuh"
 
 namespace ftt::cuda {
@@ -13,29 +14,6 @@ inline constexpr int kQuantizeThreads = 256;
 // Packs of a thread whose loads are under way together: 16 words of registers.
 template <typename Raw>
 inline constexpr int kQuantizeFlight = 8 / sizeof(Raw);
-
-// Eight raw outputs.
-template <typename Raw>
-struct RawPack {
-  uint4 words[sizeof(Raw) / 2];
-
-  __device__ __forceinline__ void Load(const Raw* from) {
-    FTT_UNROLL
-    for (size_t i = 0; i < sizeof(Raw) / 2; ++i) words[i] = reinterpret_cast<const uint4*>(from)[i];
-  }
-  __device__ __forceinline__ void Floats(float (&v)[8]) const {
-    Raw raw[8];
-    memcpy(raw, words, sizeof raw);
-    FTT_UNROLL
-    for (int i = 0; i < 8; ++i) {
-      if constexpr (sizeof(Raw) == 4) {
-        v[i] = static_cast<float>(raw[i]);
-      } else {
-        v[i] = HalfToFloat(raw[i]);
-      }
-    }
-  }
-};
 
 // How a block shares out its pixels: `rows` of them at once, `groups` groups of eight channels
 // each.
@@ -60,7 +38,7 @@ __global__ void __launch_bounds__(kQuantizeThreads, 4)
   const Raw* raw =
       static_cast<const Raw*>(a.raw) + lane * s.LaneElements() + int64_t{first} * stride;
   StartKernel(begin + end);
-  RawPack<Raw> packs[kQuantizeFlight<Raw>];
+  RawValues<Raw, 8> packs[kQuantizeFlight<Raw>];
   const auto load = [&](int at) {
     FTT_UNROLL
     for (int k = 0; k < kQuantizeFlight<Raw>; ++k) {
