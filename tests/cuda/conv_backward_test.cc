@@ -25,6 +25,8 @@ std::vector<WindowCase> Cases() {
       {"pointwise_3_to_17", MakeWindow({5, 3, 3}, 17, Params(1, 1, 1, 1), true), 1, 5},
       {"pointwise_33_to_140", MakeWindow({5, 5, 33}, 140, Params(1, 1, 1, 1), false), 2, 2},
       {"pointwise_140_to_20", MakeWindow({5, 3, 140}, 20, Params(1, 1, 1, 1), true), 1, 2},
+      {"pointwise_20_to_620", MakeWindow({2, 2, 20}, 620, Params(1, 1, 1, 1), true), 1, 1},
+      {"pointwise_620_to_10", MakeWindow({2, 2, 620}, 10, Params(1, 1, 1, 1), true), 1, 1},
       {"pointwise_stride", MakeWindow({8, 7, 20}, 10, Params(1, 2, 1, 1), true), 3, 2},
       {"pointwise_offset", MakeWindow({8, 6, 20}, 10, Params(1, 2, 1, 1, 1), true), 3, 2},
       {"pointwise_many_tiles", MakeWindow({16, 17, 3}, 3, Params(1, 1, 1, 1), true), 58, 5},

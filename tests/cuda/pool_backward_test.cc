@@ -23,6 +23,8 @@ std::vector<WindowCase> Cases() {
       {"max_dilated", MakePool({10, 9, 3}, max, Params(3, 1, 2, 1), true), 2, 1},
       {"max_shifted", MakePool({7, 9, 3}, max, Params(3, 2, 1, 1, 1), true), 2, 1},
       {"max_5x5_70", MakePool({5, 11, 70}, max, Params(5, 1, 1, 1), true), 1, 2},
+      {"max_170", MakePool({5, 3, 170}, max, Params(3, 1, 1, 1), true), 1, 2},
+      {"average_170", MakePool({3, 5, 170}, average, Params(3, 2, 1, 1), false), 2, 1},
       {"max_no_pad", MakePool({12, 33, 50}, max, {3, 1, 0, 1, 1, 0}, false), 2, 1},
       {"max_stride_no_pad", MakePool({13, 20, 16}, max, {3, 2, 0, 1, 1, 0}, false), 1, 2},
       {"max_wide_pad", MakePool({6, 5, 20}, max, {3, 1, 2, 1, 1, 0}, false), 1, 2},
