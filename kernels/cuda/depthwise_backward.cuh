@@ -266,7 +266,7 @@ struct DepthwiseTapCodes {
 };
 
 // Stores a tile of 16 channels whose first position is y0, x0; a thread takes four channels of a
-// column of four pixels. Loads lie inside the map even where nothing is stored.
+// column of four pixels. Loads lie on the thread's own pixels even where nothing is stored.
 template <typename Tile>
 __device__ __forceinline__ void StoreTile(const DepthwiseDataGradArguments& a,
                                           const GradAxis& axis_y, const GradAxis& axis_x, int image,
@@ -287,7 +287,7 @@ __device__ __forceinline__ void StoreTile(const DepthwiseDataGradArguments& a,
   float4 value[kStrip];
   FTT_UNROLL
   for (int i = 0; i < kStrip; ++i) {
-    at[i] = (i < left ? at0 + i * next : 0) + quad;
+    at[i] = at0 + (i < left ? i * next : 0) + quad;
     value[i] = *reinterpret_cast<const float4*>(tile + Tile::At(u + i * kRows, v) + quad);
   }
   if (g.relu) {

@@ -9,7 +9,9 @@
 
 #include "core/error.h"
 
-#ifndef FTT_CUDA_EMULATION
+#ifdef FTT_CUDA_EMULATION
+#include "tests/cuda_emulation/timeline.h"
+#else
 #include <cuda_runtime.h>
 #endif
 
@@ -18,7 +20,10 @@ namespace ftt::cuda::test {
 #ifdef FTT_CUDA_EMULATION
 inline void* DeviceAllocate(size_t bytes) { return ::operator new (bytes, std::align_val_t{256}); }
 inline void DeviceFree(void* p) { ::operator delete (p, std::align_val_t{256}); }
-inline void DeviceCopy(void* to, const void* from, size_t bytes) { std::memcpy(to, from, bytes); }
+inline void DeviceCopy(void* to, const void* from, size_t bytes) {
+  emulation::Timeline::WaitForAll();
+  std::memcpy(to, from, bytes);
+}
 #else
 inline void CheckCuda(cudaError_t error) {
   FTT_CHECK(error == cudaSuccess, "CUDA: {}", cudaGetErrorString(error));

@@ -16,13 +16,26 @@ std::string ErrorOf(void (*kernel)(Parameters...), unsigned threads, size_t shar
                     const Arguments&... arguments) {
   try {
     LaunchKernel("TestKernel", kernel, {1, 1, 1}, threads, shared, 0, arguments...);
+    emulation::Timeline::WaitForAll();
   } catch (const Error& error) {
     return error.what();
   }
   return "";
 }
 
+__global__ void NoStartKernel(int started) {
+  if (static_cast<int>(threadIdx.x) < started) StartKernel();
+}
+TEST(CudaEmulationTest, ThreadThatNeverCallsStartKernel) {
+  EXPECT_EQ(ErrorOf(&NoStartKernel, 64, 0, 64), "");
+  const std::string error = ErrorOf(&NoStartKernel, 64, 0, 63);
+  EXPECT_NE(error.find("thread 63 (63, 0, 0): ended without having called StartKernel"),
+            std::string::npos)
+      << error;
+}
+
 __global__ void HalfBarrierKernel() {
+  StartKernel();
   if (threadIdx.x < 32) SyncThreads();
 }
 TEST(CudaEmulationTest, BarrierThatSomeNeverReach) {
@@ -32,19 +45,24 @@ TEST(CudaEmulationTest, BarrierThatSomeNeverReach) {
 }
 
 __global__ void HalfShuffleKernel() {
+  StartKernel();
   if (threadIdx.x < 16) Shuffle(1, 0);
 }
 TEST(CudaEmulationTest, ShuffleWithAThreadThatEnded) {
   EXPECT_NE(ErrorOf(&HalfShuffleKernel, 32, 0).find("deadlock"), std::string::npos);
 }
 
-__global__ void SharedOverrunKernel(int at) { SharedMemory()[at] = 1; }
+__global__ void SharedOverrunKernel(int at) {
+  StartKernel();
+  if (threadIdx.x == 0) SharedMemory()[at] = 1;
+}
 TEST(CudaEmulationTest, WriteBehindSharedMemory) {
   EXPECT_EQ(ErrorOf(&SharedOverrunKernel, 32, 64, 63), "");
   EXPECT_NE(ErrorOf(&SharedOverrunKernel, 32, 64, 64).find("behind its end"), std::string::npos);
 }
 
 __global__ void CopyKernel(const uint8_t* from, uint8_t* before, uint8_t* after, bool wait) {
+  StartKernel();
   AsyncCopy16(SharedMemory(), from, 12);
   AsyncCommit();
   *before = SharedMemory()[0];
@@ -64,6 +82,7 @@ TEST(CudaEmulationTest, AsyncCopyIsVisibleOnlyAfterTheWait) {
 
 // a[m][k], b[k][n] with every byte loaded as the ISA's figures place it.
 __global__ void MatrixKernel(const int8_t* a, const int8_t* b, int32_t* d) {
+  StartKernel();
   const int lane = static_cast<int>(threadIdx.x), g = lane / 4, t = lane % 4;
   uint32_t fragment_a[4] = {}, fragment_b[2] = {};
   int32_t acc[4] = {};
@@ -98,6 +117,7 @@ TEST(CudaEmulationTest, MatrixInstructionMultiplies) {
 
 // a[m][k] row by row, b[k][n] row by row: one plain and two transposing loads, then the product.
 __global__ void Bf16Kernel(const float* a, const float* b, float* d) {
+  StartKernel();
   const int lane = static_cast<int>(threadIdx.x), g = lane / 4, t = lane % 4;
   auto* plain = reinterpret_cast<uint16_t*>(SharedMemory());  // a: [16][16]
   uint16_t* turned = plain + 256;                             // a, transposed

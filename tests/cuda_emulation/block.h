@@ -4,14 +4,15 @@
 // Everything that hardware leaves undefined is an error here where it can be seen: a barrier that
 // some threads never reach, a warp operation whose mask names a thread that does not take part,
 // shared memory written outside its size, an asynchronous copy that is read before it was waited
-// for (it yields a sentinel) or that nobody waits for.
+// for (it yields a sentinel) or that nobody waits for, a kernel that a thread leaves without having
+// called StartKernel. Builds with ThreadSanitizer find races besides (races.h).
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <string>
-#include <utility>
-#include <vector>
+
+#include "tests/cuda_emulation/races.h"
 
 namespace ftt::emulation {
 
@@ -28,12 +29,6 @@ struct Index3 {
 enum class Order { kForward, kReverse };
 void SetOrder(Order order);
 
-struct AsyncCopy {
-  uint8_t* to;
-  const uint8_t* from;
-  int bytes;  // of 16; the rest is zero-filled
-};
-
 enum class State : uint8_t { kReady, kBarrier, kWarp, kDone };
 
 struct Thread {
@@ -47,12 +42,16 @@ struct Thread {
   void* out = nullptr;
   int argument = 0;
   size_t bytes = 0;
-  // Asynchronous copies: those not yet committed, then the committed groups, oldest first.
-  std::vector<AsyncCopy> open;
-  std::vector<std::vector<AsyncCopy>> groups;
+  bool started = false;  // has called StartKernel
 
   int Lane() const { return static_cast<int>(rank % kWarp); }
 };
+
+// For what one lane does to another one's variables.
+FTT_UNTRACED inline void CopyBytes(void* to, const void* from, size_t bytes) {
+  for (size_t i = 0; i < bytes; ++i)
+    static_cast<uint8_t*>(to)[i] = static_cast<const uint8_t*>(from)[i];
+}
 
 using WarpOperation = void (*)(Thread* warp, uint32_t mask, size_t bytes);
 
@@ -72,9 +71,13 @@ struct Running {
 extern Running running;
 
 void Barrier();
+// The end of what a kernel may do before it knows that the one before it has ended; every thread
+// must come here, or the kernel behind could start too early.
+void StartOfKernel();
 // Blocks until all threads of `mask` are in the same operation; the last to arrive carries it out.
+// It orders nothing but what it returns, unless `orders`.
 void WarpCollective(WarpOperation operation, uint32_t mask, const void* in, void* out, int argument,
-                    size_t bytes);
+                    size_t bytes, bool orders = false);
 // A static __shared__ variable: one per tag (an address that is unique to it) and block.
 void* StaticShared(const void* tag, size_t bytes, size_t alignment);
 void IssueAsyncCopy(void* to, const void* from, int bytes);

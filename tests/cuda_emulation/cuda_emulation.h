@@ -61,8 +61,8 @@ inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z,
 
 using Half = _Float16;
 
-inline void StartKernel() {}
-inline void StartKernel(int /*place*/) {}
+inline void StartKernel() { emulation::StartOfKernel(); }
+inline void StartKernel(int /*place*/) { emulation::StartOfKernel(); }
 inline int Anew(int v) { return v; }
 inline float HalfToFloat(Half v) { return static_cast<float>(v); }
 inline Half FloatToHalf(float v) { return static_cast<Half>(v); }
@@ -73,18 +73,18 @@ inline void ThreadFence() {}
 
 namespace warp {
 
-inline void Nothing(emulation::Thread*, uint32_t, size_t) {}
+FTT_UNTRACED inline void Nothing(emulation::Thread*, uint32_t, size_t) {}
 
-inline void Shuffle(emulation::Thread* warp, uint32_t mask, size_t bytes) {
+FTT_UNTRACED inline void Shuffle(emulation::Thread* warp, uint32_t mask, size_t bytes) {
   for (int lane = 0; lane < emulation::kWarp; ++lane) {
     if ((mask >> lane & 1) == 0) continue;
     const int source = warp[lane].argument & (emulation::kWarp - 1);
     if ((mask >> source & 1) == 0) emulation::Misuse("shuffle from a thread outside the mask");
-    std::memcpy(warp[lane].out, warp[source].in, bytes);
+    emulation::CopyBytes(warp[lane].out, warp[source].in, bytes);
   }
 }
 
-inline void Vote(emulation::Thread* warp, uint32_t mask, size_t) {
+FTT_UNTRACED inline void Vote(emulation::Thread* warp, uint32_t mask, size_t) {
   uint32_t votes = 0;
   for (int lane = 0; lane < emulation::kWarp; ++lane) {
     if ((mask >> lane & 1) != 0 && warp[lane].argument != 0) votes |= 1u << lane;
@@ -94,7 +94,7 @@ inline void Vote(emulation::Thread* warp, uint32_t mask, size_t) {
   }
 }
 
-inline void Match(emulation::Thread* warp, uint32_t mask, size_t) {
+FTT_UNTRACED inline void Match(emulation::Thread* warp, uint32_t mask, size_t) {
   for (int lane = 0; lane < emulation::kWarp; ++lane) {
     if ((mask >> lane & 1) == 0) continue;
     uint32_t same = 0;
@@ -111,7 +111,7 @@ inline void Match(emulation::Thread* warp, uint32_t mask, size_t) {
 inline constexpr uint32_t kFullMask = 0xFFFFFFFFu;
 
 inline void SyncWarp(uint32_t mask = kFullMask) {
-  emulation::WarpCollective(&warp::Nothing, mask, nullptr, nullptr, 0, 0);
+  emulation::WarpCollective(&warp::Nothing, mask, nullptr, nullptr, 0, 0, true);
 }
 template <typename T>
 T Shuffle(T value, int lane, uint32_t mask = kFullMask) {
@@ -134,28 +134,27 @@ inline uint32_t MatchAny(uint32_t value, uint32_t mask = kFullMask) {
   return result;
 }
 
+// Relaxed, as on a device: they order nothing.
 template <typename T>
 T AtomicAdd(T* at, T value) {
-  const T before = *at;
-  *at = before + value;
-  return before;
+  return __atomic_fetch_add(at, value, __ATOMIC_RELAXED);
 }
 inline uint32_t AtomicMax(uint32_t* at, uint32_t value) {
-  const uint32_t before = *at;
-  *at = std::max(before, value);
+  uint32_t before = __atomic_load_n(at, __ATOMIC_RELAXED);
+  while (!__atomic_compare_exchange_n(at, &before, std::max(before, value), false, __ATOMIC_RELAXED,
+                                      __ATOMIC_RELAXED)) {
+  }
   return before;
 }
 inline uint32_t AtomicOr(uint32_t* at, uint32_t bits) {
-  const uint32_t before = *at;
-  *at = before | bits;
-  return before;
+  return __atomic_fetch_or(at, bits, __ATOMIC_RELAXED);
 }
 inline uint32_t AtomicAnd(uint32_t* at, uint32_t bits) {
-  const uint32_t before = *at;
-  *at = before & bits;
-  return before;
+  return __atomic_fetch_and(at, bits, __ATOMIC_RELAXED);
 }
-inline void AtomicClear16(uint16_t* at, uint16_t bits) { *at = static_cast<uint16_t>(*at & ~bits); }
+inline void AtomicClear16(uint16_t* at, uint16_t bits) {
+  __atomic_fetch_and(at, static_cast<uint16_t>(~bits), __ATOMIC_RELAXED);
+}
 
 inline uint4 LoadInPlace(const uint4* from) { return *from; }
 inline void AsyncCopy16(void* shared, const void* global, int bytes) {
@@ -169,6 +168,7 @@ void AsyncWait() {
 
 inline void LoadMatrix4(const void* row, uint32_t (&r)[4]) {
   emulation::CheckShared(row, 16, 16, "ldmatrix");
+  emulation::Reads(row, 16);
   emulation::WarpCollective(&emulation::LoadMatrix4, kFullMask, row, r, 0, sizeof r);
 }
 inline void MultiplyAccumulate(int32_t (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
@@ -177,6 +177,7 @@ inline void MultiplyAccumulate(int32_t (&d)[4], const uint32_t (&a)[4], const ui
 }
 inline void LoadMatrix4Transposed(const void* row, uint32_t (&r)[4]) {
   emulation::CheckShared(row, 16, 16, "ldmatrix");
+  emulation::Reads(row, 16);
   emulation::WarpCollective(&emulation::LoadMatrix4Transposed, kFullMask, row, r, 0, sizeof r);
 }
 inline void MultiplyAccumulateBf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
@@ -244,12 +245,12 @@ struct GridSize {
 template <typename... Parameters, typename... Arguments>
 void LaunchKernel(const char* name, void (*kernel)(Parameters...), GridSize grid, unsigned threads,
                   size_t shared_bytes, DeviceStream stream, const Arguments&... arguments) {
-  emulation::Enqueue(stream, [=] {
+  emulation::Enqueue(stream, [=]() FTT_UNTRACED {
     const emulation::LaunchContext launch{
         name, {grid.x, grid.y, grid.z}, {threads, 1, 1}, shared_bytes};
-    const auto call = [&] { kernel(arguments...); };
+    const auto call = [&]() FTT_UNTRACED { kernel(arguments...); };
     emulation::RunGrid(
-        launch, [](void* f) { (*static_cast<decltype(call)*>(f))(); },
+        launch, [](void* f) FTT_UNTRACED { (*static_cast<decltype(call)*>(f))(); },
         const_cast<void*>(static_cast<const void*>(&call)));
   });
 }

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "core/error.h"
+#include "tests/cuda_emulation/races.h"
 
 #if !defined(__x86_64__)
 #include <ucontext.h>
@@ -59,6 +60,18 @@ constexpr size_t kStackBytes = size_t{256} << 10;
 
 Fiber* starting = nullptr;
 
+#ifdef FTT_EMULATION_TSAN
+// A new context knows what its creator knows: that is one which knows nothing.
+void* NewContext() {
+  static void* blank = __tsan_create_fiber(0);
+  void* own = __tsan_get_current_fiber();
+  __tsan_switch_to_fiber(blank, __tsan_switch_to_fiber_no_sync);
+  void* context = __tsan_create_fiber(0);
+  __tsan_switch_to_fiber(own, __tsan_switch_to_fiber_no_sync);
+  return context;
+}
+#endif
+
 }  // namespace
 
 struct Fiber::Machine {
@@ -69,6 +82,11 @@ struct Fiber::Machine {
   void* scheduler_sp = nullptr;
 #else
   ucontext_t fiber, scheduler;
+#endif
+#ifdef FTT_EMULATION_TSAN
+  // Contexts of ThreadSanitizer. Switching between them orders nothing.
+  void* context = NewContext();
+  void* scheduler_context = nullptr;
 #endif
   // AddressSanitizer keeps a shadow of the stack it believes to be on.
   void* fiber_fake = nullptr;
@@ -102,6 +120,10 @@ struct Fiber::Machine {
 #endif
   }
   void ToFiber() {
+#ifdef FTT_EMULATION_TSAN
+    scheduler_context = __tsan_get_current_fiber();
+    __tsan_switch_to_fiber(context, __tsan_switch_to_fiber_no_sync);
+#endif
 #if defined(__x86_64__)
     FttSwitchStack(&scheduler_sp, fiber_sp);
 #else
@@ -109,6 +131,9 @@ struct Fiber::Machine {
 #endif
   }
   void ToScheduler() {
+#ifdef FTT_EMULATION_TSAN
+    __tsan_switch_to_fiber(scheduler_context, __tsan_switch_to_fiber_no_sync);
+#endif
 #if defined(__x86_64__)
     FttSwitchStack(&fiber_sp, scheduler_sp);
 #else
@@ -127,7 +152,12 @@ Fiber::Fiber() : machine_(std::make_unique<Machine>()) {
   FTT_CHECK(mprotect(memory, machine_->page, PROT_NONE) == 0, "emulation: mprotect failed");
 }
 
-Fiber::~Fiber() { munmap(machine_->stack, kStackBytes + machine_->page); }
+Fiber::~Fiber() {
+#ifdef FTT_EMULATION_TSAN
+  __tsan_destroy_fiber(machine_->context);
+#endif
+  munmap(machine_->stack, kStackBytes + machine_->page);
+}
 
 void Fiber::Enter() {
   Fiber* self = starting;
@@ -179,5 +209,24 @@ void Fiber::Yield() {
   machine_->ToScheduler();
   machine_->ArriveInFiber();
 }
+
+#ifdef FTT_EMULATION_TSAN
+namespace {
+
+void InContext(void* context, void (*tell)(const void*), const void* tag) {
+  void* own = __tsan_get_current_fiber();
+  __tsan_switch_to_fiber(context, __tsan_switch_to_fiber_no_sync);
+  tell(tag);
+  __tsan_switch_to_fiber(own, __tsan_switch_to_fiber_no_sync);
+}
+
+}  // namespace
+
+void Fiber::AcquireFor(const void* tag) { InContext(machine_->context, &Acquire, tag); }
+void Fiber::ReleaseFor(const void* tag) { InContext(machine_->context, &Release, tag); }
+#else
+void Fiber::AcquireFor(const void*) {}
+void Fiber::ReleaseFor(const void*) {}
+#endif
 
 }  // namespace ftt::emulation

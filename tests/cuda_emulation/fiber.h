@@ -25,6 +25,11 @@ class Fiber {
   void Yield();
   bool Done() const { return done_; }
 
+  // While the fiber does not run: Acquire or Release (races.h) in its name.
+  void AcquireFor(const void* tag);
+  void ReleaseFor(const void* tag);
+  bool started = false;  // whether it knows what is ordered before the running kernel
+
  private:
   struct Machine;
   static void Enter();

@@ -19,7 +19,7 @@ inline void CheckFullWarp(uint32_t mask) {
 
 // ldmatrix.sync.aligned.m8n8.x4.shared.b16: lane 8 * m + r holds the address of row r (16 bytes) of
 // matrix m; lane l receives bytes 4 * (l % 4) .. + 3 of row l / 4 of each matrix.
-inline void LoadMatrix4(Thread* warp, uint32_t mask, size_t) {
+FTT_UNTRACED inline void LoadMatrix4(Thread* warp, uint32_t mask, size_t) {
   CheckFullWarp(mask);
   for (int lane = 0; lane < kWarp; ++lane) {
     auto* out = static_cast<uint32_t*>(warp[lane].out);
@@ -34,7 +34,7 @@ inline void LoadMatrix4(Thread* warp, uint32_t mask, size_t) {
 //   a[i], byte j: row g + 8 * (i % 2), column 4 * t + j + 16 * (i / 2)
 //   b[i], byte j: row 4 * t + j + 16 * i, column g
 //   d[i]: row g + 8 * (i / 2), column 2 * t + i % 2
-inline void MultiplyAccumulate(Thread* warp, uint32_t mask, size_t) {
+FTT_UNTRACED inline void MultiplyAccumulate(Thread* warp, uint32_t mask, size_t) {
   CheckFullWarp(mask);
   int8_t a[16][32], b[8][32];
   for (int lane = 0; lane < kWarp; ++lane) {
@@ -56,7 +56,7 @@ inline void MultiplyAccumulate(Thread* warp, uint32_t mask, size_t) {
 }
 
 // ldmatrix with .trans: lane l receives rows 2 * (l % 4) and + 1 of column l / 4 of each matrix.
-inline void LoadMatrix4Transposed(Thread* warp, uint32_t mask, size_t) {
+FTT_UNTRACED inline void LoadMatrix4Transposed(Thread* warp, uint32_t mask, size_t) {
   CheckFullWarp(mask);
   for (int lane = 0; lane < kWarp; ++lane) {
     auto* out = static_cast<uint32_t*>(warp[lane].out);
@@ -90,7 +90,7 @@ inline float Bf16Float(uint16_t v) {
 //   a[i], half j: row g + 8 * (i % 2), column 2 * t + j + 8 * (i / 2)
 //   b[i], half j: row 2 * t + j + 8 * i, column g
 //   d[i]: row g + 8 * (i / 2), column 2 * t + i % 2
-inline void MultiplyAccumulateBf16(Thread* warp, uint32_t mask, size_t) {
+FTT_UNTRACED inline void MultiplyAccumulateBf16(Thread* warp, uint32_t mask, size_t) {
   CheckFullWarp(mask);
   float a[16][16], b[8][16];
   for (int lane = 0; lane < kWarp; ++lane) {

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
+#include <map>
 #include <new>
 #include <utility>
 
@@ -14,13 +16,17 @@
 struct CUevent_st {
   CUstream_st* stream = nullptr;
   int64_t position = 0;  // in what the stream was given
+  const char* tag = ftt::emulation::NewTag();
 };
 struct CUgraphExec_st {
-  std::vector<std::function<void()>> nodes;
+  std::vector<ftt::emulation::GraphNode> nodes;
 };
 
 namespace ftt::cuda {
 namespace {
+
+using emulation::kFindsRaces;
+using emulation::TimelineOf;
 
 RuntimeCounts counts;
 int64_t device_memory = emulation::kUsualDeviceMemory, in_use = 0;
@@ -46,13 +52,34 @@ uint8_t* Allocate(int64_t bytes) {
 void RunDelayed(CUstream_st& stream, int64_t position) {
   while (!stream.delayed.empty() &&
          stream.given - static_cast<int64_t>(stream.delayed.size()) < position) {
-    const std::function<void()> work = std::move(stream.delayed.front());
+    std::function<void()> work = std::move(stream.delayed.front());
     stream.delayed.pop_front();
-    work();
+    emulation::RunOn(TimelineOf(&stream), std::move(work));
   }
 }
 
-void Free(uint8_t* memory) { ::operator delete(memory, kAlign); }
+// As on a device all of it comes to rest first.
+void Free(uint8_t* memory) {
+  emulation::Timeline::WaitForAll();
+  ::operator delete(memory, kAlign);
+}
+
+// Page-locked memory: address and bytes.
+std::map<const uint8_t*, int64_t>& Pinned() {
+  static std::map<const uint8_t*, int64_t> pinned;
+  return pinned;
+}
+// Whether copies from and to it do not make the host wait.
+bool IsPinned(const void* host) {
+  const auto* at = static_cast<const uint8_t*>(host);
+  const auto next = Pinned().upper_bound(at);
+  if (next == Pinned().begin()) return false;
+  const auto& [first, bytes] = *std::prev(next);
+  return at < first + bytes;
+}
+void Copy(void* to, const void* from, int64_t bytes) {
+  if (bytes != 0) std::memcpy(to, from, static_cast<size_t>(bytes));
+}
 
 }  // namespace
 
@@ -83,8 +110,14 @@ void DeviceMemory::Resize(int64_t bytes) {
   in_use += size_ = bytes;
 }
 
-PinnedMemory::PinnedMemory(int64_t bytes) : data_(Allocate(bytes)), size_(bytes) {}
-PinnedMemory::~PinnedMemory() { Free(data_); }
+PinnedMemory::PinnedMemory(int64_t bytes) : data_(Allocate(bytes)), size_(bytes) {
+  Pinned()[data_] = bytes;
+}
+PinnedMemory::~PinnedMemory() {
+  if (data_ == nullptr) return;
+  Pinned().erase(data_);
+  Free(data_);
+}
 PinnedMemory::PinnedMemory(PinnedMemory&& other) noexcept
     : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
 PinnedMemory& PinnedMemory::operator=(PinnedMemory&& other) noexcept {
@@ -94,41 +127,63 @@ PinnedMemory& PinnedMemory::operator=(PinnedMemory&& other) noexcept {
 }
 
 Stream::Stream(bool) : stream_(new CUstream_st) {}
-Stream::~Stream() { delete stream_; }
+Stream::~Stream() {
+  emulation::Timeline::GiveBack(stream_->timeline);
+  delete stream_;
+}
 void Stream::Wait() const {
   CheckNotRecording("the host waits");
   RunDelayed(*stream_, stream_->given);
+  stream_->timeline->Wait();
   ++counts.synchronisations;
 }
 
 Event::Event() : event_(new CUevent_st) {}
 Event::~Event() { delete event_; }
 Event::Event(Event&& other) noexcept : event_(std::exchange(other.event_, nullptr)) {}
-void Event::Record(DeviceStream) { CheckNotRecording("an event is recorded"); }
+void Event::Record(DeviceStream stream) {
+  CheckNotRecording("an event is recorded");
+  emulation::RunOn(TimelineOf(stream), [tag = event_->tag] { emulation::Release(tag); });
+}
 bool Event::Done() const {
   CheckNotRecording("an event is queried");
+  emulation::Acquire(event_->tag);
   return true;
 }
-void Event::Wait() const { CheckNotRecording("the host waits"); }
+void Event::Wait() const {
+  CheckNotRecording("the host waits");
+  emulation::Acquire(event_->tag);
+}
 
 Milestone::Milestone() : event_(new CUevent_st) {}
 Milestone::~Milestone() { delete event_; }
 Milestone::Milestone(Milestone&& other) noexcept : event_(std::exchange(other.event_, nullptr)) {}
-void Milestone::Record(DeviceStream stream) { *event_ = {stream, stream->given}; }
+void Milestone::Record(DeviceStream stream) {
+  if (kFindsRaces) emulation::Enqueue(stream, [tag = event_->tag] { emulation::Release(tag); });
+  event_->stream = stream;
+  event_->position = stream->given;
+}
 void Milestone::HoldBack(DeviceStream stream) const {
   if (event_->stream == nullptr) return;
   CUstream_st& before = *event_->stream;
+  const auto acquire = [&] {
+    if (kFindsRaces) emulation::Enqueue(stream, [tag = event_->tag] { emulation::Acquire(tag); });
+  };
   if (before.recording != nullptr) {
     before.awaited = event_->position;
-    if (stream->recording != nullptr) return;
-    stream->recording = before.recording;
-    branches.push_back(stream);
+    if (stream->recording == nullptr) {
+      stream->recording = before.recording;
+      stream->branch = true;
+      branches.push_back(stream);
+    }
+    acquire();
     return;
   }
   FTT_CHECK(stream->recording == nullptr,
             "emulated device: a recording waits for what is not part of it");
   RunDelayed(before, event_->position);
   if (!before.late) stream->late = late_streams;
+  acquire();
 }
 
 Graph::Graph(DeviceStream stream, const std::function<void()>& enqueue)
@@ -142,6 +197,7 @@ Graph::Graph(DeviceStream stream, const std::function<void()>& enqueue)
     for (const DeviceStream branch : std::exchange(branches, {})) {
       awaited = awaited && branch->awaited == branch->given;
       branch->recording = nullptr;
+      branch->branch = false;
     }
     --recordings;
     return awaited;
@@ -157,7 +213,9 @@ Graph::Graph(DeviceStream stream, const std::function<void()>& enqueue)
   delete graph_;
   Fail("emulated device: a recording ends before a branch of it");
 }
-Graph::~Graph() { delete graph_; }
+Graph::~Graph() {
+  if (!kFindsRaces) delete graph_;  // there its nodes may still have to run
+}
 Graph::Graph(Graph&& other) noexcept : graph_(std::exchange(other.graph_, nullptr)) {}
 Graph& Graph::operator=(Graph&& other) noexcept {
   std::swap(graph_, other.graph_);
@@ -165,23 +223,34 @@ Graph& Graph::operator=(Graph&& other) noexcept {
 }
 void Graph::Launch(DeviceStream stream) const {
   ++counts.graph_launches;
-  for (const std::function<void()>& node : graph_->nodes) emulation::Enqueue(stream, node);
+  for (const emulation::GraphNode& node : graph_->nodes) {
+    if (node.branch == nullptr) {
+      emulation::Enqueue(stream, node.work);
+    } else {
+      emulation::Enqueue(stream, [&node] { node.branch->RunShared(node.work); });
+    }
+  }
 }
 
-void CopyToDevice(void* device, const void* host, int64_t bytes, DeviceStream) {
+void CopyToDevice(void* device, const void* host, int64_t bytes, DeviceStream stream) {
   CheckNotRecording("memory is copied from the host");
-  if (bytes != 0) std::memcpy(device, host, static_cast<size_t>(bytes));
+  if (kFindsRaces && !IsPinned(host)) {
+    const auto* from = static_cast<const uint8_t*>(host);
+    const std::vector<uint8_t> staged(from, from + bytes);
+    emulation::RunOn(TimelineOf(stream), [=] { Copy(device, staged.data(), bytes); });
+  } else {
+    emulation::RunOn(TimelineOf(stream), [=] { Copy(device, host, bytes); });
+  }
 }
-void CopyToHost(void* host, const void* device, int64_t bytes, DeviceStream) {
+void CopyToHost(void* host, const void* device, int64_t bytes, DeviceStream stream) {
   CheckNotRecording("memory is copied to the host");
   if (bytes == 0) return;
   ++counts.copies_to_host;
-  std::memcpy(host, device, static_cast<size_t>(bytes));
+  emulation::RunOn(TimelineOf(stream), [=] { Copy(host, device, bytes); });
+  if (kFindsRaces && !IsPinned(host)) TimelineOf(stream).Wait();
 }
 void CopyOnDevice(void* to, const void* from, int64_t bytes, DeviceStream stream) {
-  emulation::Enqueue(stream, [=] {
-    if (bytes != 0) std::memcpy(to, from, static_cast<size_t>(bytes));
-  });
+  emulation::Enqueue(stream, [=] { Copy(to, from, bytes); });
 }
 void FillDevice(void* device, int byte, int64_t bytes, DeviceStream stream) {
   emulation::Enqueue(stream, [=] {

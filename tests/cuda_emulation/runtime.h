@@ -7,9 +7,23 @@
 #include <utility>
 #include <vector>
 
+#include "tests/cuda_emulation/timeline.h"
+
+namespace ftt::emulation {
+
+// One piece of work of a recording; of its own stream unless `branch` names another one.
+struct GraphNode {
+  Timeline* branch;
+  std::function<void()> work;
+};
+
+}  // namespace ftt::emulation
+
 // Work runs at once, is recorded for a Graph, or is put off (see SetLateStreams).
 struct CUstream_st {
-  std::vector<std::function<void()>>* recording = nullptr;
+  ftt::emulation::Timeline* timeline = ftt::emulation::Timeline::Take();
+  std::vector<ftt::emulation::GraphNode>* recording = nullptr;
+  bool branch = false;  // of what is recorded
   bool late = false;
   std::deque<std::function<void()>> delayed;
   // How much it was ever given, and up to where a recording's other streams waited for it.
@@ -28,16 +42,21 @@ int64_t DeviceMemoryInUse();  // bytes
 // that a device may choose the one furthest from that of the calls.
 void SetLateStreams(bool late);
 
+inline Timeline& TimelineOf(CUstream_st* stream) {
+  return stream == nullptr ? Timeline::Default() : *stream->timeline;
+}
+
 // Runs `work` at once, unless the stream records or is late.
 template <typename F>
 void Enqueue(CUstream_st* stream, F work) {
   if (stream != nullptr) ++stream->given;
   if (stream != nullptr && stream->recording != nullptr) {
-    stream->recording->emplace_back(std::move(work));
+    stream->recording->push_back(
+        {kFindsRaces && stream->branch ? stream->timeline : nullptr, std::move(work)});
   } else if (stream != nullptr && stream->late) {
     stream->delayed.emplace_back(std::move(work));
   } else {
-    work();
+    RunOn(TimelineOf(stream), std::move(work));
   }
 }
 
