@@ -201,22 +201,29 @@ class BandCodes {
     if (band.Works()) norm_.Load(out_, shape_, band.lane, band.word);
   }
   __device__ __forceinline__ void Put(const Band& band, int pixel, const int32_t (&acc)[4]) {
-    float v[4];
-    FTT_UNROLL
-    for (int c = 0; c < 4; ++c) v[c] = static_cast<float>(acc[c]);
-    stage_.PutWord(pixel, band.word, norm_.Codes(v, out_.bits));
+    const uint32_t codes[1] = {Codes(acc)};
+    stage_.PutWords(pixel, band.word, codes);
   }
   template <int kPixels>
   __device__ __forceinline__ void Put(const Band& band, int pixel,
                                       const int32_t (&acc)[kPixels][4]) {
+    uint32_t codes[kPixels];
     FTT_UNROLL
-    for (int i = 0; i < kPixels; ++i) Put(band, pixel + i, acc[i]);
+    for (int i = 0; i < kPixels; ++i) codes[i] = Codes(acc[i]);
+    stage_.PutWords(pixel, band.word, codes);
   }
   __device__ __forceinline__ void End(const Band&) const {}
   // All threads, after the last pass.
   __device__ __forceinline__ void Finish() { stage_.Finish(); }
 
  private:
+  __device__ __forceinline__ uint32_t Codes(const int32_t (&acc)[4]) const {
+    float v[4];
+    FTT_UNROLL
+    for (int c = 0; c < 4; ++c) v[c] = static_cast<float>(acc[c]);
+    return norm_.Codes(v, out_.bits);
+  }
+
   const WindowOutput& out_;
   const MapShape& shape_;
   Stage stage_;

@@ -8,8 +8,14 @@
 
 namespace ftt::cuda {
 
+// Steps of the input sequence between neighbouring outputs (depthwise_band.cuh).
+FTT_HD constexpr int SequenceStride(int stride, int dilation) {
+  return stride == 2 && dilation == 1 ? 2 : 1;
+}
+
 // Packed weights of one lane: 32-bit words [k][words of a row][padded channels]. Word 0 holds taps
-// 0..3 of a row (taps that do not exist are 0), word 1, for k = 5, tap 4.
+// 0..3 of a row (taps that do not exist are 0), word 1, for k = 5, tap 4: at the byte where the
+// window of the next output has what it multiplies, 4 - SequenceStride.
 FTT_HD constexpr int DepthwiseRowWords(int kernel) { return kernel == 5 ? 2 : 1; }
 FTT_HD constexpr int PackedDepthwiseWords(const WindowGeometry& g) {
   return g.kernel * DepthwiseRowWords(g.kernel) * PaddedChannels(g.in_channels);

@@ -1,10 +1,11 @@
 // Depthwise convolution of a band of output rows of one image (band.cuh).
 //
-// A thread computes 4 channels of 4 x kRowSpan outputs. Along a row it turns the
-// bytes of four pixels (a word each: 4 channels) into a word per channel of four taps, which dp4a
-// multiplies at once; a window that starts within such words is put together by one byte
-// permutation and serves all output rows that read it. Dilation is a step between the pixels of a
-// sequence: outputs that are a dilation apart read neighbours of the sequence.
+// A thread computes 4 channels of 4 x kRowSpan outputs. Along a row it turns the bytes of
+// neighbouring pixels (a word each: 4 channels) into windows: words of one channel of four pixels,
+// which dp4a multiplies at once. Windows are put together from pairs of pixels and serve all output
+// rows that read them; with three taps two outputs share one, the second with its weights a byte
+// further up. Dilation is a step between the pixels of a sequence: outputs that are a dilation
+// apart read neighbours of the sequence.
 #pragma once
 
 #include "kernels/cuda/band.cuh"
@@ -34,23 +35,6 @@ struct StripPlan {
   }
 };
 
-// Steps of the input sequence between neighbouring outputs.
-FTT_HD constexpr int SequenceStride(int stride, int dilation) {
-  return stride == 2 && dilation == 1 ? 2 : 1;
-}
-
-// Words of four pixels, one byte per channel -> words of four channels, one byte per pixel.
-__device__ __forceinline__ void TransposeBytes(const uint32_t* pixels, uint32_t (&channels)[4]) {
-  const uint32_t a = BytePermute(pixels[0], pixels[1], 0x5140);
-  const uint32_t b = BytePermute(pixels[2], pixels[3], 0x5140);
-  const uint32_t c = BytePermute(pixels[0], pixels[1], 0x7362);
-  const uint32_t d = BytePermute(pixels[2], pixels[3], 0x7362);
-  channels[0] = BytePermute(a, b, 0x5410);
-  channels[1] = BytePermute(a, b, 0x7632);
-  channels[2] = BytePermute(c, d, 0x5410);
-  channels[3] = BytePermute(c, d, 0x7632);
-}
-
 // Whether a thread keeps the weights: those of larger windows would leave no room for what else it
 // needs.
 FTT_HD constexpr bool KeepsWeights(int kernel, int advance) { return kernel == 3 && advance == 1; }
@@ -59,6 +43,18 @@ FTT_HD constexpr int RowsUnderWay(int kernel, int advance) {
   return KeepsWeights(kernel, advance) ? 4 : 1;
 }
 
+// The windows of a thread's outputs in one input row.
+template <int kKernel, int kAdvance>
+struct WindowPlan {
+  static constexpr bool kShared = kKernel == 3 && kAdvance == 1;  // by two outputs
+  // Window w starts at position w * kStep. The fifth tap of an output lies in the next one's
+  // window.
+  static constexpr int kStep = kShared ? 2 : kAdvance;
+  static constexpr int kWindows = kShared ? kSpan / 2 : kKernel == 5 ? kSpan + 1 : kSpan;
+  static constexpr int kPairs = ((kWindows - 1) * kStep + 4) / 2;  // of positions
+  static constexpr int kVersions = kShared ? 2 : 1;                // of weights
+};
+
 template <int kKernel, int kAdvance>
 class DepthwiseThread {
  public:
@@ -66,15 +62,16 @@ class DepthwiseThread {
   static constexpr int kRows = kRowSpan;
   static constexpr int kLength = (kSpan - 1) * kAdvance + kKernel;  // of the input sequence
   static constexpr int kHeight = (kRows - 1) * kAdvance + kKernel;
-  static constexpr int kQuads = DivideUp(kLength, 4);
   static constexpr int kWords = DepthwiseRowWords(kKernel);
+  using Windows = WindowPlan<kKernel, kAdvance>;
 
-  // word: of 4 channels.
+  // image: the same for all threads of the block. word: of 4 channels.
   __device__ DepthwiseThread(const WindowGeometry& g, const int8_t* image, const uint32_t* weights,
                              int word)
       : g_(g),
-        x_(image + 4 * word),
+        image_(Anew(image)),
         weights_at_(weights + 4 * word),
+        word_at_(4 * word),
         stride_(PaddedChannels(g.in_channels)) {
     if constexpr (kKeepsWeights) {
       FTT_UNROLL
@@ -97,7 +94,7 @@ class DepthwiseThread {
     const Columns columns(*this, ox * g_.stride + g_.origin);
     FTT_UNROLL
     for (int first = 0; first < kHeight; first += kBatch) {
-      uint32_t pixels[kBatch][4 * kQuads];
+      uint32_t pixels[kBatch][kLength];
       FTT_UNROLL
       for (int j = 0; j < kBatch; ++j) {
         if (first + j < kHeight) LoadRow(iy0 + (first + j) * g_.dilation, columns, pixels[j]);
@@ -112,97 +109,115 @@ class DepthwiseThread {
 
  private:
   static constexpr bool kKeepsWeights = KeepsWeights(kKernel, kAdvance);
+  struct Taps {  // of a kernel row, four channels
+    uint32_t word[Windows::kVersions][kWords][4];
+  };
 
-  // The taps of kernel row ky: [word][channel].
-  __device__ __forceinline__ void LoadWeights(int ky, uint32_t (&taps)[kWords][4]) const {
+  __device__ __forceinline__ void LoadWeights(int ky, Taps& taps) const {
     FTT_UNROLL
     for (int w = 0; w < kWords; ++w) {
       const auto* from = reinterpret_cast<const uint4*>(weights_at_ + (ky * kWords + w) * stride_);
       const uint4 v = kKeepsWeights ? *from : LoadInPlace(from);
-      taps[w][0] = v.x;
-      taps[w][1] = v.y;
-      taps[w][2] = v.z;
-      taps[w][3] = v.w;
+      const uint32_t words[4] = {v.x, v.y, v.z, v.w};
+      FTT_UNROLL
+      for (int version = 0; version < Windows::kVersions; ++version) {
+        FTT_UNROLL
+        for (int c = 0; c < 4; ++c) taps.word[version][w][c] = words[c] << 8 * version;
+      }
     }
   }
 
   // The columns of an input sequence, which its rows have in common. What lies outside the map is
   // taken from the nearest pixel inside, and cleared later: loads need no predicates.
   struct Columns {
-    int offset[kLength];      // of a column's pixel in its row
-    uint32_t inside[kQuads];  // a byte for each pixel: all ones where it is inside
+    uint32_t offset[kLength];  // of a column's word in its row, in bytes
+    uint32_t inside[kLength];  // all ones where it is inside
 
     __device__ __forceinline__ Columns(const DepthwiseThread& t, int ix0) {
       FTT_UNROLL
-      for (int q = 0; q < kQuads; ++q) inside[q] = 0;
-      FTT_UNROLL
       for (int i = 0; i < kLength; ++i) {
         const int ix = ix0 + i * t.g_.dilation;
-        offset[i] = Nearest(ix, t.g_.in_w - 1) * t.stride_;
-        const bool is_inside = static_cast<unsigned>(ix) < static_cast<unsigned>(t.g_.in_w);
-        inside[i / 4] |= is_inside ? 0xFFu << i % 4 * 8 : 0u;
+        offset[i] = static_cast<uint32_t>(Nearest(ix, t.g_.in_w - 1) * t.stride_ + t.word_at_);
+        inside[i] = static_cast<unsigned>(ix) < static_cast<unsigned>(t.g_.in_w) ? ~0u : 0u;
       }
     }
   };
   __device__ __forceinline__ void LoadRow(int iy, const Columns& columns,
-                                          uint32_t (&pixels)[4 * kQuads]) const {
-    const int8_t* row = x_ + Nearest(iy, g_.in_h - 1) * (g_.in_w * stride_);
+                                          uint32_t (&pixels)[kLength]) const {
+    const int8_t* row =
+        image_ + static_cast<uint32_t>(Nearest(iy, g_.in_h - 1) * (g_.in_w * stride_));
     FTT_UNROLL
-    for (int i = 0; i < 4 * kQuads; ++i)
-      pixels[i] = i < kLength ? *reinterpret_cast<const uint32_t*>(row + columns.offset[i]) : 0u;
+    for (int i = 0; i < kLength; ++i)
+      pixels[i] = *reinterpret_cast<const uint32_t*>(row + columns.offset[i]);
+  }
+
+  // The windows of a row: [window][channel].
+  __device__ static __forceinline__ void MakeWindows(const uint32_t (&pixels)[kLength],
+                                                     uint32_t (&window)[Windows::kWindows][4]) {
+    uint32_t low[Windows::kPairs], high[Windows::kPairs];  // channels 0 and 1, 2 and 3
+    FTT_UNROLL
+    for (int p = 0; p < Windows::kPairs; ++p) {
+      const uint32_t first = pixels[2 * p], second = 2 * p + 1 < kLength ? pixels[2 * p + 1] : 0;
+      low[p] = BytePermute(first, second, 0x5140);
+      high[p] = BytePermute(first, second, 0x7362);
+    }
+    FTT_UNROLL
+    for (int w = 0; w < Windows::kWindows; ++w) {
+      const int p = w * Windows::kStep / 2;
+      if (w * Windows::kStep % 2 != 0) continue;
+      window[w][0] = BytePermute(low[p], low[p + 1], 0x5410);
+      window[w][1] = BytePermute(low[p], low[p + 1], 0x7632);
+      window[w][2] = BytePermute(high[p], high[p + 1], 0x5410);
+      window[w][3] = BytePermute(high[p], high[p + 1], 0x7632);
+    }
+    FTT_UNROLL
+    for (int w = 0; w < Windows::kWindows; ++w) {
+      if (w * Windows::kStep % 2 == 0) continue;
+      FTT_UNROLL
+      for (int c = 0; c < 4; ++c)
+        window[w][c] = BytePermute(window[w - 1][c], window[w + 1][c], 0x6321);
+    }
   }
 
   // Row j of the sequence is tap row j - r * kAdvance of output row r.
   __device__ __forceinline__ void AddRow(int j, int iy, const Columns& columns,
-                                         uint32_t (&pixels)[4 * kQuads],
+                                         uint32_t (&pixels)[kLength],
                                          int32_t (&acc)[kRows][kSpan][4]) const {
-    uint32_t taps[kRows][kWords][4] = {};
+    Taps loaded[kKeepsWeights ? 1 : kRows];
     FTT_UNROLL
-    for (int r = 0; r < kRows; ++r) {
+    for (int r = 0; !kKeepsWeights && r < kRows; ++r) {
       const int ky = j - r * kAdvance;
-      if (ky < 0 || ky >= kKernel) continue;
-      if constexpr (kKeepsWeights) {
-        memcpy(taps[r], weights_[ky], sizeof taps[r]);
-      } else {
-        LoadWeights(ky, taps[r]);
-      }
+      if (ky >= 0 && ky < kKernel) LoadWeights(ky, loaded[r]);
     }
-    const Relu relu(g_.relu);
+    const bool inside = static_cast<unsigned>(iy) < static_cast<unsigned>(g_.in_h);
+    const Relu relu = Relu(g_.relu).If(inside);
     FTT_UNROLL
-    for (int i = 0; i < kLength; ++i) pixels[i] = relu(pixels[i]);
-    uint32_t quad[kQuads][4];
-    FTT_UNROLL
-    for (int q = 0; q < kQuads; ++q) {
-      TransposeBytes(pixels + 4 * q, quad[q]);
-      const bool inside = static_cast<unsigned>(iy) < static_cast<unsigned>(g_.in_h);
-      FTT_UNROLL
-      for (int c = 0; c < 4; ++c) quad[q][c] &= inside ? columns.inside[q] : 0u;
-    }
+    for (int i = 0; i < kLength; ++i) pixels[i] = relu(pixels[i], columns.inside[i]);
+    uint32_t window[Windows::kWindows][4];
+    MakeWindows(pixels, window);
     FTT_UNROLL
     for (int i = 0; i < kSpan; ++i) {
-      const int q = i * kAdvance / 4, shift = i * kAdvance % 4;
+      const int w = Windows::kShared ? i / 2 : i, version = Windows::kShared ? i % 2 : 0;
       FTT_UNROLL
-      for (int c = 0; c < 4; ++c) {
-        const uint32_t next = quad[q + 1 < kQuads ? q + 1 : q][c];
-        const uint32_t selector = 0x3210u + 0x1111u * static_cast<uint32_t>(shift);
-        const uint32_t window = shift == 0 ? quad[q][c] : BytePermute(quad[q][c], next, selector);
+      for (int r = 0; r < kRows; ++r) {
+        const int ky = j - r * kAdvance;
+        if (ky < 0 || ky >= kKernel) continue;
+        const Taps& taps = kKeepsWeights ? weights_[ky] : loaded[r];
         FTT_UNROLL
-        for (int r = 0; r < kRows; ++r) {
-          const int ky = j - r * kAdvance;
-          if (ky < 0 || ky >= kKernel) continue;
-          acc[r][i][c] = Dp4a(window, taps[r][0][c], acc[r][i][c]);
+        for (int c = 0; c < 4; ++c) {
+          acc[r][i][c] = Dp4a(window[w][c], taps.word[version][0][c], acc[r][i][c]);
           if constexpr (kKernel == 5)
-            acc[r][i][c] = Dp4a(next >> 8 * shift, taps[r][1][c], acc[r][i][c]);
+            acc[r][i][c] = Dp4a(window[w + 1][c], taps.word[0][1][c], acc[r][i][c]);
         }
       }
     }
   }
 
   const WindowGeometry& g_;
-  const int8_t* x_;
+  const int8_t* image_;
   const uint32_t* weights_at_;
-  int stride_;
-  uint32_t weights_[kKeepsWeights ? kKernel : 1][kWords][4];
+  int word_at_, stride_;
+  Taps weights_[kKeepsWeights ? kKernel : 1];
 };
 
 // Strips along a row of outputs; what plan.by_columns divides by.

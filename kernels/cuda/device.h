@@ -103,6 +103,13 @@ __device__ __forceinline__ int Anew(int v) {
   asm volatile("" : "+r"(v));
   return v;
 }
+// Of an address in global memory: offsets are added to it, not to what it was made of.
+template <typename T>
+__device__ __forceinline__ const T* Anew(const T* at) {
+  size_t global = __cvta_generic_to_global(at);
+  asm volatile("" : "+l"(global));
+  return static_cast<const T*>(__cvta_global_to_generic(global));
+}
 
 __device__ inline float HalfToFloat(Half v) { return __half2float(v); }
 __device__ inline Half FloatToHalf(float v) { return __float2half_rn(v); }

@@ -196,7 +196,7 @@ __global__ void __launch_bounds__(kThreads)
     }
   }
   if (!updates) return;
-  SyncThreads();
+  // The statistics of all lanes are there: GroupLargest waited for their writers.
   const int threads = static_cast<int>(blockDim.x);
   for (int c = static_cast<int>(threadIdx.x); c < a.channels; c += threads) {
     running.Update(a, stride, c);

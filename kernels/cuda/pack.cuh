@@ -85,15 +85,17 @@ __device__ inline void PackDepthwise(const PackJob& job, const PackRange& range)
   const int stride = PaddedChannels(g.in_channels), row_words = DepthwiseRowWords(g.kernel);
   const int8_t* codes = job.codes + int64_t{range.copy} * g.in_channels * g.kernel * g.kernel;
   auto* packed = static_cast<uint32_t*>(job.packed) + int64_t{range.copy} * PackedDepthwiseWords(g);
+  const int last_byte = 4 - SequenceStride(g.stride, g.dilation);
   for (int i = range.first + static_cast<int>(threadIdx.x); i < range.end; i += kPackThreads) {
     const int row = i / stride, channel = i - row * stride;
-    const int ky = row / row_words, first = row % row_words * 4;
-    const int8_t* from = codes + (channel * g.kernel + ky) * g.kernel + first;
+    const int ky = row / row_words, second = row - ky * row_words;
+    const int8_t* from = codes + (channel * g.kernel + ky) * g.kernel;
     uint32_t word = 0;
     FTT_UNROLL
-    for (int k = 0; k < 4; ++k) {
-      if (channel < g.in_channels && first + k < g.kernel)
-        word |= (static_cast<uint32_t>(from[k]) & 0xFF) << 8 * k;
+    for (int byte = 0; byte < 4; ++byte) {
+      const int tap = second == 0 ? byte : byte == last_byte ? 4 : g.kernel;
+      if (channel < g.in_channels && tap < g.kernel)
+        word |= (static_cast<uint32_t>(from[tap]) & 0xFF) << 8 * byte;
     }
     packed[i] = word;
   }

@@ -138,9 +138,13 @@ class Stage {
     if (mask_ != nullptr) bits_[at >> 3] = static_cast<uint8_t>(pack.mask);
   }
 
-  // Four codes of channels [4 * word, 4 * word + 4); for outputs without a mask.
-  __device__ __forceinline__ void PutWord(int pixel, int word, uint32_t codes) {
-    *reinterpret_cast<uint32_t*>(to_ + pixel * row_ + 4 * word) = codes;
+  // Four codes of channels [4 * word, 4 * word + 4) of pixels that lie one behind the other; for
+  // outputs without a mask.
+  template <int kPixels>
+  __device__ __forceinline__ void PutWords(int pixel, int word, const uint32_t (&codes)[kPixels]) {
+    int8_t* at = to_ + (pixel * row_ + 4 * word);
+    FTT_UNROLL
+    for (int i = 0; i < kPixels; ++i, at += row_) *reinterpret_cast<uint32_t*>(at) = codes[i];
   }
 
   // Faults, then everything out. All threads.

@@ -17,8 +17,8 @@ FTT_HD constexpr int DivideUp(int v, int by) { return (v + by - 1) / by; }
 FTT_HD constexpr int RoundUp(int v, int to) { return DivideUp(v, to) * to; }
 // The number of 0 .. last next to `at`.
 FTT_HD constexpr int Nearest(int at, int last) {
-  at = at > 0 ? at : 0;
-  return at < last ? at : last;
+  at = at < last ? at : last;
+  return at > 0 ? at : 0;
 }
 FTT_HD constexpr int PaddedChannels(int channels) { return RoundUp(channels, kChannelPad); }
 

@@ -112,6 +112,7 @@ INSTANTIATE_TEST_SUITE_P(All, CudaWeightsTest,
 struct PackCase {
   PackLayout layout;
   int in, out, kernel, copies;
+  int stride = 1, dilation = 1;
 };
 
 std::vector<PackCase> PackCases() {
@@ -123,7 +124,11 @@ std::vector<PackCase> PackCases() {
         cases.push_back({PackLayout::kConv, in, out, kernel, copies});
         cases.push_back({PackLayout::kConvGrad, in, out, kernel, copies});
       }
-      if (kernel > 1) cases.push_back({PackLayout::kDepthwise, in, in, kernel, 1 + in % 3});
+      if (kernel == 1) continue;
+      for (const int stride : {1, 2}) {
+        for (const int dilation : {1, 2})
+          cases.push_back({PackLayout::kDepthwise, in, in, kernel, 1 + in % 3, stride, dilation});
+      }
     }
   }
   // Several chunks each.
@@ -167,7 +172,10 @@ std::vector<uint8_t> Packed(const PackCase& c, const int8_t* codes) {
     for (int ky = 0; ky < c.kernel; ++ky) {
       for (int word = 0; word < DepthwiseRowWords(c.kernel); ++word) {
         for (int channel = 0; channel < PaddedChannels(c.in); ++channel) {
-          for (int kx = 4 * word; kx < 4 * word + 4; ++kx) {
+          for (int byte = 0; byte < 4; ++byte) {
+            // The fifth tap: the next output's window begins one position further on, or two.
+            const int fifth = c.stride == 2 && c.dilation == 1 ? 2 : 3;
+            const int kx = word == 0 ? byte : byte == fifth ? 4 : c.kernel;
             const bool inside = channel < c.in && kx < c.kernel;
             packed.push_back(static_cast<uint8_t>(
                 inside ? codes[channel * taps + ky * c.kernel + kx] : int8_t{0}));
@@ -203,6 +211,8 @@ TEST(CudaPackTest, OneLaunchPacksWhatTensorsAloneDo) {
     g.in_channels = c.in;
     g.out_channels = c.out;
     g.kernel = c.kernel;
+    g.stride = c.stride;
+    g.dilation = c.dilation;
     for (int first = 0; first < PackItems(c.layout, g); first += kPackChunk)
       chunks.push_back({static_cast<int>(jobs.size()), first});
     jobs.push_back({c.layout, g, c.copies, codes.back().Data(), together.back().Data()});

@@ -63,7 +63,10 @@ using Half = _Float16;
 
 inline void StartKernel() { emulation::StartOfKernel(); }
 inline void StartKernel(int /*place*/) { emulation::StartOfKernel(); }
-inline int Anew(int v) { return v; }
+template <typename T>
+T Anew(T v) {
+  return v;
+}
 inline float HalfToFloat(Half v) { return static_cast<float>(v); }
 inline Half FloatToHalf(float v) { return static_cast<Half>(v); }
 
