@@ -202,6 +202,7 @@ if "${rehearse}"; then  # the smallest network there is
   done
 fi
 bench bench-step step "${step[@]}"
+FTT_GRAPH_OVERLAP=1 bench bench-overlap step "${step[@]}"
 bench bench-sweep sweep "${sweep[@]}"
 bench bench-kernels kernels "${kernels[@]}"
 bench bench-batch step "${batch[@]}"

@@ -20,6 +20,7 @@ class Results:
         self.machine = self.text("machine.txt")
         self.rehearsal = "emulated device" in self.machine
         self.step = self.rows("bench-step.json")
+        self.overlap = self.rows("bench-overlap.json")
         self.batch = self.rows("bench-batch.json")
         self.sweep = self.rows("bench-sweep.json")
         self.kernels = self.json("bench-kernels.json") or {}
@@ -262,6 +263,8 @@ def summary(r):
     out.append(table(["part", "", "seconds", "remark"], [[name, *fields[:3]] for name, fields in r.parts().items()]))
     if r.step:
         out += ["## Forward passes and training steps\n", r.command("bench-step"), step_table(r.step)]
+    if r.overlap:
+        out += ["## The same with `FTT_GRAPH_OVERLAP=1`\n", r.command("bench-overlap"), step_table(r.overlap)]
     if r.batch:
         out += ["## The same in larger batches\n", r.command("bench-batch"), step_table(r.batch)]
     if r.sweep:

@@ -47,10 +47,10 @@ contains 'no data for the search: .*/nowhere.*--data cifar10:FOLDER.*data fetch 
 
 # --- everything, with a search that the clock stops --------------------------------------------------------------
 expect 0 --out all --minutes 0.02
-for file in machine tests bench-step bench-sweep bench-kernels bench-batch search; do
+for file in machine tests bench-step bench-overlap bench-sweep bench-kernels bench-batch search; do
   [[ -s "all/${file}.txt" ]] || die "no ${file}.txt"
 done
-for file in bench-step bench-sweep bench-kernels bench-batch; do
+for file in bench-step bench-overlap bench-sweep bench-kernels bench-batch; do
   [[ -s "all/${file}.json" ]] || die "no ${file}.json"
 done
 [[ ! -e all/failed.txt ]] || die "failed.txt: $(cat all/failed.txt)"
@@ -122,7 +122,7 @@ fi
 exec "${FTT_BUILD}/tests/program/ftt-cuda-emulated" "\$@"
 END
 chmod +x fails
-FTT_PROGRAM="${work}/fails" expect 1 --out all --minutes 0 --skip tests --skip bench-step --skip bench-batch --skip peers
+FTT_PROGRAM="${work}/fails" expect 1 --out all --minutes 0 --skip tests --skip bench-step --skip bench-overlap --skip bench-batch --skip peers
 [[ "$(cat all/failed.txt)" == bench-sweep ]] || die "failed.txt: $(cat all/failed.txt)"
 contains 'no such luck' all/bench-sweep.txt
 [[ ! -e all/bench-sweep.json ]] || die "rows of an earlier call stand for a part that failed"
@@ -155,7 +155,8 @@ wait "${process}" || status="$?"
 # Without python3 there is everything but the summary.
 mkdir tools
 for tool in bash cat cut date dirname grep mkdir rm sed sleep tail tee timeout; do ln -s "$(command -v "${tool}")" tools/; done
-PATH="${work}/tools" expect 0 --out bare --minutes 0 --skip tests --skip bench-step --skip bench-sweep --skip bench-batch
+PATH="${work}/tools" expect 0 --out bare --minutes 0 --skip tests --skip bench-step --skip bench-overlap --skip bench-sweep \
+  --skip bench-batch
 contains 'no python3 here: run scripts/gpu_summary.py' said
 contains $'^peers\tnot run\t0\tno python3' bare/status.tsv
 [[ -s bare/bench-kernels.json && ! -e bare/summary.md ]] || die "without python3: $(cat said)"
