@@ -14,13 +14,14 @@ namespace {
 template <typename... Parameters, typename... Arguments>
 std::string ErrorOf(void (*kernel)(Parameters...), unsigned threads, size_t shared,
                     const Arguments&... arguments) {
+  std::string message;
   try {
     LaunchKernel("TestKernel", kernel, {1, 1, 1}, threads, shared, 0, arguments...);
-    emulation::Timeline::WaitForAll();
   } catch (const Error& error) {
-    return error.what();
+    message = error.what();
   }
-  return "";
+  emulation::Timeline::WaitForAll();
+  return message;
 }
 
 __global__ void NoStartKernel(int started) {

@@ -242,13 +242,24 @@ void StartThreads(const Index3& size) {
   }
 }
 
-// The fibers for a launch of blocks of n threads.
-void TakeFibers(size_t n) {
-  static std::vector<std::unique_ptr<Fiber>> always;
-  Timeline* timeline = Timeline::Current();
-  fibers = timeline == nullptr ? &always : &timeline->StartThreads(n);
-  while (fibers->size() < n) fibers->push_back(std::make_unique<Fiber>());
-}
+// The fibers for a launch of blocks of n threads, until it ends or fails.
+class LaunchFibers {
+ public:
+  explicit LaunchFibers(size_t n) : n_(n) {
+    static std::vector<std::unique_ptr<Fiber>> always;
+    fibers = timeline_ == nullptr ? &always : &timeline_->StartThreads(n);
+    while (fibers->size() < n) fibers->push_back(std::make_unique<Fiber>());
+  }
+  ~LaunchFibers() {
+    if (timeline_ != nullptr) timeline_->EndThreads(n_);
+  }
+  LaunchFibers(const LaunchFibers&) = delete;
+  LaunchFibers& operator=(const LaunchFibers&) = delete;
+
+ private:
+  Timeline* timeline_ = Timeline::Current();
+  size_t n_;
+};
 
 void CheckGuard(const uint8_t* guard) {
   for (size_t i = 0; i < kGuardBytes; ++i) {
@@ -380,7 +391,7 @@ void RunGrid(const LaunchContext& launch, void (*body)(void*), void* argument) {
             launch.kernel, launch.shared_bytes);
   block.body = body;
   block.argument = argument;
-  TakeFibers(size.x * size.y * size.z);
+  const LaunchFibers taken(size.x * size.y * size.z);
   for (unsigned z = 0; z < launch.grid.z; ++z) {
     for (unsigned y = 0; y < launch.grid.y; ++y) {
       for (unsigned x = 0; x < launch.grid.x; ++x) {
@@ -396,7 +407,6 @@ void RunGrid(const LaunchContext& launch, void (*body)(void*), void* argument) {
       }
     }
   }
-  if (kFindsRaces) Timeline::Current()->EndThreads(size.x * size.y * size.z);
 }
 
 }  // namespace ftt::emulation
