@@ -17,7 +17,9 @@ void LaunchConv(const ConvArguments& a, DeviceStream stream) {
   const GridSize grid{static_cast<unsigned>(DivideUp(g.Out().Pixels(), kConvRows)),
                       static_cast<unsigned>(DivideUp(g.Out().Stride(), Tile::kColumns)),
                       static_cast<unsigned>(g.lanes)};
-  LaunchKernel("Conv", &ConvKernel<kWarpN, kWarpsN>, grid, Tile::kThreads,
+  const auto kernel = PointRows<Tile::kThreads>::Fits(g) ? &ConvKernel<kWarpN, kWarpsN, PointRows>
+                                                         : &ConvKernel<kWarpN, kWarpsN, ConvRows>;
+  LaunchKernel("Conv", kernel, grid, Tile::kThreads,
                static_cast<size_t>(ConvSharedBytes<kWarpN, kWarpsN>(a.out.faults)), stream, a,
                ConvPlan(g));
 }

@@ -99,6 +99,44 @@ class ConvRows {
   uint32_t taps_[kPerThread];  // inside: of columns, from bit 16 on of rows
 };
 
+// The same where a row is the input pixel of its number: 1x1, a stride of 1, no padding.
+template <int kThreads>
+class PointRows {
+ public:
+  FTT_HD static bool Fits(const WindowGeometry& g) {
+    return g.kernel == 1 && g.stride == 1 && g.origin == 0 && g.in_h == g.out_h &&
+           g.in_w == g.out_w;
+  }
+  __device__ PointRows(const WindowGeometry& g, const ConvPlan&, const int8_t* x, int first_row)
+      : x_(Anew(x)),
+        stride_(PaddedChannels(g.in_channels)),
+        channel_(16 * place_.segment),
+        rows_left_(g.images * g.in_h * g.in_w - first_row - place_.row),
+        offset_(static_cast<uint32_t>(first_row + place_.row) * static_cast<uint32_t>(stride_) +
+                static_cast<uint32_t>(channel_)) {}
+  __device__ int Place() const { return static_cast<int>(offset_ >> 1); }
+
+  __device__ __forceinline__ void CopyNext(uint8_t* rows) {
+    constexpr int kStep = SegmentPlace<kThreads>::kStep;
+    FTT_UNROLL
+    for (int i = 0; i < kConvRows / kStep; ++i) {
+      const bool inside = channel_ < stride_ && i * kStep < rows_left_;
+      const uint32_t at = inside ? offset_ + static_cast<uint32_t>(i * kStep * stride_) : 0;
+      AsyncCopy16(rows + place_.Offset(i), x_ + at, inside ? 16 : 0);
+    }
+    channel_ += kConvDepth;
+    offset_ += kConvDepth;
+  }
+
+ private:
+  const int8_t* x_;
+  SegmentPlace<kThreads> place_;
+  int stride_;
+  int channel_;      // of the thread's segment in the next step
+  int rows_left_;    // to the last pixel, from the thread's first row on
+  uint32_t offset_;  // of that row's segment
+};
+
 // Rows and weights of one step.
 template <int kWarpN, int kWarpsN>
 inline constexpr int kConvStageBytes = (kConvRows + kWarpN * kWarpsN) * kConvDepth;
@@ -113,7 +151,8 @@ int ConvSharedBytes(const SiteFaultsView& faults) {
 template <int kWarpN, int kWarpsN>
 inline constexpr int kConvBlocks = kWarpsN == 2 ? 2 : (kWarpN == 64 ? 3 : (kWarpN == 16 ? 5 : 4));
 
-template <int kWarpN, int kWarpsN>
+// Rows: ConvRows or PointRows.
+template <int kWarpN, int kWarpsN, template <int> class Rows>
 __global__ void __launch_bounds__(128 * kWarpsN, kConvBlocks<kWarpN, kWarpsN>)
     ConvKernel(FTT_IN_PLACE ConvArguments a, FTT_IN_PLACE ConvPlan plan) {
   using Tile = ConvTile<kWarpN, kWarpsN>;
@@ -132,7 +171,7 @@ __global__ void __launch_bounds__(128 * kWarpsN, kConvBlocks<kWarpN, kWarpsN>)
       width);
   uint8_t* shared = SharedMemory();
   constexpr int kStageBytes = kConvStageBytes<kWarpN, kWarpsN>;
-  ConvRows<Tile::kThreads> rows(g, plan, a.x + lane * g.In().LaneElements(), first);
+  Rows<Tile::kThreads> rows(g, plan, a.x + lane * g.In().LaneElements(), first);
   StartKernel(rows.Place());
   const auto copy = [&](int step) {
     uint8_t* to = shared + step % kConvStages * kStageBytes;
