@@ -74,12 +74,35 @@ struct WordNorm {
     memcpy(scale, &scales, sizeof scale);
     memcpy(shift, &shifts, sizeof shift);
   }
-  __device__ __forceinline__ uint32_t Codes(const float (&v)[4], int bits) const {
-    const CodeRounding rounding(bits);
-    uint32_t words[4], outside;
+  // Those of several pixels' accumulators, a word each.
+  template <int kPixels>
+  __device__ __forceinline__ void Codes(const int32_t (&acc)[kPixels][4], int bits,
+                                        uint32_t (&codes)[kPixels]) const {
+    const CodeRounding rounding{bits};
+    uint32_t words[kPixels][4], any = 0;
     FTT_UNROLL
-    for (int c = 0; c < 4; ++c) words[c] = rounding(fmaf(v[c], scale[c], shift[c]), &outside);
-    return LowestBytes(words);
+    for (int i = 0; i < kPixels; ++i) {
+      FTT_UNROLL
+      for (int c = 0; c < 4; ++c) {
+        words[i][c] = rounding.Sum(fmaf(static_cast<float>(acc[i][c]), scale[c], shift[c]));
+        any |= rounding.Above(words[i][c]);
+      }
+    }
+    if (rounding.Beyond(any)) {
+      FTT_UNROLL
+      for (int i = 0; i < kPixels; ++i) {
+        FTT_UNROLL
+        for (int c = 0; c < 4; ++c) words[i][c] = rounding.Saturated(words[i][c]);
+      }
+    }
+    FTT_UNROLL
+    for (int i = 0; i < kPixels; ++i) codes[i] = LowestBytes(words[i]);
+  }
+  __device__ __forceinline__ uint32_t Codes(const int32_t (&acc)[4], int bits) const {
+    const int32_t pixel[1][4] = {{acc[0], acc[1], acc[2], acc[3]}};
+    uint32_t code[1];
+    Codes(pixel, bits, code);
+    return code[0];
   }
 };
 
@@ -201,15 +224,14 @@ class BandCodes {
     if (band.Works()) norm_.Load(out_, shape_, band.lane, band.word);
   }
   __device__ __forceinline__ void Put(const Band& band, int pixel, const int32_t (&acc)[4]) {
-    const uint32_t codes[1] = {Codes(acc)};
+    const uint32_t codes[1] = {norm_.Codes(acc, out_.bits)};
     stage_.PutWords(pixel, band.word, codes);
   }
   template <int kPixels>
   __device__ __forceinline__ void Put(const Band& band, int pixel,
                                       const int32_t (&acc)[kPixels][4]) {
     uint32_t codes[kPixels];
-    FTT_UNROLL
-    for (int i = 0; i < kPixels; ++i) codes[i] = Codes(acc[i]);
+    norm_.Codes(acc, out_.bits, codes);
     stage_.PutWords(pixel, band.word, codes);
   }
   __device__ __forceinline__ void End(const Band&) const {}
@@ -217,13 +239,6 @@ class BandCodes {
   __device__ __forceinline__ void Finish() { stage_.Finish(); }
 
  private:
-  __device__ __forceinline__ uint32_t Codes(const int32_t (&acc)[4]) const {
-    float v[4];
-    FTT_UNROLL
-    for (int c = 0; c < 4; ++c) v[c] = static_cast<float>(acc[c]);
-    return norm_.Codes(v, out_.bits);
-  }
-
   const WindowOutput& out_;
   const MapShape& shape_;
   Stage stage_;

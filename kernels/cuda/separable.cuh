@@ -45,15 +45,15 @@ struct MiddleOutput {
   int bits;
 
   __device__ __forceinline__ void operator()(int pixel, const int32_t (&acc)[4]) const {
-    float v[4];
-    FTT_UNROLL
-    for (int c = 0; c < 4; ++c) v[c] = static_cast<float>(acc[c]);
-    *reinterpret_cast<uint32_t*>(to + pixel * stride) = norm.Codes(v, bits);
+    *reinterpret_cast<uint32_t*>(to + pixel * stride) = norm.Codes(acc, bits);
   }
   template <int kPixels>
   __device__ __forceinline__ void operator()(int pixel, const int32_t (&acc)[kPixels][4]) const {
+    uint32_t codes[kPixels];
+    norm.Codes(acc, bits, codes);
     FTT_UNROLL
-    for (int i = 0; i < kPixels; ++i) (*this)(pixel + i, acc[i]);
+    for (int i = 0; i < kPixels; ++i)
+      *reinterpret_cast<uint32_t*>(to + (pixel + i) * stride) = codes[i];
   }
 };
 

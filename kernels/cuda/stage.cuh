@@ -21,22 +21,31 @@ FTT_HD inline StageLayout LayoutOfStage(int pixels, int stride, bool masked, boo
 }
 
 // Values rounded to nearest, ties to even, as codes in the lowest bytes of words. An addition
-// rounds: it leaves no bits below the unit, and saturates what is far outside as the limits do;
-// conversions would have a sixteenth of its rate. NaN becomes the smallest code.
+// rounds: it leaves no bits below the unit; conversions would have a sixteenth of its rate. Values
+// that saturate are rare, for exponents follow from the largest one: whether any of several does is
+// found out first, by one bit test for all.
 struct CodeRounding {
   static constexpr float kRounds = 12582912.0f;  // 1.5 * 2^23
   static constexpr uint32_t kRoundsBits = 0x4B400000;
-  float low, high;  // kRounds + the smallest and the largest code
+  int bits;
 
-  __device__ __forceinline__ explicit CodeRounding(int bits)
-      : low(BitsToFloat(kRoundsBits + static_cast<uint32_t>(CodeMin(bits)))),
-        high(BitsToFloat(kRoundsBits + static_cast<uint32_t>(CodeMax(bits)))) {}
-  // `outside`: bits that differ where y saturated.
-  __device__ __forceinline__ uint32_t operator()(float y, uint32_t* outside) const {
-    const float sum = y + kRounds;
-    const uint32_t word = FloatToBits(fminf(fmaxf(sum, low), high));
-    *outside = FloatToBits(sum) ^ word;
-    return word;
+  // The word of a value that does not saturate.
+  __device__ __forceinline__ uint32_t Sum(float y) const { return FloatToBits(y + kRounds); }
+  // How far it lies above the smallest code. Codes saturate, or are NaN, if this or the bits of
+  // several of these together are Beyond.
+  __device__ __forceinline__ uint32_t Above(uint32_t sum) const {
+    return sum - Word(CodeMin(bits));
+  }
+  __device__ __forceinline__ bool Beyond(uint32_t above) const { return above >> bits != 0; }
+  // The word of any value; NaN becomes the smallest code.
+  __device__ __forceinline__ uint32_t Saturated(uint32_t sum) const {
+    const float low = BitsToFloat(Word(CodeMin(bits))), high = BitsToFloat(Word(CodeMax(bits)));
+    return FloatToBits(fminf(fmaxf(BitsToFloat(sum), low), high));
+  }
+
+ private:
+  __device__ __forceinline__ static uint32_t Word(int code) {
+    return kRoundsBits + static_cast<uint32_t>(code);
   }
 };
 
@@ -55,19 +64,23 @@ struct CodePack {
   }
   // Those of eight values.
   __device__ __forceinline__ void Quantize(const float (&y)[8], int bits) {
-    const CodeRounding rounding(bits);
-    uint32_t words[8], outside[8], any = 0;
+    const CodeRounding rounding{bits};
+    uint32_t words[8], any = 0;
     FTT_UNROLL
     for (int i = 0; i < 8; ++i) {
-      words[i] = rounding(y[i], &outside[i]);
-      any |= outside[i];
+      words[i] = rounding.Sum(y[i]);
+      any |= rounding.Above(words[i]);
+    }
+    mask = 0xFF;
+    if (rounding.Beyond(any)) {
+      FTT_UNROLL
+      for (int i = 0; i < 8; ++i) {
+        mask &= rounding.Beyond(rounding.Above(words[i])) ? ~(1u << i) : ~0u;
+        words[i] = rounding.Saturated(words[i]);
+      }
     }
     low = LowestBytes(words);
     high = LowestBytes(words + 4);
-    mask = 0xFF;
-    if (any == 0) return;  // nearly always: exponents follow from the largest value
-    FTT_UNROLL
-    for (int i = 0; i < 8; ++i) mask &= outside[i] != 0 ? ~(1u << i) : ~0u;
   }
 };
 
