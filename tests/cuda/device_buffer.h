@@ -15,6 +15,13 @@
 #include <cuda_runtime.h>
 #endif
 
+#if defined(FTT_CUDA_EMULATION) && defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(at, bytes)
+#define ASAN_UNPOISON_MEMORY_REGION(at, bytes)
+#endif
+
 namespace ftt::cuda::test {
 
 #ifdef FTT_CUDA_EMULATION
@@ -40,8 +47,8 @@ inline void DeviceCopy(void* to, const void* from, size_t bytes) {
 }
 #endif
 
-// n values of T, 256-byte aligned, between two guard zones that no kernel may touch. What a test
-// does not set holds a sentinel.
+// n values of T, 256-byte aligned, between two guard zones that no kernel may write, nor read,
+// which AddressSanitizer sees. What a test does not set holds a sentinel.
 template <typename T>
 class DeviceBuffer {
  public:
@@ -49,10 +56,13 @@ class DeviceBuffer {
     memory_ = static_cast<uint8_t*>(DeviceAllocate(2 * kGuard + Rounded()));
     const std::vector<uint8_t> fill(2 * kGuard + Rounded(), kSentinel);
     DeviceCopy(memory_, fill.data(), fill.size());
+    ASAN_POISON_MEMORY_REGION(memory_, kGuard);
+    ASAN_POISON_MEMORY_REGION(memory_ + kGuard + bytes_, kGuard + Rounded() - bytes_);
   }
   explicit DeviceBuffer(const std::vector<T>& values) : DeviceBuffer(values.size()) { Set(values); }
   ~DeviceBuffer() {
     if (memory_ == nullptr) return;
+    ASAN_UNPOISON_MEMORY_REGION(memory_, 2 * kGuard + Rounded());
     CheckGuards();
     DeviceFree(memory_);
   }

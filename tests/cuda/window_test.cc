@@ -32,6 +32,8 @@ std::vector<WindowCase> Cases() {
       {"pointwise_60_to_20", MakeWindow({9, 7, 60}, 20, Params(1, 1, 1, 1), true), 3, 2},
       {"pointwise_40_to_140", MakeWindow({5, 5, 40}, 140, Params(1, 1, 1, 1), false), 1, 2},
       {"pointwise_offset", MakeWindow({8, 6, 20}, 10, offset, true), 3, 2},
+      {"pointwise_padded", MakeWindow({5, 4, 20}, 10, {1, 1, 1, 1, 1, 0}, true), 2, 2},
+      {"pointwise_shifted", MakeWindow({5, 4, 20}, 10, {1, 1, 0, 1, 1, 1}, false), 2, 2},
       {"dense3x3_7_to_40", MakeWindow({7, 5, 7}, 40, Params(3, 1, 1, 1), true), 4, 1},
       {"dense3x3_stride", MakeWindow({9, 7, 20}, 60, Params(3, 2, 1, 1), true), 2, 2},
       {"dense3x3_dilated", MakeWindow({7, 9, 17}, 80, Params(3, 1, 2, 1), false), 1, 2},
