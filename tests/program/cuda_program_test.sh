@@ -43,7 +43,7 @@ step_done() {
 ok info
 contains 'cuda: [0-9]+ device' out
 emulated=false epochs=40
-if grep -q 'first: emulated device' out; then emulated=true epochs=2; fi
+if grep -Eq 'first: (emulated device|PTX on the CPU)' out; then emulated=true epochs=2; fi
 ok info --json
 contains '"cuda": "[0-9]+ device' out
 

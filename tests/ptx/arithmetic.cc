@@ -1,0 +1,613 @@
+// Operations from registers to a register, lane by lane.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "core/error.h"
+#include "tests/ptx/operand.h"
+#include "tests/ptx/warp.h"
+
+namespace ftt::ptx {
+namespace {
+
+// Integers are computed without signs, in at least 32 bits, so that they wrap around.
+template <typename T>
+using Wrapping = std::conditional_t<sizeof(T) == 8, uint64_t, uint32_t>;
+template <typename T>
+Wrapping<T> W(T v) {
+  return static_cast<Wrapping<T>>(v);
+}
+template <typename T>
+constexpr int kBits = 8 * static_cast<int>(sizeof(T));
+
+struct Add {
+  template <typename T>
+  static T Of(T a, T b) {
+    if constexpr (std::is_floating_point_v<T>) {
+      return a + b;
+    } else {
+      return static_cast<T>(W(a) + W(b));
+    }
+  }
+};
+struct Subtract {
+  template <typename T>
+  static T Of(T a, T b) {
+    if constexpr (std::is_floating_point_v<T>) {
+      return a - b;
+    } else {
+      return static_cast<T>(W(a) - W(b));
+    }
+  }
+};
+struct Multiply {
+  template <typename T>
+  static T Of(T a, T b) {
+    if constexpr (std::is_floating_point_v<T>) {
+      return a * b;
+    } else {
+      return static_cast<T>(W(a) * W(b));
+    }
+  }
+};
+struct MultiplyHigh {
+  template <typename T>
+  static T Of(T a, T b) {
+    using Wide = std::conditional_t<std::is_signed_v<T>, __int128, unsigned __int128>;
+    return static_cast<T>((static_cast<Wide>(a) * static_cast<Wide>(b)) >> kBits<T>);
+  }
+};
+struct MultiplyAdd {
+  template <typename T>
+  static T Of(T a, T b, T c) {
+    return static_cast<T>(W(a) * W(b) + W(c));
+  }
+};
+struct Fused {
+  template <typename T>
+  static T Of(T a, T b, T c) {
+    return std::fma(a, b, c);
+  }
+};
+struct Divide {
+  template <typename T>
+  static T Of(T a, T b) {
+    if constexpr (std::is_floating_point_v<T>) {
+      return a / b;
+    } else {
+      if (b == 0) return static_cast<T>(-1);
+      if constexpr (std::is_signed_v<T>)
+        if (b == -1) return static_cast<T>(W(T{0}) - W(a));
+      return static_cast<T>(a / b);
+    }
+  }
+};
+struct Remainder {
+  template <typename T>
+  static T Of(T a, T b) {
+    if (b == 0) return a;
+    if constexpr (std::is_signed_v<T>)
+      if (b == -1) return 0;
+    return static_cast<T>(a % b);
+  }
+};
+// The other where one is no number; -0 is less than +0.
+struct Least {
+  template <typename T>
+  static T Of(T a, T b) {
+    if constexpr (std::is_floating_point_v<T>) {
+      if (std::isnan(a) || std::isnan(b)) return std::isnan(a) ? b : a;
+      if (a == b) return std::signbit(a) ? a : b;
+    }
+    return b < a ? b : a;
+  }
+};
+struct Greatest {
+  template <typename T>
+  static T Of(T a, T b) {
+    if constexpr (std::is_floating_point_v<T>) {
+      if (std::isnan(a) || std::isnan(b)) return std::isnan(a) ? b : a;
+      if (a == b) return std::signbit(a) ? b : a;
+    }
+    return a < b ? b : a;
+  }
+};
+// Of two signed halves.
+template <typename F>
+struct Halves {
+  template <typename T>
+  static T Of(T a, T b) {
+    uint32_t result = 0;
+    for (int shift : {0, 16}) {
+      const auto half = F::Of(static_cast<int16_t>(a >> shift), static_cast<int16_t>(b >> shift));
+      result |= static_cast<uint32_t>(static_cast<uint16_t>(half)) << shift;
+    }
+    return result;
+  }
+};
+struct And {
+  template <typename T>
+  static T Of(T a, T b) {
+    return static_cast<T>(a & b);
+  }
+};
+struct Or {
+  template <typename T>
+  static T Of(T a, T b) {
+    return static_cast<T>(a | b);
+  }
+};
+struct Xor {
+  template <typename T>
+  static T Of(T a, T b) {
+    return static_cast<T>(a ^ b);
+  }
+};
+struct Not {
+  template <typename T>
+  static T Of(T a) {
+    return static_cast<T>(~a);
+  }
+};
+struct Negate {
+  template <typename T>
+  static T Of(T a) {
+    if constexpr (std::is_floating_point_v<T>) {
+      return -a;
+    } else {
+      return static_cast<T>(W(T{0}) - W(a));
+    }
+  }
+};
+struct Absolute {
+  template <typename T>
+  static T Of(T a) {
+    if constexpr (std::is_floating_point_v<T>) {
+      return std::fabs(a);
+    } else {
+      return a < 0 ? Negate::Of(a) : a;
+    }
+  }
+};
+struct SquareRoot {
+  template <typename T>
+  static T Of(T a) {
+    return std::sqrt(a);
+  }
+};
+struct Reciprocal {
+  template <typename T>
+  static T Of(T a) {
+    return T{1} / a;
+  }
+};
+struct Same {
+  template <typename T>
+  static T Of(T a) {
+    return a;
+  }
+};
+struct ShiftLeft {
+  template <typename T>
+  static T Of(T a, uint32_t n) {
+    return n >= kBits<T> ? T{0} : static_cast<T>(W(a) << n);
+  }
+};
+struct ShiftRight {
+  template <typename T>
+  static T Of(T a, uint32_t n) {
+    const uint32_t most = kBits<T> - 1;
+    if constexpr (std::is_unsigned_v<T>)
+      if (n > most) return 0;
+    return static_cast<T>(a >> std::min(n, most));
+  }
+};
+struct FunnelLeftWrap {
+  static uint32_t Of(uint32_t low, uint32_t high, uint32_t n) {
+    const uint64_t both = static_cast<uint64_t>(high) << 32 | low;
+    return static_cast<uint32_t>(both << (n & 31) >> 32);
+  }
+};
+struct Permute {
+  static uint32_t Of(uint32_t a, uint32_t b, uint32_t selector) {
+    const uint64_t both = static_cast<uint64_t>(b) << 32 | a;
+    uint32_t result = 0;
+    for (int i = 0; i < 4; ++i) {
+      const uint32_t nibble = selector >> 4 * i & 15;
+      auto byte = static_cast<uint8_t>(both >> 8 * (nibble & 7));
+      if ((nibble & 8) != 0) byte = (byte & 0x80) != 0 ? 0xFF : 0;
+      result |= static_cast<uint32_t>(byte) << 8 * i;
+    }
+    return result;
+  }
+};
+struct DotBytes {
+  static int32_t Of(uint32_t a, uint32_t b, int32_t c) {
+    for (int i = 0; i < 32; i += 8) c += static_cast<int8_t>(a >> i) * static_cast<int8_t>(b >> i);
+    return c;
+  }
+};
+// Two signed halves of a times the two low bytes of b.
+struct DotHalvesLow {
+  static int32_t Of(uint32_t a, uint32_t b, int32_t c) {
+    for (int i = 0; i < 2; ++i)
+      c += static_cast<int16_t>(a >> 16 * i) * static_cast<int8_t>(b >> 8 * i);
+    return c;
+  }
+};
+struct InsertBits {
+  template <typename T>
+  static T Of(T from, T into, uint32_t position, uint32_t length) {
+    position &= 0xFF;
+    length = std::min(length & 0xFF, static_cast<uint32_t>(kBits<T>));
+    if (position >= kBits<T> || length == 0) return into;
+    const T ones = length == kBits<T> ? ~T{0} : static_cast<T>((T{1} << length) - 1);
+    const T mask = static_cast<T>(ones << position);
+    return static_cast<T>((into & ~mask) | (static_cast<T>(from << position) & mask));
+  }
+};
+struct Reverse {
+  static uint32_t Of(uint32_t a) {
+    uint32_t result = 0;
+    for (int i = 0; i < 32; ++i) result |= (a >> i & 1) << (31 - i);
+    return result;
+  }
+};
+// By how much to shift so that the highest bit is at the top; none: all ones.
+struct LeadingShift {
+  static uint32_t Of(uint32_t a) {
+    return a == 0 ? 0xFFFFFFFFu : static_cast<uint32_t>(std::countl_zero(a));
+  }
+};
+struct CountBits {
+  static uint32_t Of(uint32_t a) { return static_cast<uint32_t>(std::popcount(a)); }
+};
+struct CountLeading {
+  static uint32_t Of(uint32_t a) { return static_cast<uint32_t>(std::countl_zero(a)); }
+};
+
+struct Equal {
+  template <typename T>
+  static bool Of(T a, T b) {
+    return a == b;
+  }
+};
+struct NotEqual {  // of numbers
+  template <typename T>
+  static bool Of(T a, T b) {
+    return a < b || a > b;
+  }
+};
+struct Less {
+  template <typename T>
+  static bool Of(T a, T b) {
+    return a < b;
+  }
+};
+struct LessEqual {
+  template <typename T>
+  static bool Of(T a, T b) {
+    return a <= b;
+  }
+};
+struct Greater {
+  template <typename T>
+  static bool Of(T a, T b) {
+    return a > b;
+  }
+};
+struct GreaterEqual {
+  template <typename T>
+  static bool Of(T a, T b) {
+    return a >= b;
+  }
+};
+// True as well where one is no number.
+template <typename F>
+struct OrUnordered {
+  template <typename T>
+  static bool Of(T a, T b) {
+    return std::isnan(a) || std::isnan(b) || F::Of(a, b);
+  }
+};
+struct Unordered {
+  template <typename T>
+  static bool Of(T a, T b) {
+    return std::isnan(a) || std::isnan(b);
+  }
+};
+
+// D of the operation on operands S..., which are at[1], at[2], ...
+template <typename F, typename D, typename... S>
+struct Lanewise {
+  template <size_t... I>
+  static void Apply(Warp& warp, const Instruction& in, Mask active, std::index_sequence<I...>) {
+    auto* to = Lanes<D>(warp, in.at[0]);
+    const auto from = std::make_tuple(static_cast<const Word<S>*>(Lanes<S>(warp, in.at[1 + I]))...);
+    if (active == kAllLanes) {
+      Word<D> result[kLanes];
+      for (int lane = 0; lane < kLanes; ++lane)
+        result[lane] = ToWord<D>(F::Of(FromWord<S>(std::get<I>(from)[lane])...));
+      std::copy_n(result, kLanes, to);
+    } else {
+      ForLanes(active, [&](int lane) {
+        to[lane] = ToWord<D>(F::Of(FromWord<S>(std::get<I>(from)[lane])...));
+      });
+    }
+  }
+  static void Run(Warp& warp, const Instruction& in, Mask active) {
+    Apply(warp, in, active, std::index_sequence_for<S...>());
+  }
+};
+
+template <typename F, typename T>
+void Compare(Warp& warp, const Instruction& in, Mask active) {
+  const auto *a = Lanes<T>(warp, in.at[1]), *b = Lanes<T>(warp, in.at[2]);
+  Mask result = 0;
+  for (int lane = 0; lane < kLanes; ++lane)
+    result |= static_cast<Mask>(F::Of(FromWord<T>(a[lane]), FromWord<T>(b[lane]))) << lane;
+  Mask& to = warp.predicates[in.at[0]];
+  to = (to & ~active) | (result & active);
+}
+
+template <typename T>
+void Select(Warp& warp, const Instruction& in, Mask active) {
+  auto* to = Lanes<T>(warp, in.at[0]);
+  const auto *a = Lanes<T>(warp, in.at[1]), *b = Lanes<T>(warp, in.at[2]);
+  const Mask which = warp.predicates[in.at[3]];
+  ForLanes(active, [&](int lane) { to[lane] = (which >> lane & 1) != 0 ? a[lane] : b[lane]; });
+}
+
+template <typename F>
+void OfPredicates(Warp& warp, const Instruction& in, Mask active) {
+  Mask& to = warp.predicates[in.at[0]];
+  Mask result;
+  if constexpr (std::is_same_v<F, Not> || std::is_same_v<F, Same>) {
+    result = F::Of(warp.predicates[in.at[1]]);
+  } else {
+    result = F::Of(warp.predicates[in.at[1]], warp.predicates[in.at[2]]);
+  }
+  to = (to & ~active) | (result & active);
+}
+void SetPredicate(Warp& warp, const Instruction& in, Mask active) {
+  Mask& to = warp.predicates[in.at[0]];
+  to = in.offset != 0 ? to | active : to & ~active;
+}
+
+// Calls f.operator()<T>() for the T that is meant.
+template <typename F>
+Handler ForInteger(Type type, F f) {
+  const bool is_signed = type.kind == 's';
+  FTT_CHECK(type.kind != 'f' && type.kind != 'p', "PTX: no operation of this type");
+  switch (type.bytes) {
+    case 1: return is_signed ? f.template operator()<int8_t>() : f.template operator()<uint8_t>();
+    case 2: return is_signed ? f.template operator()<int16_t>() : f.template operator()<uint16_t>();
+    case 4: return is_signed ? f.template operator()<int32_t>() : f.template operator()<uint32_t>();
+    default:
+      return is_signed ? f.template operator()<int64_t>() : f.template operator()<uint64_t>();
+  }
+}
+template <typename F>
+Handler ForFloat(Type type, F f) {
+  FTT_CHECK(type.kind == 'f' && type.bytes >= 4, "PTX: no operation of this type");
+  return type.bytes == 4 ? f.template operator()<float>() : f.template operator()<double>();
+}
+template <typename F>
+Handler ForNumber(Type type, F f) {
+  return type.kind == 'f' ? ForFloat(type, f) : ForInteger(type, f);
+}
+
+template <typename F>
+Handler Binary(Type type) {
+  return ForNumber(type, []<typename T>() -> Handler { return &Lanewise<F, T, T, T>::Run; });
+}
+template <typename F>
+Handler BinaryOfIntegers(Type type) {
+  return ForInteger(type, []<typename T>() -> Handler { return &Lanewise<F, T, T, T>::Run; });
+}
+template <typename F>
+Handler Unary(Type type) {
+  return ForNumber(type, []<typename T>() -> Handler { return &Lanewise<F, T, T>::Run; });
+}
+template <typename F>
+Handler UnaryOfFloats(Type type) {
+  return ForFloat(type, []<typename T>() -> Handler { return &Lanewise<F, T, T>::Run; });
+}
+
+// d[twice as wide] = a * b.
+struct WideProduct {
+  static int64_t Of(int32_t a, int32_t b) { return static_cast<int64_t>(a) * b; }
+  static uint64_t Of(uint32_t a, uint32_t b) { return static_cast<uint64_t>(a) * b; }
+  static int32_t Of(int16_t a, int16_t b) { return static_cast<int32_t>(a) * b; }
+  static uint32_t Of(uint16_t a, uint16_t b) { return static_cast<uint32_t>(a) * b; }
+};
+struct WideProductAdd {
+  static int64_t Of(int32_t a, int32_t b, int64_t c) { return Add::Of(WideProduct::Of(a, b), c); }
+  static uint64_t Of(uint32_t a, uint32_t b, uint64_t c) { return WideProduct::Of(a, b) + c; }
+  static int32_t Of(int16_t a, int16_t b, int32_t c) { return Add::Of(WideProduct::Of(a, b), c); }
+  static uint32_t Of(uint16_t a, uint16_t b, uint32_t c) { return WideProduct::Of(a, b) + c; }
+};
+Handler Wide(Type type, bool adds) {
+  const auto of = [adds]<typename D, typename S>() -> Handler {
+    return adds ? &Lanewise<WideProductAdd, D, S, S, D>::Run : &Lanewise<WideProduct, D, S, S>::Run;
+  };
+  if (type.bytes == 4)
+    return type.kind == 's' ? of.operator()<int64_t, int32_t>()
+                            : of.operator()<uint64_t, uint32_t>();
+  FTT_CHECK(type.bytes == 2, "PTX: no wide product of this type");
+  return type.kind == 's' ? of.operator()<int32_t, int16_t>() : of.operator()<uint32_t, uint16_t>();
+}
+
+Handler Comparison(std::string_view compare, Type type) {
+  const auto of = [type]<typename F>() {
+    return ForNumber(type, []<typename T>() -> Handler { return &Compare<F, T>; });
+  };
+  const auto of_floats = [type]<typename F>() {
+    return ForFloat(type, []<typename T>() -> Handler { return &Compare<F, T>; });
+  };
+  if (compare == "eq") return of.operator()<Equal>();
+  if (compare == "ne") return of.operator()<NotEqual>();
+  if (compare == "lt" || compare == "lo") return of.operator()<Less>();
+  if (compare == "le" || compare == "ls") return of.operator()<LessEqual>();
+  if (compare == "gt" || compare == "hi") return of.operator()<Greater>();
+  if (compare == "ge" || compare == "hs") return of.operator()<GreaterEqual>();
+  if (compare == "ltu") return of_floats.operator()<OrUnordered<Less>>();
+  if (compare == "leu") return of_floats.operator()<OrUnordered<LessEqual>>();
+  if (compare == "gtu") return of_floats.operator()<OrUnordered<Greater>>();
+  if (compare == "geu") return of_floats.operator()<OrUnordered<GreaterEqual>>();
+  if (compare == "equ") return of_floats.operator()<OrUnordered<Equal>>();
+  if (compare == "neu") return of_floats.operator()<OrUnordered<NotEqual>>();
+  if (compare == "nan") return of_floats.operator()<Unordered>();
+  Fail("PTX: the comparison '{}' is not known", compare);
+}
+
+// The handler of an operation whose operands all have its type, but for amounts of bits.
+Handler PlainHandler(const Statement& s, Type type) {
+  const std::string_view name = s.Name();
+  if (s.Has("approx") && name != "rcp") return nullptr;
+  if (name == "add") return Binary<Add>(type);
+  if (name == "sub") return Binary<Subtract>(type);
+  if (name == "mul") return s.Has("hi") ? BinaryOfIntegers<MultiplyHigh>(type) : Binary<Multiply>(type);
+  if (name == "mad" && s.Has("lo"))
+    return ForInteger(type, []<typename T>() -> Handler {
+      return &Lanewise<MultiplyAdd, T, T, T, T>::Run;
+    });
+  if (name == "fma" || name == "mad")
+    return ForFloat(type,
+                    []<typename T>() -> Handler { return &Lanewise<Fused, T, T, T, T>::Run; });
+  if (name == "div") return Binary<Divide>(type);
+  if (name == "rem") return BinaryOfIntegers<Remainder>(type);
+  if (name == "min") return Binary<Least>(type);
+  if (name == "max") return Binary<Greatest>(type);
+  if (name == "and") return BinaryOfIntegers<And>(type);
+  if (name == "or") return BinaryOfIntegers<Or>(type);
+  if (name == "xor") return BinaryOfIntegers<Xor>(type);
+  if (name == "not")
+    return ForInteger(type, []<typename T>() -> Handler { return &Lanewise<Not, T, T>::Run; });
+  if (name == "neg") return Unary<Negate>(type);
+  if (name == "abs") return Unary<Absolute>(type);
+  if (name == "sqrt") return UnaryOfFloats<SquareRoot>(type);
+  if (name == "rcp") return UnaryOfFloats<Reciprocal>(type);
+  if (name == "mov") return Unary<Same>(type);
+  return nullptr;
+}
+
+Handler HandlerOfWords(const Statement& s) {
+  const std::string_view name = s.Name();
+  if (name == "prmt") return &Lanewise<Permute, uint32_t, uint32_t, uint32_t, uint32_t>::Run;
+  if (name == "dp4a" && s.parts[1] == "s32" && s.parts[2] == "s32")
+    return &Lanewise<DotBytes, int32_t, uint32_t, uint32_t, int32_t>::Run;
+  if (name == "dp2a" && s.parts[1] == "lo" && s.parts[2] == "s32" && s.parts[3] == "s32")
+    return &Lanewise<DotHalvesLow, int32_t, uint32_t, uint32_t, int32_t>::Run;
+  if (name == "shf" && s.Has("l") && s.Has("wrap"))
+    return &Lanewise<FunnelLeftWrap, uint32_t, uint32_t, uint32_t, uint32_t>::Run;
+  if (name == "brev" && s.Has("b32")) return &Lanewise<Reverse, uint32_t, uint32_t>::Run;
+  if (name == "popc" && s.Has("b32")) return &Lanewise<CountBits, uint32_t, uint32_t>::Run;
+  if (name == "clz" && s.Has("b32")) return &Lanewise<CountLeading, uint32_t, uint32_t>::Run;
+  if (name == "bfind" && s.Has("shiftamt") && s.Has("u32"))
+    return &Lanewise<LeadingShift, uint32_t, uint32_t>::Run;
+  if ((name == "max" || name == "min") && s.Has("s16x2"))
+    return name == "max" ? &Lanewise<Halves<Greatest>, uint32_t, uint32_t, uint32_t>::Run
+                         : &Lanewise<Halves<Least>, uint32_t, uint32_t, uint32_t>::Run;
+  return nullptr;
+}
+
+void Operands(const Statement& s, Places* places, bool wide, Instruction* out) {
+  for (size_t i = 0; i < s.operands.size(); ++i) out->at[i] = places->Of(s.operands[i], wide);
+}
+
+bool DecodePredicates(const Statement& s, Instruction* out) {
+  const std::string_view name = s.Name();
+  for (size_t i = 0; i < s.operands.size(); ++i) {
+    if (s.operands[i].kind == Operand::Kind::kNumber) continue;
+    FTT_CHECK(s.operands[i].kind == Operand::Kind::kPredicate, "PTX: no predicate");
+    out->at[i] = s.operands[i].slot;
+  }
+  if (name == "mov") {
+    const bool number = s.operands[1].kind == Operand::Kind::kNumber;
+    out->run = number ? &SetPredicate : &OfPredicates<Same>;
+    out->offset = static_cast<int64_t>(s.operands[1].bits);
+  } else {
+    FTT_CHECK(s.operands.back().kind == Operand::Kind::kPredicate, "PTX: a number as predicate");
+    out->run = name == "and"   ? &OfPredicates<And>
+               : name == "or"  ? &OfPredicates<Or>
+               : name == "xor" ? &OfPredicates<Xor>
+               : name == "not" ? &OfPredicates<Not>
+                               : nullptr;
+  }
+  return out->run != nullptr;
+}
+
+}  // namespace
+
+bool DecodeArithmetic(const Statement& s, Places* places, Instruction* out) {
+  const std::string_view name = s.Name();
+  if (s.Has("sat") || s.Has("ftz")) {
+    // The start of Newton's method: exactly rounded, it is closer than the device's.
+    if (name != "rcp" || !s.Has("approx")) return false;
+  }
+  if ((out->run = HandlerOfWords(s)) != nullptr) {
+    Operands(s, places, false, out);
+    return true;
+  }
+  // These have types that are not known elsewhere.
+  if (name == "mma" || name == "ldmatrix" || name == "cp" || name == "griddepcontrol" ||
+      name == "cvt" || name == "cvta" || name == "copy" || name == "ld" || name == "st" ||
+      name == "atom" || name == "bar" || name == "shfl" || name == "vote" || name == "match" ||
+      name == "membar" || name == "fence")
+    return false;
+  const Type type = s.LastType();
+  if (type.kind == 'p') return DecodePredicates(s, out);
+  const bool wide = type.bytes == 8;
+  if (name == "mov" && (s.operands[0].kind == Operand::Kind::kVector ||
+                        s.operands[1].kind == Operand::Kind::kVector ||
+                        s.operands[1].kind == Operand::Kind::kSymbol))
+    return false;
+  if (name == "setp" && s.parts.size() == 3) {
+    out->run = Comparison(s.parts[1], type);
+    FTT_CHECK(s.operands[0].kind == Operand::Kind::kPredicate && s.operands[0].second < 0,
+              "PTX: no single predicate");
+    out->at = {s.operands[0].slot, places->Of(s.operands[1], wide), places->Of(s.operands[2], wide)};
+    return true;
+  }
+  if (name == "selp") {
+    out->run = ForNumber(type, []<typename T>() -> Handler { return &Select<T>; });
+    out->at = {places->Of(s.operands[0], wide), places->Of(s.operands[1], wide),
+               places->Of(s.operands[2], wide), s.operands[3].slot};
+    return s.operands[3].kind == Operand::Kind::kPredicate;
+  }
+  if (name == "shl" || name == "shr") {
+    out->run = name == "shl" ? ForInteger(type,
+                                          []<typename T>() -> Handler {
+                                            return &Lanewise<ShiftLeft, T, T, uint32_t>::Run;
+                                          })
+                             : ForInteger(type, []<typename T>() -> Handler {
+                                 return &Lanewise<ShiftRight, T, T, uint32_t>::Run;
+                               });
+    out->at = {places->Of(s.operands[0], wide), places->Of(s.operands[1], wide),
+               places->Of(s.operands[2], false)};
+    return true;
+  }
+  if (name == "bfi") {
+    out->run = wide ? Handler{&Lanewise<InsertBits, uint64_t, uint64_t, uint64_t, uint32_t, uint32_t>::Run}
+                    : &Lanewise<InsertBits, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t>::Run;
+    out->at = {places->Of(s.operands[0], wide), places->Of(s.operands[1], wide),
+               places->Of(s.operands[2], wide), places->Of(s.operands[3], false),
+               places->Of(s.operands[4], false)};
+    return true;
+  }
+  if ((name == "mul" || name == "mad") && s.Has("wide")) {
+    const bool result_wide = type.bytes == 4;
+    out->run = Wide(type, name == "mad");
+    out->at = {places->Of(s.operands[0], result_wide), places->Of(s.operands[1], false),
+               places->Of(s.operands[2], false)};
+    if (name == "mad") out->at[3] = places->Of(s.operands[3], result_wide);
+    return true;
+  }
+  out->run = PlainHandler(s, type);
+  if (out->run == nullptr) return false;
+  Operands(s, places, wide, out);
+  return true;
+}
+
+}  // namespace ftt::ptx
