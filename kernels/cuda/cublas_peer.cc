@@ -62,7 +62,12 @@ std::unique_ptr<MatrixPeer> OpenCublas(DeviceStream stream, std::string* reason)
   Cublas calls;
   *reason = calls.loaded.Missing();
   if (!reason->empty()) return nullptr;
-  return std::make_unique<CublasPeer>(std::move(calls), stream);
+  try {
+    return std::make_unique<CublasPeer>(std::move(calls), stream);
+  } catch (const Error& error) {  // it is there, but does not fit the driver, for example
+    *reason = error.what();
+    return nullptr;
+  }
 }
 
 }  // namespace ftt::cuda

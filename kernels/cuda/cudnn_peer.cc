@@ -190,7 +190,12 @@ std::unique_ptr<ConvolutionPeer> OpenCudnn(DeviceStream stream, std::string* rea
   Cudnn calls;
   *reason = calls.loaded.Missing();
   if (!reason->empty()) return nullptr;
-  return std::make_unique<CudnnPeer>(std::move(calls), stream);
+  try {
+    return std::make_unique<CudnnPeer>(std::move(calls), stream);
+  } catch (const Error& error) {  // it is there, but does not fit the driver, for example
+    *reason = error.what();
+    return nullptr;
+  }
 }
 
 }  // namespace ftt::cuda

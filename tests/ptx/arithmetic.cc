@@ -380,9 +380,12 @@ Handler ForInteger(Type type, F f) {
   const bool is_signed = type.kind == 's';
   FTT_CHECK(type.kind != 'f' && type.kind != 'p', "PTX: no operation of this type");
   switch (type.bytes) {
-    case 1: return is_signed ? f.template operator()<int8_t>() : f.template operator()<uint8_t>();
-    case 2: return is_signed ? f.template operator()<int16_t>() : f.template operator()<uint16_t>();
-    case 4: return is_signed ? f.template operator()<int32_t>() : f.template operator()<uint32_t>();
+    case 1:
+      return is_signed ? f.template operator()<int8_t>() : f.template operator()<uint8_t>();
+    case 2:
+      return is_signed ? f.template operator()<int16_t>() : f.template operator()<uint16_t>();
+    case 4:
+      return is_signed ? f.template operator()<int32_t>() : f.template operator()<uint32_t>();
     default:
       return is_signed ? f.template operator()<int64_t>() : f.template operator()<uint64_t>();
   }
@@ -467,11 +470,11 @@ Handler PlainHandler(const Statement& s, Type type) {
   if (s.Has("approx") && name != "rcp") return nullptr;
   if (name == "add") return Binary<Add>(type);
   if (name == "sub") return Binary<Subtract>(type);
-  if (name == "mul") return s.Has("hi") ? BinaryOfIntegers<MultiplyHigh>(type) : Binary<Multiply>(type);
+  if (name == "mul")
+    return s.Has("hi") ? BinaryOfIntegers<MultiplyHigh>(type) : Binary<Multiply>(type);
   if (name == "mad" && s.Has("lo"))
-    return ForInteger(type, []<typename T>() -> Handler {
-      return &Lanewise<MultiplyAdd, T, T, T, T>::Run;
-    });
+    return ForInteger(
+        type, []<typename T>() -> Handler { return &Lanewise<MultiplyAdd, T, T, T, T>::Run; });
   if (name == "fma" || name == "mad")
     return ForFloat(type,
                     []<typename T>() -> Handler { return &Lanewise<Fused, T, T, T, T>::Run; });
@@ -567,7 +570,8 @@ bool DecodeArithmetic(const Statement& s, Places* places, Instruction* out) {
     out->run = Comparison(s.parts[1], type);
     FTT_CHECK(s.operands[0].kind == Operand::Kind::kPredicate && s.operands[0].second < 0,
               "PTX: no single predicate");
-    out->at = {s.operands[0].slot, places->Of(s.operands[1], wide), places->Of(s.operands[2], wide)};
+    out->at = {s.operands[0].slot, places->Of(s.operands[1], wide),
+               places->Of(s.operands[2], wide)};
     return true;
   }
   if (name == "selp") {
@@ -589,8 +593,9 @@ bool DecodeArithmetic(const Statement& s, Places* places, Instruction* out) {
     return true;
   }
   if (name == "bfi") {
-    out->run = wide ? Handler{&Lanewise<InsertBits, uint64_t, uint64_t, uint64_t, uint32_t, uint32_t>::Run}
-                    : &Lanewise<InsertBits, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t>::Run;
+    out->run =
+        wide ? Handler{&Lanewise<InsertBits, uint64_t, uint64_t, uint64_t, uint32_t, uint32_t>::Run}
+             : &Lanewise<InsertBits, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t>::Run;
     out->at = {places->Of(s.operands[0], wide), places->Of(s.operands[1], wide),
                places->Of(s.operands[2], wide), places->Of(s.operands[3], false),
                places->Of(s.operands[4], false)};

@@ -43,11 +43,16 @@ D Saturate(S value) {
 template <typename S>
 S RoundTo(S value, Rounding rounding) {
   switch (rounding) {
-    case Rounding::kToInteger: return std::nearbyint(value);
-    case Rounding::kTruncate: return std::trunc(value);
-    case Rounding::kFloor: return std::floor(value);
-    case Rounding::kCeiling: return std::ceil(value);
-    default: return value;
+    case Rounding::kToInteger:
+      return std::nearbyint(value);
+    case Rounding::kTruncate:
+      return std::trunc(value);
+    case Rounding::kFloor:
+      return std::floor(value);
+    case Rounding::kCeiling:
+      return std::ceil(value);
+    default:
+      return value;
   }
 }
 
@@ -99,33 +104,51 @@ void ConvertPair(Warp& warp, const Instruction& in, Mask active) {
 template <typename S>
 Handler ConvertFrom(Type to) {
   switch (to.kind == 's' ? -to.bytes : to.bytes) {
-    case 1: return &Convert<uint8_t, S>;
-    case 2: return &Convert<uint16_t, S>;
-    case 4: return to.kind == 'f' ? Handler{&Convert<float, S>} : &Convert<uint32_t, S>;
-    case 8: return to.kind == 'f' ? Handler{&Convert<double, S>} : &Convert<uint64_t, S>;
-    case -1: return &Convert<int8_t, S>;
-    case -2: return &Convert<int16_t, S>;
-    case -4: return &Convert<int32_t, S>;
-    default: return &Convert<int64_t, S>;
+    case 1:
+      return &Convert<uint8_t, S>;
+    case 2:
+      return &Convert<uint16_t, S>;
+    case 4:
+      return to.kind == 'f' ? Handler{&Convert<float, S>} : &Convert<uint32_t, S>;
+    case 8:
+      return to.kind == 'f' ? Handler{&Convert<double, S>} : &Convert<uint64_t, S>;
+    case -1:
+      return &Convert<int8_t, S>;
+    case -2:
+      return &Convert<int16_t, S>;
+    case -4:
+      return &Convert<int32_t, S>;
+    default:
+      return &Convert<int64_t, S>;
   }
 }
 Handler ConvertHandler(Type to, Type from) {
   switch (from.kind == 's' ? -from.bytes : from.bytes) {
-    case 1: return ConvertFrom<uint8_t>(to);
-    case 2: return ConvertFrom<uint16_t>(to);
-    case 4: return from.kind == 'f' ? ConvertFrom<float>(to) : ConvertFrom<uint32_t>(to);
-    case 8: return from.kind == 'f' ? ConvertFrom<double>(to) : ConvertFrom<uint64_t>(to);
-    case -1: return ConvertFrom<int8_t>(to);
-    case -2: return ConvertFrom<int16_t>(to);
-    case -4: return ConvertFrom<int32_t>(to);
-    default: return ConvertFrom<int64_t>(to);
+    case 1:
+      return ConvertFrom<uint8_t>(to);
+    case 2:
+      return ConvertFrom<uint16_t>(to);
+    case 4:
+      return from.kind == 'f' ? ConvertFrom<float>(to) : ConvertFrom<uint32_t>(to);
+    case 8:
+      return from.kind == 'f' ? ConvertFrom<double>(to) : ConvertFrom<uint64_t>(to);
+    case -1:
+      return ConvertFrom<int8_t>(to);
+    case -2:
+      return ConvertFrom<int16_t>(to);
+    case -4:
+      return ConvertFrom<int32_t>(to);
+    default:
+      return ConvertFrom<int64_t>(to);
   }
 }
 
 Rounding ParseRounding(const Statement& s) {
-  constexpr std::pair<std::string_view, Rounding> kNames[] = {
-      {"rn", Rounding::kNearest},  {"rni", Rounding::kToInteger}, {"rzi", Rounding::kTruncate},
-      {"rmi", Rounding::kFloor},   {"rpi", Rounding::kCeiling}};
+  constexpr std::pair<std::string_view, Rounding> kNames[] = {{"rn", Rounding::kNearest},
+                                                              {"rni", Rounding::kToInteger},
+                                                              {"rzi", Rounding::kTruncate},
+                                                              {"rmi", Rounding::kFloor},
+                                                              {"rpi", Rounding::kCeiling}};
   if (s.parts.size() == 3) return Rounding::kNone;
   FTT_CHECK(s.parts.size() == 4, "PTX: a conversion that is not known");
   for (const auto& [name, rounding] : kNames)
@@ -164,12 +187,15 @@ bool DecodeCvt(const Statement& s, Places* places, Instruction* out) {
 
 uint64_t BaseOf(Warp& warp, const Instruction& in, int lane) {
   switch (in.space) {
-    case Space::kShared: return reinterpret_cast<uintptr_t>(warp.block->shared);
+    case Space::kShared:
+      return reinterpret_cast<uintptr_t>(warp.block->shared);
     case Space::kLocal:
       return reinterpret_cast<uintptr_t>(warp.local.data()) +
              static_cast<size_t>(lane) * warp.block->program->local_bytes;
-    case Space::kParameter: return reinterpret_cast<uintptr_t>(warp.block->parameters.data());
-    default: return 0;
+    case Space::kParameter:
+      return reinterpret_cast<uintptr_t>(warp.block->parameters.data());
+    default:
+      return 0;
   }
 }
 // negated: to the space, else from it.

@@ -36,7 +36,16 @@ namespace {
 
 constexpr size_t kUsualSharedBytes = 48 << 10;
 constexpr size_t kMostSharedBytes = 227 << 10;
-constexpr size_t kMemoryBytes = size_t{16} << 30;
+
+// FTT_EMULATED_MIB: memory of the device.
+size_t MemoryBytes() {
+  static const size_t bytes = [] {
+    const char* text = std::getenv("FTT_EMULATED_MIB");
+    const size_t mib = text == nullptr ? 0 : std::strtoul(text, nullptr, 10);
+    return (mib > 0 ? mib : size_t{16} << 10) << 20;
+  }();
+  return bytes;
+}
 
 ftt::ptx::Device& TheDevice() {
   static ftt::ptx::Device device(FTT_PTX_FILES);
@@ -79,7 +88,7 @@ std::map<void*, size_t>& Sizes() {
   return sizes;
 }
 cudaError_t Allocate(void** at, size_t bytes) {
-  if (bytes > kMemoryBytes - allocated_bytes) return cudaErrorMemoryAllocation;
+  if (bytes > MemoryBytes() - allocated_bytes) return cudaErrorMemoryAllocation;
   *at = ftt::ptx::DeviceAllocations().Allocate(bytes);
   if (*at == nullptr) return cudaErrorMemoryAllocation;
   allocated_bytes += bytes;
@@ -129,15 +138,13 @@ cudaError_t cudaGetDevice(int* device) {
   *device = 0;
   return cudaSuccess;
 }
-cudaError_t cudaSetDevice(int device) {
-  return device == 0 ? cudaSuccess : cudaErrorInvalidDevice;
-}
+cudaError_t cudaSetDevice(int device) { return device == 0 ? cudaSuccess : cudaErrorInvalidDevice; }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   if (device != 0) return cudaErrorInvalidDevice;
   *properties = {};
   std::strcpy(properties->name, "PTX on the CPU (no GPU)");
   properties->major = 9;
-  properties->totalGlobalMem = kMemoryBytes;
+  properties->totalGlobalMem = MemoryBytes();
   return cudaSuccess;
 }
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
@@ -153,13 +160,20 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
 cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
 const char* cudaGetErrorString(cudaError_t error) {
   switch (error) {
-    case cudaSuccess: return "no error";
-    case cudaErrorMemoryAllocation: return "out of memory";
-    case cudaErrorInvalidValue: return "invalid argument";
-    case cudaErrorInvalidDevice: return "invalid device ordinal";
-    case cudaErrorInvalidDeviceFunction: return "invalid device function";
-    case cudaErrorNotSupported: return "operation not supported by PTX on the CPU";
-    default: return "an error of the CUDA runtime";
+    case cudaSuccess:
+      return "no error";
+    case cudaErrorMemoryAllocation:
+      return "out of memory";
+    case cudaErrorInvalidValue:
+      return "invalid argument";
+    case cudaErrorInvalidDevice:
+      return "invalid device ordinal";
+    case cudaErrorInvalidDeviceFunction:
+      return "invalid device function";
+    case cudaErrorNotSupported:
+      return "operation not supported by PTX on the CPU";
+    default:
+      return "an error of the CUDA runtime";
   }
 }
 
@@ -170,8 +184,8 @@ cudaError_t cudaFree(void* at) { return Free(at); }
 cudaError_t cudaMallocHost(void** at, size_t bytes) { return Allocate(at, bytes); }
 cudaError_t cudaFreeHost(void* at) { return Free(at); }
 cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
-  *free = kMemoryBytes - allocated_bytes;
-  *total = kMemoryBytes;
+  *free = MemoryBytes() - allocated_bytes;
+  *total = MemoryBytes();
   return cudaSuccess;
 }
 cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind) {
@@ -292,9 +306,8 @@ cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* config, const void* fu
   for (const ftt::ptx::Parameter& parameter : kernel.program.parameters)
     std::memcpy(parameters.data() + parameter.offset, arguments[i++], parameter.bytes);
   const ftt::ptx::LaunchSize size{{grid.x, grid.y, grid.z}, block.x, config->dynamicSmemBytes};
-  return Enqueue(config->stream, [&kernel, size, parameters] {
-    TheDevice().Launch(&kernel, size, parameters);
-  });
+  return Enqueue(config->stream,
+                 [&kernel, size, parameters] { TheDevice().Launch(&kernel, size, parameters); });
 }
 
 }  // extern "C"

@@ -69,7 +69,8 @@ void Device::Launch(Kernel* kernel, const LaunchSize& size,
 std::string Profile(const std::map<std::string, Kernel>& kernels) {
   std::string text =
       "executed: instructions of PTX that warps issued; lanes: of 32, on average; passes: through\n"
-      "the banks of shared memory, or sectors of 32 bytes of global memory; fewest: what the bytes\n"
+      "the banks of shared memory, or sectors of 32 bytes of global memory; fewest: what the "
+      "bytes\n"
       "need\n";
   for (const auto& [name, kernel] : kernels) {
     if (kernel.counts.empty()) continue;
@@ -92,20 +93,18 @@ std::string Profile(const std::map<std::string, Kernel>& kernels) {
     }
     std::vector<std::pair<SourceLine, Line>> order;
     for (const auto& [at, line] : lines) order.push_back({{at.first, at.second}, line});
-    std::sort(order.begin(), order.end(), [](const auto& a, const auto& b) {
-      return a.second.executed > b.second.executed;
-    });
+    std::sort(order.begin(), order.end(),
+              [](const auto& a, const auto& b) { return a.second.executed > b.second.executed; });
     const auto row = [](const std::string& where, const Line& line) {
-      return fmt::format("{:>12} {:>5.1f} {:>10} {:>10} {:>10} {:>10}  {}\n", line.executed,
-                         line.executed == 0
-                             ? 0.0
+      return fmt::format(
+          "{:>12} {:>5.1f} {:>10} {:>10} {:>10} {:>10}  {}\n", line.executed,
+          line.executed == 0 ? 0.0
                              : static_cast<double>(line.lanes) / static_cast<double>(line.executed),
-                         line.shared.passes, line.shared.fewest, line.global.passes,
-                         line.global.fewest, where);
+          line.shared.passes, line.shared.fewest, line.global.passes, line.global.fewest, where);
     };
-    text += fmt::format("\n{}\n{} launches\n{:>12} {:>5} {:>10} {:>10} {:>10} {:>10}\n",
-                        Readable(name), kernel.launches, "executed", "lanes", "passes", "fewest",
-                        "sectors", "fewest");
+    text +=
+        fmt::format("\n{}\n{} launches\n{:>12} {:>5} {:>10} {:>10} {:>10} {:>10}\n", Readable(name),
+                    kernel.launches, "executed", "lanes", "passes", "fewest", "sectors", "fewest");
     text += row("all", total);
     for (const auto& [at, line] : order)
       if (line.executed > 0) text += row(Describe(kernel.program, at), line);

@@ -59,8 +59,7 @@ class Scheduler {
   int64_t Limit(const Group& group) const {
     int64_t limit = INT64_MAX;
     for (const Group& other : warp_.groups)
-      if (&other != &group && other.returns.size() == group.returns.size() &&
-          other.at >= group.at)
+      if (&other != &group && other.returns.size() == group.returns.size() && other.at >= group.at)
         limit = std::min(limit, other.at);
     return limit;
   }
@@ -188,9 +187,15 @@ void SetSpecials(Warp* warp) {
         case Special::kTid:
           value = special.axis == 0 ? static_cast<uint32_t>(kLanes * warp->number + lane) : 0;
           break;
-        case Special::kBlockDim: value = special.axis == 0 ? block.threads : 1; break;
-        case Special::kBlock: value = block.index[special.axis]; break;
-        case Special::kGrid: value = block.grid[special.axis]; break;
+        case Special::kBlockDim:
+          value = special.axis == 0 ? block.threads : 1;
+          break;
+        case Special::kBlock:
+          value = block.index[special.axis];
+          break;
+        case Special::kGrid:
+          value = block.grid[special.axis];
+          break;
       }
       lanes[lane] = value;
     }
@@ -312,7 +317,8 @@ uint8_t* Resolve(const Warp& warp, const Instruction& in, int lane, uint64_t add
       return const_cast<uint8_t*>(base) + address;
     }
     case Space::kGlobal:
-    case Space::kGeneric: break;
+    case Space::kGeneric:
+      break;
   }
   auto* at = reinterpret_cast<uint8_t*>(address);
   if (warp.recent.Has(address, bytes)) return at;

@@ -234,7 +234,9 @@ class Loader {
   }
 
   // -- names
-  void Define(std::string_view name, const Symbol& symbol) { scopes_.back().symbols[name] = symbol; }
+  void Define(std::string_view name, const Symbol& symbol) {
+    scopes_.back().symbols[name] = symbol;
+  }
   const Symbol* FindSymbol(std::string_view name) const {
     for (auto scope = scopes_.rbegin(); scope != scopes_.rend(); ++scope) {
       const auto found = scope->symbols.find(name);
@@ -387,8 +389,7 @@ class Loader {
     FTT_CHECK(Peek() == ";", "PTX: '{}' is not known in an operand", Peek());
     FTT_CHECK(DecodeArithmetic(*statement, &places_, out) ||
                   DecodeConversion(*statement, &places_, out) ||
-                  DecodeMemory(*statement, &places_, out) ||
-                  DecodeWarp(*statement, &places_, out),
+                  DecodeMemory(*statement, &places_, out) || DecodeWarp(*statement, &places_, out),
               "PTX: the operation is not known");
   }
   // call.uni name, (a, b): the arguments are copied to where the function looks for them.
@@ -556,8 +557,6 @@ bool Statement::Has(std::string_view part) const {
   return std::find(parts.begin() + 1, parts.end(), part) != parts.end();
 }
 
-Program Load(std::string_view text, const std::string& entry) {
-  return Loader(text, entry).Take();
-}
+Program Load(std::string_view text, const std::string& entry) { return Loader(text, entry).Take(); }
 
 }  // namespace ftt::ptx

@@ -20,9 +20,12 @@ enum class Address { kWide, kNarrow, kOffset };
 uint64_t AddressOf(Warp& warp, const Instruction& in, int lane) {
   // at[13] has the register, at[12] the form.
   switch (static_cast<Address>(in.at[12])) {
-    case Address::kWide: return AddressOf(warp, in, lane, in.at[13], true);
-    case Address::kNarrow: return AddressOf(warp, in, lane, in.at[13], false);
-    default: return static_cast<uint64_t>(in.offset);
+    case Address::kWide:
+      return AddressOf(warp, in, lane, in.at[13], true);
+    case Address::kNarrow:
+      return AddressOf(warp, in, lane, in.at[13], false);
+    default:
+      return static_cast<uint64_t>(in.offset);
   }
 }
 
@@ -152,10 +155,14 @@ Handler AccessOf(bool load, bool wide) {
 Handler AccessHandler(bool load, Type type, bool wide) {
   const bool is_signed = type.kind == 's';
   switch (type.bytes) {
-    case 1: return is_signed ? AccessOf<int8_t>(load, wide) : AccessOf<uint8_t>(load, wide);
-    case 2: return is_signed ? AccessOf<int16_t>(load, wide) : AccessOf<uint16_t>(load, wide);
-    case 4: return is_signed ? AccessOf<int32_t>(load, wide) : AccessOf<uint32_t>(load, wide);
-    default: return AccessOf<uint64_t>(load, true);
+    case 1:
+      return is_signed ? AccessOf<int8_t>(load, wide) : AccessOf<uint8_t>(load, wide);
+    case 2:
+      return is_signed ? AccessOf<int16_t>(load, wide) : AccessOf<uint16_t>(load, wide);
+    case 4:
+      return is_signed ? AccessOf<int32_t>(load, wide) : AccessOf<uint32_t>(load, wide);
+    default:
+      return AccessOf<uint64_t>(load, true);
   }
 }
 bool DecodeAccess(const Statement& s, Places* places, Instruction* out) {
@@ -197,10 +204,18 @@ void AtomicOperation(Warp& warp, const Instruction& in, Mask active) {
     std::memcpy(&before, at, sizeof before);
     const T operand = Get<T>(warp, in.at[1], lane);
     switch (kWhat) {
-      case Atomic::kAdd: after = static_cast<T>(before + operand); break;
-      case Atomic::kMax: after = std::max(before, operand); break;
-      case Atomic::kAnd: after = static_cast<T>(before & operand); break;
-      case Atomic::kOr: after = static_cast<T>(before | operand); break;
+      case Atomic::kAdd:
+        after = static_cast<T>(before + operand);
+        break;
+      case Atomic::kMax:
+        after = std::max(before, operand);
+        break;
+      case Atomic::kAnd:
+        after = static_cast<T>(before & operand);
+        break;
+      case Atomic::kOr:
+        after = static_cast<T>(before | operand);
+        break;
       case Atomic::kCompare:
         after = before == operand ? Get<T>(warp, in.at[2], lane) : before;
         break;
@@ -214,10 +229,14 @@ template <Atomic kWhat>
 Handler AtomicOfType(Type type) {
   if (type.kind == 's' && kWhat == Atomic::kMax) return nullptr;
   switch (type.bytes) {
-    case 2: return &AtomicOperation<uint16_t, kWhat>;
-    case 4: return &AtomicOperation<uint32_t, kWhat>;
-    case 8: return &AtomicOperation<uint64_t, kWhat>;
-    default: return nullptr;
+    case 2:
+      return &AtomicOperation<uint16_t, kWhat>;
+    case 4:
+      return &AtomicOperation<uint32_t, kWhat>;
+    case 8:
+      return &AtomicOperation<uint64_t, kWhat>;
+    default:
+      return nullptr;
   }
 }
 bool DecodeAtomic(const Statement& s, Places* places, Instruction* out) {

@@ -21,11 +21,11 @@ Type ParseType(std::string_view name);
 struct Operand {
   enum class Kind : uint8_t { kRegister, kPredicate, kNumber, kSymbol, kAddress, kVector };
   Kind kind = Kind::kNumber;
-  uint32_t slot = 0;        // of a register, of an address' register; number of a predicate
-  bool wide = false;        // that register has 64 bits
+  uint32_t slot = 0;          // of a register, of an address' register; number of a predicate
+  bool wide = false;          // that register has 64 bits
   bool has_register = false;  // an address
   bool discarded = false;     // written as "_"
-  uint64_t bits = 0;        // of a number
+  uint64_t bits = 0;          // of a number
   // Of a symbol and an address.
   Space space = Space::kGeneric;
   bool uniform_parameter = false;

@@ -1,5 +1,5 @@
-// A kernel as nvcc hands it to its assembler, PTX, made ready to run: every instruction is a handler
-// with the places of its operands, for the 32 lanes of a warp at once.
+// A kernel as nvcc hands it to its assembler, PTX, made ready to run: every instruction is a
+// handler with the places of its operands, for the 32 lanes of a warp at once.
 #pragma once
 
 #include <array>
@@ -51,8 +51,8 @@ struct Instruction {
   Handler run = nullptr;
   Kind kind = Kind::kPlain;
   Space space = Space::kGeneric;
-  uint8_t bytes = 0;    // of an element in memory
-  uint8_t vector = 1;   // elements of an access
+  uint8_t bytes = 0;   // of an element in memory
+  uint8_t vector = 1;  // elements of an access
   bool negated = false;
   bool uniform_parameter = false;  // of the kernel, not of a function
   int16_t guard = -1;              // predicate
@@ -91,12 +91,12 @@ struct Program {
   std::vector<SpecialRegister> specials;
   std::vector<Parameter> parameters;
   size_t parameter_bytes = 0;
-  uint32_t slots = 0;       // of the register file, 128 bytes each
+  uint32_t slots = 0;  // of the register file, 128 bytes each
   uint32_t predicates = 0;
-  size_t local_bytes = 0;   // of a lane
-  size_t stacked_bytes = 0; // arguments of called functions, of a lane
-  size_t shared_bytes = 0;  // static
-  int most_threads = 1024;  // of a block
+  size_t local_bytes = 0;    // of a lane
+  size_t stacked_bytes = 0;  // arguments of called functions, of a lane
+  size_t shared_bytes = 0;   // static
+  int most_threads = 1024;   // of a block
 };
 
 // Where a source line is, "kernels/cuda/conv.cuh:12".

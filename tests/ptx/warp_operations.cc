@@ -22,7 +22,8 @@ void Shuffle(Warp& warp, const Instruction& in, Mask active) {
     const auto b = static_cast<int>(Get<uint32_t>(warp, in.at[2], lane) & 31);
     const int from = kButterfly ? lane ^ b : b;
     if ((active >> from & 1) == 0)
-      Misuse(warp, in, lane, "a shuffle from lane " + std::to_string(from) + ", which is not in it");
+      Misuse(warp, in, lane,
+             "a shuffle from lane " + std::to_string(from) + ", which is not in it");
     Put(warp, in.at[0], lane, values[from]);
   });
   if (in.at[5] != 0) warp.predicates[in.at[5] - 1] |= active;
@@ -134,8 +135,7 @@ bool DecodeWarp(const Statement& s, Places* places, Instruction* out) {
     out->run = s.Has("bfly") ? &Shuffle<true> : &Shuffle<false>;
     out->at = {places->Of(s.operands[0], false), places->Of(s.operands[1], false),
                places->Of(s.operands[2], false), places->Of(s.operands[4], false),
-               places->Of(s.operands[3], false),
-               static_cast<uint32_t>(s.operands[0].second + 1)};
+               places->Of(s.operands[3], false), static_cast<uint32_t>(s.operands[0].second + 1)};
     return true;
   }
   if (name == "vote" && s.Has("ballot")) {
