@@ -31,12 +31,17 @@ class Device {
   void Launch(Kernel* kernel, const LaunchSize& size, const std::vector<uint8_t>& parameters);
 
  private:
+  void Read();
+  std::vector<std::string> Entries();
+
   std::string paths_;
   std::map<std::string, Kernel> kernels_;
   std::vector<std::string> texts_;  // of the files, read once
 };
 
-// Lines "kernel", then the source lines that cost most, as text.
-std::string Profile(const std::map<std::string, Kernel>& kernels);
+// What ran of each kernel, source line by source line, as text; `all`: the names of the kernels
+// that there are, of which some may never have been launched.
+std::string Profile(const std::map<std::string, Kernel>& kernels,
+                    const std::vector<std::string>& all);
 
 }  // namespace ftt::ptx

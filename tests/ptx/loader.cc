@@ -58,6 +58,7 @@ struct Declaration {
 };
 
 struct Function {
+  std::string name;
   size_t begin = 0;  // token behind the opening brace
   std::vector<Declaration> parameters;
   // Once called:
@@ -75,8 +76,10 @@ class Loader {
     while (!wanted_.empty()) {
       Function* function = wanted_.front();
       wanted_.pop_front();
-      function->code = static_cast<int64_t>(program_.code.size());
+      const size_t begin = program_.code.size();
+      function->code = static_cast<int64_t>(begin);
       Body(function->begin);
+      program_.parts.push_back({function->name, begin, program_.code.size()});
     }
     for (const auto& [at, function] : calls_) program_.code[at].offset = function->code;
     // Lanes' memories lie one behind the other.
@@ -126,6 +129,7 @@ class Loader {
           found = true;
           program_.most_threads = threads;
           Function& function = functions_[name];
+          function.name = name;
           function.begin = at_;
           Entry(parameters);
           wanted_.push_back(&function);
@@ -139,7 +143,7 @@ class Loader {
         if (Peek() == "(") parameters = Parameters();
         while (Peek() == ".noreturn") ++at_;
         if (Take("{")) {
-          functions_[name] = {at_, std::move(parameters), {}, -1};
+          functions_[name] = {std::string(name), at_, std::move(parameters), {}, -1};
           SkipBraces();
         }
       } else if (token == ".shared") {
@@ -292,6 +296,7 @@ class Loader {
     // A function need not end with "ret".
     Instruction end;
     end.kind = Kind::kReturn;
+    end.written = false;
     AddText("ret", &end);
     program_.code.push_back(end);
   }
@@ -419,6 +424,7 @@ class Loader {
         copy.operands.push_back(operand);
       }
       Instruction move;
+      move.written = false;
       move.text = out->text;
       move.source = out->source;
       FTT_CHECK(DecodeMemory(copy, &places_, &move), "PTX: arguments cannot be copied");

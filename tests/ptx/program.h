@@ -54,6 +54,7 @@ struct Instruction {
   uint8_t bytes = 0;   // of an element in memory
   uint8_t vector = 1;  // elements of an access
   bool negated = false;
+  bool written = true;             // in the text, not added by the loader
   bool uniform_parameter = false;  // of the kernel, not of a function
   int16_t guard = -1;              // predicate
   // Operands: of registers, units of 128 bytes in the warp's file; of predicates, their number.
@@ -81,10 +82,17 @@ struct Parameter {
   size_t offset = 0, bytes = 0;
 };
 
+// An entry or a function: instructions [begin, end).
+struct Part {
+  std::string name;
+  size_t begin = 0, end = 0;
+};
+
 // An entry with the functions that it calls.
 struct Program {
   std::string name;
   std::vector<Instruction> code;
+  std::vector<Part> parts;
   std::vector<std::string> text;   // of the instructions, for messages
   std::vector<std::string> files;  // by SourceLine::file
   std::vector<Constant> constants;
