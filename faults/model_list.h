@@ -28,16 +28,41 @@ enum class FaultModelId : uint8_t {
 #undef FTT_FAULT_ENUM
 };
 
-// What the hit does to a code; the one dispatch that host and device share.
-FTT_HD inline FaultEffect ApplyFault(const FaultStep& step, int code, FaultHit hit) {
+// Which models code is for: all of them, those that hit features or weights, and of the features'
+// those with at most one fault a code (the only ones that are drawn ahead of a pass).
+enum class FaultUse : uint8_t { kAny, kFeatures, kOneFault, kWeights };
+
+template <typename Model, FaultUse kUse>
+inline constexpr bool kModelIsUsed = kUse == FaultUse::kAny ||
+                                     (kUse == FaultUse::kWeights
+                                          ? (Model::Info().sites & kWeightSites) != 0
+                                          : (Model::Info().sites & kFeatureSites) != 0 &&
+                                                (kUse == FaultUse::kFeatures ||
+                                                 Model::Info().one_fault));
+
+template <FaultUse kUse, FaultStyle kStyle>
+inline constexpr bool kStyleIsUsed =
+#define FTT_FAULT_STYLE(Model) (kModelIsUsed<Model, kUse> && Model::Info().style == kStyle) ||
+    FTT_FAULT_MODELS(FTT_FAULT_STYLE) false;
+#undef FTT_FAULT_STYLE
+
+// ApplyFault of a step that is known to be of such a use: no code for the other models.
+template <FaultUse kUse>
+FTT_HD inline FaultEffect ApplyFaultOf(const FaultStep& step, int code, FaultHit hit) {
   switch (static_cast<FaultModelId>(step.model)) {
-#define FTT_FAULT_CASE(Model)  \
-  case FaultModelId::k##Model: \
-    return Model::Apply(step, code, hit);
+#define FTT_FAULT_CASE(Model)                                                      \
+  case FaultModelId::k##Model:                                                     \
+    if constexpr (kModelIsUsed<Model, kUse>) return Model::Apply(step, code, hit); \
+    break;
     FTT_FAULT_MODELS(FTT_FAULT_CASE)
 #undef FTT_FAULT_CASE
   }
   return {code, false};
+}
+
+// What the hit does to a code; the one dispatch that host and device share.
+FTT_HD inline FaultEffect ApplyFault(const FaultStep& step, int code, FaultHit hit) {
+  return ApplyFaultOf<FaultUse::kAny>(step, code, hit);
 }
 
 }  // namespace ftt

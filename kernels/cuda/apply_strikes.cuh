@@ -93,8 +93,8 @@ FTT_NOINLINE __device__ inline void ApplyStrikes(const StrikeList& list, int lan
     for (int k = 0; k < kStrikeFlight; ++k) {
       if (at[k] < 0) continue;
       const StruckCode strike = StruckCode::Of(got.word[k]);
-      const FaultEffect effect =
-          ApplyFault(step, code[k], {1u << strike.cell, strike.one << strike.cell});
+      const FaultEffect effect = ApplyFaultOf<FaultUse::kOneFault>(
+          step, code[k], {1u << strike.cell, strike.one << strike.cell});
       t.codes[at[k]] = static_cast<int8_t>(effect.code);
       if (effect.saturated && t.mask != nullptr)
         AtomicClear16(t.mask + at[k] / 16, static_cast<uint16_t>(1u << at[k] % 16));

@@ -221,10 +221,10 @@ void NarrowGradient(const MapShape& s, const OutputGradient& y, uint16_t* narrow
   LaunchNarrow<true, RawType::kInt32>(s, y, narrow, stream);
 }
 
-void ConvDataGrad(const ConvDataGradArguments& a, DeviceStream stream) {
+void ConvDataGrad(const ConvDataGradArguments& a, DeviceStream stream, int columns) {
   CheckGeometry(a.geometry);
   const DataGradPlan plan = PlanDataGrad(a.geometry);
-  switch (DataGradColumns(a.geometry, plan)) {
+  switch (columns != 0 ? columns : DataGradColumns(a.geometry, plan)) {
     case 16:
       return LaunchDataGrad<16, 1>(a, plan, stream);
     case 32:

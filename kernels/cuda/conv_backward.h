@@ -37,8 +37,9 @@ struct ConvDataGradArguments {
   bool accumulate = false;               // add to grad_x, whose pads are 0
 };
 // grad_x (+)= gradient of the real input. Throws ftt::Error on strides beyond 2 and on windows so
-// large that those of 128 neighbouring pixels do not fit shared memory.
-void ConvDataGrad(const ConvDataGradArguments& arguments, DeviceStream stream);
+// large that those of 128 neighbouring pixels do not fit shared memory. columns: channels of a
+// block, 16, 32, 48, 64, 96 or 128; 0: chosen here. Results do not depend on it.
+void ConvDataGrad(const ConvDataGradArguments& arguments, DeviceStream stream, int columns = 0);
 
 struct ConvWeightGradArguments {
   WindowGeometry geometry;

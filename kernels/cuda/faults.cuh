@@ -37,7 +37,8 @@ FTT_HD constexpr int FaultScratchBytes(bool collects, int threads) {
   return (threads / 32 * FaultWarpWords(collects) + 2 * kHitKinds) * 4;
 }
 
-// One step's hits on one image's part of a tile of codes.
+// One step's hits on one image's part of a tile of codes. Code for models of that use only.
+template <FaultUse kUse>
 struct Strike {
   const FaultStep& step;
   const CodeTile& tile;
@@ -57,7 +58,7 @@ struct Strike {
     return base + (static_cast<int>(pixel) - first_pixel) * tile.stride + staged;
   }
   __device__ void Apply(int offset, FaultHit hit) const {
-    const FaultEffect effect = ApplyFault(step, tile.codes[offset], hit);
+    const FaultEffect effect = ApplyFaultOf<kUse>(step, tile.codes[offset], hit);
     tile.codes[offset] = static_cast<int8_t>(effect.code);
     if (effect.saturated && tile.pass != nullptr)
       AtomicAnd(&tile.pass[offset >> 5], ~(1u << (offset & 31)));
@@ -69,8 +70,9 @@ struct Strike {
 
 // Up to 32 consecutive arrivals of one tile, one per lane. recall: others came before; remember:
 // others follow.
-__device__ inline void TakeArrivals(const Strike& s, uint32_t tile, uint32_t payload, bool active,
-                                    bool recall, bool remember, uint32_t* scratch) {
+template <FaultUse kUse>
+__device__ inline void TakeArrivals(const Strike<kUse>& s, uint32_t tile, uint32_t payload,
+                                    bool active, bool recall, bool remember, uint32_t* scratch) {
   const FaultStep& step = s.step;
   const int lane = static_cast<int>(threadIdx.x % kWarpSize);
   const uint32_t position = PayloadPosition(payload), cell = PayloadCell(step, payload);
@@ -99,7 +101,8 @@ __device__ inline void TakeArrivals(const Strike& s, uint32_t tile, uint32_t pay
 }
 
 // One warp samples one tile of an image.
-__device__ inline void StrikeSparseTile(const Strike& s, uint32_t tile, uint32_t* scratch) {
+template <FaultUse kUse>
+__device__ inline void StrikeSparseTile(const Strike<kUse>& s, uint32_t tile, uint32_t* scratch) {
   const FaultStep& step = s.step;
   const auto lane = static_cast<uint32_t>(threadIdx.x % kWarpSize);
   uint32_t arrivals = 0, taken = 0;
@@ -137,7 +140,8 @@ __device__ inline void StrikeSparseTile(const Strike& s, uint32_t tile, uint32_t
 }
 
 // Threads share the draws of the staged elements; thread `rank` of `threads`.
-__device__ inline void StrikeDense(const Strike& s, uint32_t rank, uint32_t threads) {
+template <FaultUse kUse>
+__device__ inline void StrikeDense(const Strike<kUse>& s, uint32_t rank, uint32_t threads) {
   const FaultStep& step = s.step;
   const int cells_log2 = step.one_fault ? 0 : step.cells_log2;
   const int units_log2 = step.dense_pairs ? 1 : 2;  // units of one Philox block
@@ -176,7 +180,8 @@ __device__ inline void StrikeDense(const Strike& s, uint32_t rank, uint32_t thre
   }
 }
 
-__device__ inline uint32_t UnitDraw(const Strike& s, uint32_t unit) {
+template <FaultUse kUse>
+__device__ inline uint32_t UnitDraw(const Strike<kUse>& s, uint32_t unit) {
   const PhiloxCounter v =
       Philox({{unit / 4, s.word1, s.word2, s.step.word3}}, s.step.key0, s.step.key1);
   const uint32_t word = unit & 3;
@@ -185,13 +190,15 @@ __device__ inline uint32_t UnitDraw(const Strike& s, uint32_t unit) {
 
 // Every code is perturbed by a normal variable. A call: it is rare and would take registers from
 // the others.
-FTT_NOINLINE __device__ inline void StrikeEvery(const Strike& s, uint32_t rank, uint32_t threads) {
+template <FaultUse kUse>
+FTT_NOINLINE __device__ inline void StrikeEvery(const Strike<kUse>& s, uint32_t rank,
+                                                uint32_t threads) {
   for (uint32_t e = s.begin + rank; e < s.end; e += threads) {
     const int offset = s.Offset(e);
     if (offset < 0) continue;
     const auto normal = static_cast<uint32_t>(NormalFromDraw(s.step, UnitDraw(s, e)));
     const int before = s.tile.codes[offset];
-    const FaultEffect effect = ApplyFault(s.step, before, {1, normal});
+    const FaultEffect effect = ApplyFaultOf<kUse>(s.step, before, {1, normal});
     if (effect.code == before) continue;
     s.tile.codes[offset] = static_cast<int8_t>(effect.code);
     s.Count(0, effect.code > before);
@@ -199,8 +206,10 @@ FTT_NOINLINE __device__ inline void StrikeEvery(const Strike& s, uint32_t rank, 
 }
 
 // All codes of some channels: those that a stuck column of the array computes. Counted once per
-// image, where its first pixel is staged.
-__device__ inline void StrikeColumns(const Strike& s, uint32_t rank, uint32_t threads) {
+// image, where its first pixel is staged. A call for the same reason.
+template <FaultUse kUse>
+FTT_NOINLINE __device__ inline void StrikeColumns(const Strike<kUse>& s, uint32_t rank,
+                                                  uint32_t threads) {
   const FaultStep& step = s.step;
   const auto channels = static_cast<uint32_t>(s.tile.channels);
   const uint32_t staged_end = static_cast<uint32_t>(s.tile.channel + s.tile.width);
@@ -222,14 +231,15 @@ __device__ inline void ClearFaultScratch(uint32_t* scratch, bool collects) {
   for (uint32_t i = threadIdx.x; i < words; i += blockDim.x) scratch[i] = 0;
 }
 
-__device__ inline void StrikeTile(const Strike& strike, uint32_t* scratch, int warp_words,
+template <FaultUse kUse>
+__device__ inline void StrikeTile(const Strike<kUse>& strike, uint32_t* scratch, int warp_words,
                                   uint32_t* job) {
   const uint32_t threads = blockDim.x, rank = threadIdx.x;
-  if (strike.step.style == FaultStyle::kEvery) {
-    StrikeEvery(strike, rank, threads);
-  } else if (strike.step.style == FaultStyle::kColumns) {
-    StrikeColumns(strike, rank, threads);
-  } else if (strike.step.sampler == Sampler::kDense) {
+  if constexpr (kStyleIsUsed<kUse, FaultStyle::kEvery>)
+    if (strike.step.style == FaultStyle::kEvery) return StrikeEvery(strike, rank, threads);
+  if constexpr (kStyleIsUsed<kUse, FaultStyle::kColumns>)
+    if (strike.step.style == FaultStyle::kColumns) return StrikeColumns(strike, rank, threads);
+  if (strike.step.sampler == Sampler::kDense) {
     StrikeDense(strike, rank, threads);
   } else {
     const uint32_t warps = threads / kWarpSize, warp = rank / kWarpSize;
@@ -241,6 +251,7 @@ __device__ inline void StrikeTile(const Strike& strike, uint32_t* scratch, int w
 
 // Strikes a block's codes with all steps of a lane, in order. All threads of the block call it,
 // after a barrier behind the writing of the codes; it ends with a barrier.
+template <FaultUse kUse>
 FTT_NOINLINE __device__ inline void InjectTile(const LaneFaultSteps& faults,
                                                const uint32_t* image_ids, const CodeTile& tile,
                                                uint32_t* scratch, bool collects) {
@@ -259,15 +270,15 @@ FTT_NOINLINE __device__ inline void InjectTile(const LaneFaultSteps& faults,
       const int map_first = image * tile.map_pixels, end = tile.first + tile.count;
       const int from = tile.first > map_first ? tile.first - map_first : 0;
       const int to = end - map_first < tile.map_pixels ? end - map_first : tile.map_pixels;
-      const Strike strike{step,
-                          tile,
-                          FaultWord1(step, image_ids[image], faults.moment.training),
-                          faults.moment.trial,
-                          static_cast<uint32_t>(from) * channels,
-                          static_cast<uint32_t>(to) * channels,
-                          from,
-                          (map_first + from - tile.first) * tile.stride,
-                          histogram};
+      const Strike<kUse> strike{step,
+                                tile,
+                                FaultWord1(step, image_ids[image], faults.moment.training),
+                                faults.moment.trial,
+                                static_cast<uint32_t>(from) * channels,
+                                static_cast<uint32_t>(to) * channels,
+                                from,
+                                (map_first + from - tile.first) * tile.stride,
+                                histogram};
       StrikeTile(strike, scratch, warp_words, &job);
     }
     SyncThreads();

@@ -117,7 +117,7 @@ __global__ void __launch_bounds__(kLogitThreads, 4) LogitFaultKernel(LogitFaultA
   ClearFaultScratch(scratch, a.faults.collects);
   SyncThreads();
   const CodeTile tile{codes, nullptr, padded, image, 1, 1, image, a.classes, 0, a.classes};
-  InjectTile(faults, a.faults.image_ids, tile, scratch, a.faults.collects);
+  InjectTile<FaultUse::kFeatures>(faults, a.faults.image_ids, tile, scratch, a.faults.collects);
   for (int i = static_cast<int>(threadIdx.x); i < a.classes; i += kLogitThreads) {
     if (codes[i] != clean[i]) logits[i] = ScaleByPower(codes[i], exponent);
   }

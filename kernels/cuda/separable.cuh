@@ -95,7 +95,8 @@ __device__ __forceinline__ void MakeMiddle(const SeparableArguments& a, const Ba
   tile.stride = MiddleLayout(s, plan.rows).stride;
   if (drawn_here) {
     SyncThreads();
-    InjectTile(faults.lanes[band.lane], faults.image_ids, tile, scratch, faults.collects);
+    InjectTile<FaultUse::kFeatures>(faults.lanes[band.lane], faults.image_ids, tile, scratch,
+                                    faults.collects);
   } else if (faults.list.Strikes(band.lane)) {
     SyncThreads();
     const StruckTile struck{tile.codes,      nullptr,    tile.stride,   tile.first,   tile.count,

@@ -172,7 +172,8 @@ class Stage {
     // A copy: an object whose address a call is given lies in memory as a whole, and everything
     // that it is part of.
     const CodeTile tile = tile_;
-    InjectTile(faults_.lanes[lane_], faults_.image_ids, tile, scratch_, faults_.collects);
+    InjectTile<FaultUse::kFeatures>(faults_.lanes[lane_], faults_.image_ids, tile, scratch_,
+                                    faults_.collects);
     const int vectors = tile_.stride / 16, n = tile_.count * vectors;
     const int padded = PaddedChannels(tile_.channels);
     for (int i = static_cast<int>(threadIdx.x); i < n; i += static_cast<int>(blockDim.x)) {

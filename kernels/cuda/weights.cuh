@@ -130,12 +130,12 @@ __global__ void __launch_bounds__(kWeightThreads, 3) QuantizeWeightsKernel(Weigh
   SyncThreads();
   const LaneFaultSteps& all = t.faults[copy];
   const CodeTile tile{codes, nullptr, 1, chunk.first, count, t.n, 0, 1, 0, 1};
-  if (t.keep == nullptr) InjectTile(all, a.zero, tile, scratch, a.collects);
+  if (t.keep == nullptr) InjectTile<FaultUse::kWeights>(all, a.zero, tile, scratch, a.collects);
   for (int s = 0; t.keep != nullptr && s < all.count; ++s) {
     LaneFaultSteps one = all;
     one.steps += s;
     one.count = 1;
-    InjectTile(one, a.zero, tile, scratch, a.collects);
+    InjectTile<FaultUse::kWeights>(one, a.zero, tile, scratch, a.collects);
     for (int i = static_cast<int>(threadIdx.x); i < count; i += kWeightThreads) {
       const int moved = codes[i] - before[i];
       if ((moved < 0 ? -moved : moved) > one.steps->mask_above) t.keep[out + i] = 0;

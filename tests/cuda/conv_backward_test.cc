@@ -24,6 +24,11 @@ std::vector<WindowCase> Cases() {
       {"one_pixel", MakeWindow({1, 1, 1}, 1, Params(1, 1, 1, 1), false), 1, 1},
       {"pointwise_3_to_17", MakeWindow({5, 3, 3}, 17, Params(1, 1, 1, 1), true), 1, 5},
       {"pointwise_33_to_140", MakeWindow({5, 5, 33}, 140, Params(1, 1, 1, 1), false), 2, 2},
+      {"pointwise_3_to_40", MakeWindow({6, 5, 3}, 40, Params(1, 1, 1, 1), true), 2, 1},
+      {"pointwise_10_to_60", MakeWindow({5, 6, 10}, 60, Params(1, 1, 1, 1), false), 2, 2},
+      {"pointwise_32_to_32", MakeWindow({5, 5, 32}, 32, Params(1, 1, 1, 1), true), 2, 1},
+      {"pointwise_40_to_10", MakeWindow({4, 7, 40}, 10, Params(1, 1, 1, 1), true), 3, 1},
+      {"pointwise_60_to_20", MakeWindow({7, 5, 60}, 20, Params(1, 1, 1, 1), false), 2, 2},
       {"pointwise_140_to_20", MakeWindow({5, 3, 140}, 20, Params(1, 1, 1, 1), true), 1, 2},
       {"pointwise_20_to_620", MakeWindow({2, 2, 20}, 620, Params(1, 1, 1, 1), true), 1, 1},
       {"pointwise_620_to_10", MakeWindow({2, 2, 620}, 10, Params(1, 1, 1, 1), true), 1, 1},
@@ -75,7 +80,7 @@ class CudaConvBackwardTest : public ::testing::TestWithParam<WindowCase> {
     return narrow;
   }
 
-  // Both copies of weights (one with accumulation), both orders of threads.
+  // Both copies of weights (one with accumulation), both orders of threads, blocks of every width.
   void CheckDataGrad(const MappedGradient& grad_y) {
     const int channels = case_.shape.in.c;
     for (const int copies : {1, case_.lanes}) {
@@ -95,17 +100,20 @@ class CudaConvBackwardTest : public ::testing::TestWithParam<WindowCase> {
         const DeviceBuffer<uint16_t> packed(
             static_cast<size_t>(copies * PackedConvGradElements(geometry_)));
         const DeviceBuffer<int> exponent(std::vector<int>{w.exponent});
-        DeviceBuffer<float> grad_x(static_cast<size_t>(case_.lanes) *
-                                   static_cast<size_t>(geometry_.In().LaneElements()));
-        if (accumulate) grad_x.Set(Padded(before_, channels));
         const DeviceBuffer<uint16_t> narrow = Narrowed(geometry_.Out(), grad_y);
         PackConvGradWeights(geometry_, copies, codes.Data(), packed.Data(), {});
-        ConvDataGrad({geometry_, x.Data(), packed.Data(), copies == 1, exponent.Data(),
-                      narrow.Data(), grad_x.Data(), accumulate},
-                     {});
-        const std::vector<float> got = Dense(grad_x.Get(), channels);
-        EXPECT_LT(RelativeError(want, got), kParity);
-        ExpectClose(close, got, kClose);
+        for (const int columns : {0, 16, 32, 48, 64, 96, 128}) {
+          SCOPED_TRACE(columns);
+          DeviceBuffer<float> grad_x(static_cast<size_t>(case_.lanes) *
+                                     static_cast<size_t>(geometry_.In().LaneElements()));
+          if (accumulate) grad_x.Set(Padded(before_, channels));
+          ConvDataGrad({geometry_, x.Data(), packed.Data(), copies == 1, exponent.Data(),
+                        narrow.Data(), grad_x.Data(), accumulate},
+                       {}, columns);
+          const std::vector<float> got = Dense(grad_x.Get(), channels);
+          EXPECT_LT(RelativeError(want, got), kParity);
+          ExpectClose(close, got, kClose);
+        }
       });
     }
   }

@@ -33,6 +33,9 @@ std::vector<WindowCase> Cases() {
       {"k3_tiles_stride", MakeWindow({67, 35, 3}, 3, Params(3, 2, 1, 3), true), 1, 2},
       {"k5_tiles_stride", MakeWindow({34, 37, 3}, 3, Params(5, 2, 1, 3), true), 1, 2},
       {"k5_tiles_dilated", MakeWindow({37, 19, 17}, 17, Params(5, 1, 2, 17), true), 1, 2},
+      {"k3_dilated_small", MakeWindow({6, 7, 20}, 20, Params(3, 1, 2, 20), true), 2, 2},
+      {"k5_dilated_small", MakeWindow({8, 5, 17}, 17, Params(5, 1, 2, 17), true), 3, 2},
+      {"k5_tiles", MakeWindow({18, 33, 20}, 20, Params(5, 1, 1, 20), true), 2, 2},
       {"k3_600", MakeWindow({3, 3, 600}, 600, Params(3, 1, 1, 600), true), 1, 1},
       {"k3_many_images", MakeWindow({4, 5, 1}, 1, Params(3, 1, 1, 1), true), 2500, 1},
   };

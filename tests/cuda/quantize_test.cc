@@ -6,6 +6,7 @@
 #include <limits>
 #include <numeric>
 
+#include "core/half.h"
 #include "core/philox.h"
 #include "kernels/ref_backend.h"
 #include "tests/cuda/layout.h"
@@ -38,7 +39,10 @@ std::vector<QuantizeCase> Cases() {
       {"flips", {6, 7, 17}, 3, {"ibf-feature:0.02", "ibf-feature:0.1,sampler=dense"}, 7},
       {"flips_often", {9, 9, 20}, 2, {"ibf-feature:0.2,sampler=sparse"}},
       {"stuck", {6, 7, 17}, 3, {"stuck-feature:0.05", "stuck-feature:0.3,sampler=dense"}},
-      {"columns", {5, 7, 40}, 2, {"lane-stuck:0.02,mode=bit,bit=3", "lane-stuck:0.02,mode=max"}},
+      {"columns",
+       {5, 7, 40},
+       2,
+       {"lane-stuck:0.02,mode=bit,bit=3", "lane-stuck:0.02,mode=max", "lane-stuck:0.02,mode=zero"}},
       {"several", {9, 7, 20}, 3, {"mibb:0.01+ibf-feature:0.02+stuck-feature:0.01", "mibb:0.02"}},
       {"intermittent", {6, 6, 20}, 5, {"mibb:0.01,lifetime=intermittent,window=2", ""}},
       {"pool_site", {6, 6, 20}, 2, {"ibf-feature:0.01", "mibb:0.1"}, 8, SiteKind::kPool},
@@ -52,7 +56,10 @@ std::vector<uint32_t> Ids(int images) {
   return ids;
 }
 
-class CudaQuantizeTest : public ::testing::TestWithParam<QuantizeCase> {};
+class CudaQuantizeTest : public ::testing::TestWithParam<QuantizeCase> {
+ protected:
+  static void CheckAgainstReference(RawType type);
+};
 
 // Accumulators and affine maps that saturate a few codes on both sides.
 struct Operands {
@@ -79,11 +86,20 @@ struct Operands {
   }
 };
 
-TEST_P(CudaQuantizeTest, EqualsReference) {
+// Halves: accumulators of which they hold every bit.
+void CudaQuantizeTest::CheckAgainstReference(RawType type) {
+  constexpr int kShift = 6;
   const QuantizeCase& c = GetParam();
   const auto lanes = static_cast<int>(c.specs.size());
   const MapShape shape{lanes, c.images, c.map.h, c.map.w, c.map.c};
-  const Operands operands(c, lanes);
+  Operands operands(c, lanes);
+  std::vector<uint16_t> halves;
+  if (type == RawType::kHalf) {
+    for (int32_t& v : operands.acc) {
+      v = v >> kShift << kShift;
+      halves.push_back(ftt::FloatToHalf(static_cast<float>(v >> kShift)));
+    }
+  }
   const std::vector<uint32_t> ids = Ids(c.images);
   const BatchDims dims{lanes, c.images, ids.data()};
   DrawnBothWays([&](bool ahead) {
@@ -96,6 +112,7 @@ TEST_P(CudaQuantizeTest, EqualsReference) {
 
     // Garbage in the pads of the raw values must not reach a code.
     const DeviceBuffer<int32_t> raw(Padded(operands.acc, c.map.c, 12345));
+    const DeviceBuffer<uint16_t> half(Padded(halves, c.map.c, uint16_t{0x5000}));
     const DeviceBuffer<float> scale(Padded(operands.All(&LaneNorm::scale), c.map.c));
     const DeviceBuffer<float> shift(Padded(operands.All(&LaneNorm::shift), c.map.c));
     const DeviceBuffer<int8_t> codes(raw.Size());
@@ -103,7 +120,9 @@ TEST_P(CudaQuantizeTest, EqualsReference) {
     QuantizeArguments a;
     a.shape = shape;
     a.bits = c.bits;
-    a.raw = raw.Data();
+    a.raw_type = type;
+    a.raw_shift = kShift;
+    a.raw = type == RawType::kHalf ? static_cast<const void*>(half.Data()) : raw.Data();
     a.scale = scale.Data();
     a.shift = shift.Data();
     a.faults = plans.View(ahead);
@@ -118,6 +137,10 @@ TEST_P(CudaQuantizeTest, EqualsReference) {
     }
   });
 }
+
+TEST_P(CudaQuantizeTest, EqualsReference) { CheckAgainstReference(RawType::kInt32); }
+
+TEST_P(CudaQuantizeTest, OfHalvesEqualsReference) { CheckAgainstReference(RawType::kHalf); }
 
 // What the map gives, the code of it and whether it was inside: ties, limits, values that the
 // rounding addition cannot hold, no number.

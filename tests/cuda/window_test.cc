@@ -100,8 +100,8 @@ class CudaWindowTest : public ::testing::TestWithParam<WindowCase> {
   size_t Outputs() const {
     return static_cast<size_t>(case_.lanes * case_.images * case_.shape.out.Elements());
   }
-  // Lane l carries specs[l]; ahead: drawn by DrawStrikes.
-  void Deploy(const std::vector<std::string>& all, bool ahead);
+  // Lane l carries specs[l]; ahead: drawn by DrawStrikes. gain: of the affine maps.
+  void Deploy(const std::vector<std::string>& all, bool ahead, float gain = 1);
   // Packs the weights and runs the convolution.
   void Run(const WeightCodes& w, const WindowOutput& out) const {
     const DeviceBuffer<int8_t> x(Padded(x_, case_.shape.in.c));
@@ -200,10 +200,11 @@ TEST_P(CudaWindowTest, HalfOutputIsRounded) {
   }
 }
 
-void CudaWindowTest::Deploy(const std::vector<std::string>& all, bool ahead) {
+void CudaWindowTest::Deploy(const std::vector<std::string>& all, bool ahead, float gain) {
   WeightCodes w = Weights(1);
   const int channels = case_.shape.out.c;
-  const LaneNorm norm = MakeNorm(operands_, channels, case_.shape.pool ? 1.2f : 0.003f, false);
+  const LaneNorm norm =
+      MakeNorm(operands_, channels, gain * (case_.shape.pool ? 1.2f : 0.003f), false);
   const std::vector<std::string> specs(all.begin(), all.begin() + case_.lanes);
   WithAllBlocks([&] {
     LanePlans plans(specs, case_.shape.out, 8, /*training=*/false, ids_,
@@ -244,6 +245,12 @@ TEST_P(CudaWindowTest, DeployIsExactWithListedFaults) {
                   true);
   }
   Deploy({"mibb:0.05,sampler=sparse", "mibb:0.01", "", "mibb:0.0001", "mibb:0.002"}, true);
+}
+
+// Most codes are at the limits, of every lane and in every part of a block.
+TEST_P(CudaWindowTest, DeployIsExactWhereCodesSaturate) {
+  Deploy({"ibf-feature:0.05", "stuck-feature:0.02", "lane-stuck:0.05,mode=zero", "", "mibb:0.01"},
+         false, 30);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, CudaWindowTest, ::testing::ValuesIn(Cases()),
