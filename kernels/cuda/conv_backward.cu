@@ -124,7 +124,7 @@ int WeightGradSharedBytes(const WeightGradPlan& p) {
   return tiles > sums ? tiles : sums;
 }
 
-WeightGradPlan PlanWeightGrad(const WindowGeometry& g) {
+WeightGradPlan PlanWeightGrad(const WindowGeometry& g, int most_rows = 0) {
   WeightGradPlan p;
   // One tap reads every stride-th pixel, so only those are loaded.
   const int step = g.kernel == 1 ? g.stride : GreatestCommonDivisor(g.stride, g.dilation);
@@ -157,6 +157,7 @@ WeightGradPlan PlanWeightGrad(const WindowGeometry& g) {
   // Not more blocks than fit at once: a second wave of a few would take as long as the first.
   int splits = kWeightGradBlocks / (p.m_tiles.Divisor() * p.unit_tiles * g.lanes);
   splits = splits < 1 ? 1 : (splits < tiles ? splits : tiles);
+  if (most_rows > 0 && splits > most_rows) splits = most_rows;
   p.tiles_per_split = DivideUp(tiles, splits);
   p.splits = DivideUp(tiles, p.tiles_per_split);
   p.stages = 3;
@@ -249,7 +250,7 @@ WeightReduceArguments ConvWeightPartials(const ConvWeightGradArguments& a) {
   const WindowGeometry& g = a.geometry;
   WeightReduceArguments r;
   r.lanes = g.lanes;
-  r.rows = PlanWeightGrad(g).splits;
+  r.rows = PlanWeightGrad(g, a.most_rows).splits;
   r.n = int64_t{g.out_channels} * g.kernel * g.kernel * g.in_channels;
   r.inner = g.in_channels;
   r.inner_pitch = PaddedChannels(g.in_channels);
@@ -265,7 +266,7 @@ WeightReduceArguments ConvWeightPartials(const ConvWeightGradArguments& a) {
 void ConvWeightGrad(const ConvWeightGradArguments& a, DeviceStream stream) {
   const WindowGeometry& g = a.geometry;
   CheckGeometry(g);
-  const WeightGradPlan plan = PlanWeightGrad(g);
+  const WeightGradPlan plan = PlanWeightGrad(g, a.most_rows);
   switch (plan.m16) {
     case 1:
       LaunchWeightGradRows<1>(a, plan, stream);

@@ -75,14 +75,15 @@ int WeightGradTile(const WindowGeometry& g) {
   return Skips(g) ? kSmallTile : TileOf(g.out_h, g.out_w);
 }
 
-DepthwiseWeightPlan PlanWeightGrad(const WindowGeometry& g) {
+DepthwiseWeightPlan PlanWeightGrad(const WindowGeometry& g, int most_rows = 0) {
   DepthwiseWeightPlan plan;
   const int tile = WeightGradTile(g), across = DivideUp(g.out_w, tile);
   const int of_image = DivideUp(g.out_h, tile) * across, all = g.images * of_image;
   plan.across = Divider(across);
   plan.of_image = Divider(of_image);
   const int resident = kMultiprocessors * TileBlocks(tile, WeightGradWarps(g.kernel));
-  const int rows = std::clamp(resident / (g.lanes * Groups(g)), 1, kMaxRows);
+  const int most = most_rows > 0 ? std::min(most_rows, kMaxRows) : kMaxRows;
+  const int rows = std::clamp(resident / (g.lanes * Groups(g)), 1, most);
   plan.tiles = DivideUp(all, rows);
   plan.blocks = DivideUp(all, plan.tiles);
   return plan;
@@ -138,7 +139,7 @@ WeightReduceArguments DepthwiseWeightPartials(const DepthwiseWeightGradArguments
   const WindowGeometry& g = a.geometry;
   WeightReduceArguments r;
   r.lanes = g.lanes;
-  r.rows = PlanWeightGrad(g).blocks;
+  r.rows = PlanWeightGrad(g, a.most_rows).blocks;
   r.n = r.inner = r.inner_pitch = Weights(g);
   r.row_floats = Weights(g);
   r.partials = a.scratch;
@@ -152,7 +153,7 @@ WeightReduceArguments DepthwiseWeightPartials(const DepthwiseWeightGradArguments
 void DepthwiseWeightGrad(const DepthwiseWeightGradArguments& a, DeviceStream stream) {
   const WindowGeometry& g = a.geometry;
   CheckGeometry(g);
-  const DepthwiseWeightPlan plan = PlanWeightGrad(g);
+  const DepthwiseWeightPlan plan = PlanWeightGrad(g, a.most_rows);
   g.kernel == 3 ? LaunchWeightGrad<3>(a, plan, stream) : LaunchWeightGrad<5>(a, plan, stream);
   if (a.reduces) ReduceWeightGrad(DepthwiseWeightPartials(a), stream);
 }

@@ -78,7 +78,8 @@ class CudaDepthwiseBackwardTest : public ::testing::TestWithParam<WindowCase> {
     }
   }
 
-  void CheckWeightGrad(const MappedGradient& grad_y) {
+  // most_rows: 1, each block goes over all images.
+  void CheckWeightGrad(const MappedGradient& grad_y, int most_rows = 0) {
     for (const int copies : {1, case_.lanes}) {
       WeightCodes w = MakeWeights(operands_, n_, copies, copies == case_.lanes);
       const std::vector<float> before(static_cast<size_t>(n_), 0.5f);
@@ -95,7 +96,7 @@ class CudaDepthwiseBackwardTest : public ::testing::TestWithParam<WindowCase> {
         const DeviceBuffer<float> grad_w(before);
         DepthwiseWeightGrad(
             {geometry_, x.Data(), exponents.Data(), w.keep.empty() ? nullptr : keep.Data(),
-             copies == 1, grad_y.Device(), scratch.Data(), grad_w.Data()},
+             copies == 1, grad_y.Device(), scratch.Data(), grad_w.Data(), true, most_rows},
             {});
         ExpectClose(want, grad_w.Get(), kClose);
       });
@@ -121,12 +122,18 @@ TEST_P(CudaDepthwiseBackwardTest, WeightGrad) {
   CheckWeightGrad(MappedGradient(operands_, geometry_.Out(), false, RawType::kInt32));
 }
 
+TEST_P(CudaDepthwiseBackwardTest, WeightGradOfOneRow) {
+  CheckWeightGrad(MappedGradient(operands_, geometry_.Out(), false, RawType::kInt32), 1);
+}
+
 TEST_P(CudaDepthwiseBackwardTest, DataGradThroughTheNormMap) {
-  CheckDataGrad(MappedGradient(operands_, geometry_.Out(), true, RawType::kHalf));
+  for (const RawType type : {RawType::kInt32, RawType::kHalf})
+    CheckDataGrad(MappedGradient(operands_, geometry_.Out(), true, type));
 }
 
 TEST_P(CudaDepthwiseBackwardTest, WeightGradThroughTheNormMap) {
-  CheckWeightGrad(MappedGradient(operands_, geometry_.Out(), true, RawType::kInt32));
+  for (const RawType type : {RawType::kInt32, RawType::kHalf})
+    CheckWeightGrad(MappedGradient(operands_, geometry_.Out(), true, type), 2);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, CudaDepthwiseBackwardTest, ::testing::ValuesIn(Cases()),

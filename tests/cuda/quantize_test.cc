@@ -47,6 +47,8 @@ std::vector<QuantizeCase> Cases() {
       {"intermittent", {6, 6, 20}, 5, {"mibb:0.01,lifetime=intermittent,window=2", ""}},
       {"pool_site", {6, 6, 20}, 2, {"ibf-feature:0.01", "mibb:0.1"}, 8, SiteKind::kPool},
       {"many_channels", {3, 3, 600}, 2, {"mibb:0.01", ""}},
+      {"many_pixels", {48, 48, 20}, 3, {"mibb:0.001", "", "mibb:0.01"}},
+      {"many_pixels_injected", {48, 48, 3}, 2, {"ibf-feature:0.001", ""}},
   };
 }
 
