@@ -2,14 +2,16 @@
 
 #include "core/error.h"
 #include "kernels/cuda/backward.cuh"
+#include "kernels/cuda/multiprocessors.h"
 
 namespace ftt::cuda {
 namespace {
 
 // Three to a multiprocessor of an H100, as many as registers allow: more rows of sums would only be
 // more to add up.
-constexpr int kSumBlocks = 396;
-constexpr int kManyBlocks = 1 << 16;
+int SumBlocks() { return 3 * Multiprocessors(); }
+// More than that would only wait.
+int ManyBlocks() { return 496 * Multiprocessors(); }
 
 // How a map's pixels are shared among about `blocks` blocks.
 struct PixelPlan {
@@ -33,7 +35,7 @@ PixelPlan PlanPixels(const MapShape& s, int blocks) {
 template <typename Raw>
 void LaunchNormSums(const NormBackwardArguments& a, DeviceStream stream) {
   if (a.mean == nullptr && a.grad_beta == nullptr) return;
-  const PixelPlan plan = PlanPixels(a.shape, kSumBlocks);
+  const PixelPlan plan = PlanPixels(a.shape, SumBlocks());
   LaunchKernel("NormSums", &NormSumsKernel<Raw>, plan.grid, kBackwardThreads, 0, stream, a,
                plan.place);
   LaunchKernel("NormSumsFinish", &NormSumsFinishKernel,
@@ -44,7 +46,7 @@ void LaunchNormSums(const NormBackwardArguments& a, DeviceStream stream) {
 template <typename Raw>
 void LaunchNormBackward(const NormBackwardArguments& a, DeviceStream stream) {
   LaunchNormSums<Raw>(a, stream);
-  const PixelPlan plan = PlanPixels(a.shape, kManyBlocks);
+  const PixelPlan plan = PlanPixels(a.shape, ManyBlocks());
   LaunchKernel("NormApply", &NormApplyKernel<Raw>, plan.grid, kBackwardThreads, 0, stream, a,
                plan.place);
 }
@@ -57,7 +59,7 @@ void CheckNormBackward(const NormBackwardArguments& a) {
 }  // namespace
 
 int NormBackwardBlocks(const MapShape& s) {
-  return static_cast<int>(PlanPixels(s, kSumBlocks).grid.x);
+  return static_cast<int>(PlanPixels(s, SumBlocks()).grid.x);
 }
 
 void NormBackward(const NormBackwardArguments& a, DeviceStream stream) {
@@ -111,14 +113,14 @@ void SumBackwardAll(const std::vector<SumBackwardArguments>& inputs, DeviceStrea
   }
   MapShape in = inputs[0].shape;
   in.channels = inputs[0].channels;
-  PixelPlan plan = PlanPixels(in, kManyBlocks);
+  PixelPlan plan = PlanPixels(in, ManyBlocks());
   plan.grid.y *= static_cast<unsigned>(inputs.size());
   LaunchKernel("SumBackward", aligned ? &SumBackwardKernel<true> : &SumBackwardKernel<false>,
                plan.grid, kBackwardThreads, 0, stream, all, plan.place);
 }
 
 void GlobalSumBackward(const GlobalSumBackwardArguments& a, DeviceStream stream) {
-  const PixelPlan plan = PlanPixels(a.in, kManyBlocks);
+  const PixelPlan plan = PlanPixels(a.in, ManyBlocks());
   LaunchKernel("GlobalSumBackward", &GlobalSumBackwardKernel, plan.grid, kBackwardThreads, 0,
                stream, a, plan.place, Divider(a.in.MapPixels()));
 }

@@ -2,6 +2,7 @@
 
 #include "core/error.h"
 #include "kernels/cuda/conv.cuh"
+#include "kernels/cuda/multiprocessors.h"
 #include "kernels/cuda/pack.h"
 
 namespace ftt::cuda {
@@ -28,7 +29,6 @@ void LaunchConv(const ConvArguments& a, DeviceStream stream) {
 // the widest one that wastes least. Where that leaves multiprocessors without a block, half as many
 // columns: more of them share the input, which they find in the second-level cache.
 int ConvColumns(const WindowGeometry& g) {
-  constexpr int kMultiprocessors = 132;
   const int width = g.Out().Stride(), rows = g.lanes * DivideUp(g.Out().Pixels(), kConvRows);
   int columns = 128;
   for (const int c : {96, 64, 48, 32, 16}) {
@@ -36,7 +36,7 @@ int ConvColumns(const WindowGeometry& g) {
   }
   if (width > 128 && width <= 192) columns = 96;
   while (columns > 16 && columns != 48 &&
-         rows * DivideUp(width, columns) * 3 < 2 * kMultiprocessors)
+         rows * DivideUp(width, columns) * 3 < 2 * Multiprocessors())
     columns /= 2;
   return columns;
 }

@@ -3,6 +3,7 @@
 #include "core/error.h"
 #include "kernels/cuda/conv_data_grad.cuh"
 #include "kernels/cuda/conv_weight_grad.cuh"
+#include "kernels/cuda/multiprocessors.h"
 #include "kernels/cuda/narrow_gradient.cuh"
 #include "kernels/cuda/pack.h"
 
@@ -16,10 +17,9 @@ constexpr int kGoodTileBytes = 72 << 10;
 constexpr int kMaxChunk = 64;
 // Shared memory of a block of which two, or four, fit a multiprocessor.
 constexpr int kHalfSharedBytes = 113 << 10, kQuarterSharedBytes = 56 << 10;
-// Warps of a data gradient, at least where possible: fifteen on each of 132 multiprocessors.
-constexpr int kDataGradWarps = 15 * 132;
-// Blocks of a weight gradient: two on each of 132 multiprocessors.
-constexpr int kWeightGradBlocks = 264;
+// Warps of a data gradient on each multiprocessor, at least where possible; blocks of a weight
+// gradient.
+constexpr int kDataGradWarps = 15, kWeightGradBlocks = 2;
 
 void CheckGeometry(const WindowGeometry& g) {
   FTT_CHECK(g.lanes > 0 && g.images > 0 && g.in_h > 0 && g.in_w > 0 && g.out_h > 0 && g.out_w > 0,
@@ -100,7 +100,8 @@ int DataGradColumns(const WindowGeometry& g, const DataGradPlan& plan) {
   if (width <= 96 || (width > 128 && width <= 192)) best = 96;
   for (const int columns : {64, 48, 32, 16}) {
     const int warps = rows * DivideUp(width, best) * (best > 64 ? 8 : 4);
-    const bool more = warps < kDataGradWarps && RoundUp(width, columns) <= RoundUp(width, best) &&
+    const bool more = warps < kDataGradWarps * Multiprocessors() &&
+                      RoundUp(width, columns) <= RoundUp(width, best) &&
                       6 * columns >= g.Out().Stride();
     if (width <= columns || more) best = columns;
   }
@@ -124,7 +125,7 @@ int WeightGradSharedBytes(const WeightGradPlan& p) {
   return tiles > sums ? tiles : sums;
 }
 
-WeightGradPlan PlanWeightGrad(const WindowGeometry& g, int most_rows = 0) {
+WeightGradPlan PlanWeightGrad(const WindowGeometry& g) {
   WeightGradPlan p;
   // One tap reads every stride-th pixel, so only those are loaded.
   const int step = g.kernel == 1 ? g.stride : GreatestCommonDivisor(g.stride, g.dilation);
@@ -155,9 +156,9 @@ WeightGradPlan PlanWeightGrad(const WindowGeometry& g, int most_rows = 0) {
   if (p.warp_units > 3) p.warp_units = UnitsOfWarp(p.m16);
   const int tiles = p.tile.Blocks();
   // Not more blocks than fit at once: a second wave of a few would take as long as the first.
-  int splits = kWeightGradBlocks / (p.m_tiles.Divisor() * p.unit_tiles * g.lanes);
+  int splits =
+      kWeightGradBlocks * Multiprocessors() / (p.m_tiles.Divisor() * p.unit_tiles * g.lanes);
   splits = splits < 1 ? 1 : (splits < tiles ? splits : tiles);
-  if (most_rows > 0 && splits > most_rows) splits = most_rows;
   p.tiles_per_split = DivideUp(tiles, splits);
   p.splits = DivideUp(tiles, p.tiles_per_split);
   p.stages = 3;
@@ -250,7 +251,7 @@ WeightReduceArguments ConvWeightPartials(const ConvWeightGradArguments& a) {
   const WindowGeometry& g = a.geometry;
   WeightReduceArguments r;
   r.lanes = g.lanes;
-  r.rows = PlanWeightGrad(g, a.most_rows).splits;
+  r.rows = PlanWeightGrad(g).splits;
   r.n = int64_t{g.out_channels} * g.kernel * g.kernel * g.in_channels;
   r.inner = g.in_channels;
   r.inner_pitch = PaddedChannels(g.in_channels);
@@ -266,7 +267,7 @@ WeightReduceArguments ConvWeightPartials(const ConvWeightGradArguments& a) {
 void ConvWeightGrad(const ConvWeightGradArguments& a, DeviceStream stream) {
   const WindowGeometry& g = a.geometry;
   CheckGeometry(g);
-  const WeightGradPlan plan = PlanWeightGrad(g, a.most_rows);
+  const WeightGradPlan plan = PlanWeightGrad(g);
   switch (plan.m16) {
     case 1:
       LaunchWeightGradRows<1>(a, plan, stream);

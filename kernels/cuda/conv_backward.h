@@ -51,10 +51,8 @@ struct ConvWeightGradArguments {
   float* scratch = nullptr;          // [ConvWeightGradScratch()], 16-byte aligned
   float* grad_w = nullptr;           // [n] = [out_c][k][k][in_c], added to, lanes in order
   bool reduces = true;               // false: only partial sums, see ConvWeightPartials
-  int most_rows = 0;                 // of partial sums; 0: what suits the device
 };
-// Floats of scratch memory, whatever most_rows is. Depends on the geometry alone, as does (with
-// most_rows) the order of all sums.
+// Floats of scratch memory. Depends on the geometry alone, as does the order of all sums.
 int64_t ConvWeightGradScratch(const WindowGeometry& geometry);
 // grad_w += gradient of the real weights, of all lanes. Throws ftt::Error on windows so large that
 // those of 128 neighbouring pixels do not fit shared memory.

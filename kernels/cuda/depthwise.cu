@@ -2,6 +2,7 @@
 
 #include "core/error.h"
 #include "kernels/cuda/depthwise.cuh"
+#include "kernels/cuda/multiprocessors.h"
 #include "kernels/cuda/pack.h"
 
 namespace ftt::cuda {
@@ -11,9 +12,9 @@ constexpr int kMaxChannels = 4096;
 
 template <int kKernel, int kAdvance>
 void LaunchDepthwise(const DepthwiseArguments& a, DeviceStream stream) {
-  constexpr int kResident = 3 * 132;
+  const int resident = 3 * Multiprocessors();
   const BandGrid band =
-      PlanBand(a.geometry.Out(), a.out, {kRowSpan, kSpan}, DepthwiseColumns(a.geometry), kResident);
+      PlanBand(a.geometry.Out(), a.out, {kRowSpan, kSpan}, DepthwiseColumns(a.geometry), resident);
   const auto kernel = a.out.codes == nullptr ? &DepthwiseKernel<kKernel, kAdvance, BandRaw>
                                              : &DepthwiseKernel<kKernel, kAdvance, BandCodes>;
   LaunchKernel("Depthwise", kernel, band.grid, kBandThreads, band.shared_bytes, stream, a,

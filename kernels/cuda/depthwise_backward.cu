@@ -4,13 +4,13 @@
 
 #include "core/error.h"
 #include "kernels/cuda/depthwise_backward.cuh"
+#include "kernels/cuda/multiprocessors.h"
 
 namespace ftt::cuda {
 namespace {
 
 // A weight gradient leaves so many rows of a lane to be added up, at most.
 constexpr int kMaxRows = 256;
-constexpr int kMultiprocessors = 132;
 constexpr int kSmallTile = 8, kLargeTile = 16;
 
 void CheckGeometry(const WindowGeometry& g) {
@@ -75,15 +75,14 @@ int WeightGradTile(const WindowGeometry& g) {
   return Skips(g) ? kSmallTile : TileOf(g.out_h, g.out_w);
 }
 
-DepthwiseWeightPlan PlanWeightGrad(const WindowGeometry& g, int most_rows = 0) {
+DepthwiseWeightPlan PlanWeightGrad(const WindowGeometry& g) {
   DepthwiseWeightPlan plan;
   const int tile = WeightGradTile(g), across = DivideUp(g.out_w, tile);
   const int of_image = DivideUp(g.out_h, tile) * across, all = g.images * of_image;
   plan.across = Divider(across);
   plan.of_image = Divider(of_image);
-  const int resident = kMultiprocessors * TileBlocks(tile, WeightGradWarps(g.kernel));
-  const int most = most_rows > 0 ? std::min(most_rows, kMaxRows) : kMaxRows;
-  const int rows = std::clamp(resident / (g.lanes * Groups(g)), 1, most);
+  const int resident = Multiprocessors() * TileBlocks(tile, WeightGradWarps(g.kernel));
+  const int rows = std::clamp(resident / (g.lanes * Groups(g)), 1, kMaxRows);
   plan.tiles = DivideUp(all, rows);
   plan.blocks = DivideUp(all, plan.tiles);
   return plan;
@@ -139,7 +138,7 @@ WeightReduceArguments DepthwiseWeightPartials(const DepthwiseWeightGradArguments
   const WindowGeometry& g = a.geometry;
   WeightReduceArguments r;
   r.lanes = g.lanes;
-  r.rows = PlanWeightGrad(g, a.most_rows).blocks;
+  r.rows = PlanWeightGrad(g).blocks;
   r.n = r.inner = r.inner_pitch = Weights(g);
   r.row_floats = Weights(g);
   r.partials = a.scratch;
@@ -153,7 +152,7 @@ WeightReduceArguments DepthwiseWeightPartials(const DepthwiseWeightGradArguments
 void DepthwiseWeightGrad(const DepthwiseWeightGradArguments& a, DeviceStream stream) {
   const WindowGeometry& g = a.geometry;
   CheckGeometry(g);
-  const DepthwiseWeightPlan plan = PlanWeightGrad(g, a.most_rows);
+  const DepthwiseWeightPlan plan = PlanWeightGrad(g);
   g.kernel == 3 ? LaunchWeightGrad<3>(a, plan, stream) : LaunchWeightGrad<5>(a, plan, stream);
   if (a.reduces) ReduceWeightGrad(DepthwiseWeightPartials(a), stream);
 }

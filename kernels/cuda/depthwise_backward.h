@@ -34,10 +34,8 @@ struct DepthwiseWeightGradArguments {
   float* scratch = nullptr;  // [DepthwiseWeightGradScratch()]
   float* grad_w = nullptr;   // [n] = [channels][k][k], added to, lanes in order
   bool reduces = true;       // false: only partial sums, which DepthwiseWeightPartials describes
-  int most_rows = 0;         // of partial sums; 0: what suits the device
 };
-// Floats of scratch memory, whatever most_rows is. Depends on the geometry alone, as does (with
-// most_rows) the order of all sums.
+// Floats of scratch memory. Depends on the geometry alone, as does the order of all sums.
 int64_t DepthwiseWeightGradScratch(const WindowGeometry& geometry);
 // grad_w += gradient of the real weights, of all lanes. Throws as DepthwiseDataGrad does.
 void DepthwiseWeightGrad(const DepthwiseWeightGradArguments& arguments, DeviceStream stream);

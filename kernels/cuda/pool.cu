@@ -1,6 +1,7 @@
 #include "kernels/cuda/pool.h"
 
 #include "core/error.h"
+#include "kernels/cuda/multiprocessors.h"
 #include "kernels/cuda/pool.cuh"
 
 namespace ftt::cuda {
@@ -30,11 +31,11 @@ void Pool(const PoolArguments& a, DeviceStream stream) {
   FTT_CHECK(g.in_channels == g.out_channels && g.in_channels <= kMaxChannels,
             "pool: {} channels from {}; as many as the input's, at most {}, are possible",
             g.out_channels, g.in_channels, kMaxChannels);
-  constexpr int kResident = 6 * 132;
+  const int resident = 6 * Multiprocessors();
   const int span = !IsStripPool(g) ? 1
                    : g.stride == 1 ? PoolStrip<1>::kOutputs
                                    : PoolStrip<2>::kOutputs;
-  const BandGrid band = PlanBand(g.Out(), a.out, {1, span}, DivideUp(g.out_w, span), kResident);
+  const BandGrid band = PlanBand(g.Out(), a.out, {1, span}, DivideUp(g.out_w, span), resident);
   const PoolFunction kernel =
       a.type == PoolType::kMax ? KernelFor<PoolType::kMax>(a) : KernelFor<PoolType::kAverage>(a);
   LaunchKernel("Pool", kernel, band.grid, kBandThreads, band.shared_bytes, stream, a, band.plan);

@@ -1,6 +1,7 @@
 #include "kernels/cuda/quantize.h"
 
 #include "core/error.h"
+#include "kernels/cuda/multiprocessors.h"
 #include "kernels/cuda/quantize.cuh"
 
 namespace ftt::cuda {
@@ -8,7 +9,7 @@ namespace {
 
 // Codes of a block: fewer where a small map would leave multiprocessors without any.
 constexpr int kMostTileBytes = 8192, kLeastTileBytes = 2048;
-constexpr int64_t kEnoughBlocks = 528;
+constexpr int64_t kEnoughBlocks = 4;  // of a multiprocessor
 constexpr int kMaxChannels = 8 * kQuantizeThreads;
 
 struct QuantizeGrid {
@@ -23,7 +24,9 @@ QuantizeGrid PlanQuantize(const MapShape& s, bool masked, const SiteFaultsView& 
             "quantize: {} channels; 1 to {} are possible", s.channels, kMaxChannels);
   const int stride = s.Stride();
   int bytes = kMostTileBytes;
-  while (bytes > kLeastTileBytes && s.lanes * s.LaneElements() / bytes < kEnoughBlocks) bytes /= 2;
+  while (bytes > kLeastTileBytes &&
+         s.lanes * s.LaneElements() / bytes < kEnoughBlocks * Multiprocessors())
+    bytes /= 2;
   const int tile = stride < bytes ? bytes / stride : 1;
   const int pixels = tile < s.Pixels() ? tile : s.Pixels();
   const auto blocks = static_cast<unsigned>(DivideUp(s.Pixels(), pixels));

@@ -1,6 +1,9 @@
 #include "kernels/cuda/sum.h"
 
+#include <algorithm>
+
 #include "core/error.h"
+#include "kernels/cuda/multiprocessors.h"
 #include "kernels/cuda/sum.cuh"
 
 namespace ftt::cuda {
@@ -9,7 +12,7 @@ namespace {
 // Codes of a block: fewer where the map would not fill a device, though not so few that faults,
 // sampled by tiles of 1024 elements, are sampled twice too often.
 constexpr int kTileBytes = 8192, kLeastTileBytes = 2048, kLeastFaultyTileBytes = 4096;
-constexpr int kWantedBlocks = 264;  // two to a multiprocessor of an H100
+constexpr int kWantedBlocks = 2;  // of a multiprocessor
 
 struct SumGrid {
   GridSize grid;
@@ -25,7 +28,9 @@ SumGrid PlanSum(const SumArguments& a) {
             "sum: the map is empty");
   const int least = a.faults.Staged() ? kLeastFaultyTileBytes : kLeastTileBytes;
   int bytes = kTileBytes;
-  while (bytes > least && s.lanes * s.LaneElements() < int64_t{kWantedBlocks} * bytes) bytes /= 2;
+  while (bytes > least &&
+         s.lanes * s.LaneElements() < int64_t{kWantedBlocks} * Multiprocessors() * bytes)
+    bytes /= 2;
   const int stride = s.Stride(), tile = stride < bytes ? bytes / stride : 1;
   const int pixels = tile < s.Pixels() ? tile : s.Pixels();
   size_t shared = 0;
@@ -42,7 +47,8 @@ SumGrid PlanSum(const SumArguments& a) {
 
 int SumBlocks(const MapShape& s) {
   // Enough to fill a device; more would only lengthen the second pass.
-  const int most = s.lanes < kMostSumBlocks ? kMostSumBlocks / s.lanes : 1;
+  const int all = std::min(4 * Multiprocessors(), kMostSumBlocks);
+  const int most = s.lanes < all ? all / s.lanes : 1;
   constexpr int64_t kBlockPacks = int64_t{kSumPacks} * kSumThreads;
   const int64_t blocks = (s.LaneElements() / 8 + kBlockPacks - 1) / kBlockPacks;
   return static_cast<int>(blocks < most ? blocks : most);

@@ -118,7 +118,7 @@ class CudaConvBackwardTest : public ::testing::TestWithParam<WindowCase> {
     }
   }
 
-  void CheckWeightGrad(const MappedGradient& grad_y, int most_rows = 0) {
+  void CheckWeightGrad(const MappedGradient& grad_y) {
     for (const int copies : {1, case_.lanes}) {
       WeightCodes w = Weights(copies, copies == case_.lanes);
       const std::vector<float> before(static_cast<size_t>(w.n), 0.5f);
@@ -139,7 +139,7 @@ class CudaConvBackwardTest : public ::testing::TestWithParam<WindowCase> {
         const DeviceBuffer<uint16_t> narrow = Narrowed(geometry_.Out(), grad_y);
         ConvWeightGrad(
             {geometry_, x.Data(), exponents.Data(), w.keep.empty() ? nullptr : keep.Data(),
-             copies == 1, narrow.Data(), scratch.Data(), grad_w.Data(), true, most_rows},
+             copies == 1, narrow.Data(), scratch.Data(), grad_w.Data()},
             {});
         EXPECT_LT(RelativeError(want, grad_w.Get()), kParity);
         ExpectClose(close, grad_w.Get(), kClose);
@@ -169,15 +169,14 @@ TEST_P(CudaConvBackwardTest, WeightGrad) {
 INSTANTIATE_TEST_SUITE_P(All, CudaConvBackwardTest, ::testing::ValuesIn(Cases()),
                          [](const auto& info) { return std::string(info.param.name); });
 
-// Blocks that go over several tiles, of every number of output channels and units of a warp.
-class CudaConvWeightRowsTest : public CudaConvBackwardTest {};
+// Several tiles of positions, of every number of output channels and units of a warp.
+class CudaConvWeightTilesTest : public CudaConvBackwardTest {};
 
-TEST_P(CudaConvWeightRowsTest, WeightGrad) {
-  for (const int most_rows : {1, 3})
-    CheckWeightGrad(MappedGradient(operands_, geometry_.Out(), false, RawType::kInt32), most_rows);
+TEST_P(CudaConvWeightTilesTest, WeightGrad) {
+  CheckWeightGrad(MappedGradient(operands_, geometry_.Out(), false, RawType::kInt32));
 }
 
-std::vector<WindowCase> RowsCases() {
+std::vector<WindowCase> TilesCases() {
   constexpr const char* kNames[4][5] = {{"m1u1", "m1u2", "m1u3", "m1u4", "m1u5"},
                                         {"m2u1", "m2u2", "m2u3", "m2u4", "m2u5"},
                                         {"m3u1", "m3u2", "m3u3", "m3u4", "m3u5"},
@@ -194,7 +193,7 @@ std::vector<WindowCase> RowsCases() {
   return cases;
 }
 
-INSTANTIATE_TEST_SUITE_P(All, CudaConvWeightRowsTest, ::testing::ValuesIn(RowsCases()),
+INSTANTIATE_TEST_SUITE_P(All, CudaConvWeightTilesTest, ::testing::ValuesIn(TilesCases()),
                          [](const auto& info) { return std::string(info.param.name); });
 
 // The gradient's mask and norm map, applied by NarrowGradient.

@@ -78,8 +78,7 @@ class CudaDepthwiseBackwardTest : public ::testing::TestWithParam<WindowCase> {
     }
   }
 
-  // most_rows: 1, each block goes over all images.
-  void CheckWeightGrad(const MappedGradient& grad_y, int most_rows = 0) {
+  void CheckWeightGrad(const MappedGradient& grad_y) {
     for (const int copies : {1, case_.lanes}) {
       WeightCodes w = MakeWeights(operands_, n_, copies, copies == case_.lanes);
       const std::vector<float> before(static_cast<size_t>(n_), 0.5f);
@@ -96,7 +95,7 @@ class CudaDepthwiseBackwardTest : public ::testing::TestWithParam<WindowCase> {
         const DeviceBuffer<float> grad_w(before);
         DepthwiseWeightGrad(
             {geometry_, x.Data(), exponents.Data(), w.keep.empty() ? nullptr : keep.Data(),
-             copies == 1, grad_y.Device(), scratch.Data(), grad_w.Data(), true, most_rows},
+             copies == 1, grad_y.Device(), scratch.Data(), grad_w.Data()},
             {});
         ExpectClose(want, grad_w.Get(), kClose);
       });
@@ -122,10 +121,6 @@ TEST_P(CudaDepthwiseBackwardTest, WeightGrad) {
   CheckWeightGrad(MappedGradient(operands_, geometry_.Out(), false, RawType::kInt32));
 }
 
-TEST_P(CudaDepthwiseBackwardTest, WeightGradOfOneRow) {
-  CheckWeightGrad(MappedGradient(operands_, geometry_.Out(), false, RawType::kInt32), 1);
-}
-
 TEST_P(CudaDepthwiseBackwardTest, DataGradThroughTheNormMap) {
   for (const RawType type : {RawType::kInt32, RawType::kHalf})
     CheckDataGrad(MappedGradient(operands_, geometry_.Out(), true, type));
@@ -133,7 +128,7 @@ TEST_P(CudaDepthwiseBackwardTest, DataGradThroughTheNormMap) {
 
 TEST_P(CudaDepthwiseBackwardTest, WeightGradThroughTheNormMap) {
   for (const RawType type : {RawType::kInt32, RawType::kHalf})
-    CheckWeightGrad(MappedGradient(operands_, geometry_.Out(), true, type), 2);
+    CheckWeightGrad(MappedGradient(operands_, geometry_.Out(), true, type));
 }
 
 INSTANTIATE_TEST_SUITE_P(All, CudaDepthwiseBackwardTest, ::testing::ValuesIn(Cases()),
