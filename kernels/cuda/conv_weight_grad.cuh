@@ -41,9 +41,12 @@ template <int kM16>
 __device__ __forceinline__ void CopyGradientTile(const uint16_t* y, const MapShape& s, int first,
                                                  int channel, uint16_t* to) {
   constexpr int kGroups = 2 * kM16, kPitch = 16 * kM16 + kTileSkew;
+  constexpr int kCopies = kTilePositions * kGroups / kWeightGradThreads;
+  static_assert(kCopies * kWeightGradThreads == kTilePositions * kGroups);
   const int stride = s.Stride();
-  for (int i = static_cast<int>(threadIdx.x); i < kTilePositions * kGroups;
-       i += kWeightGradThreads) {
+  FTT_UNROLL
+  for (int k = 0; k < kCopies; ++k) {
+    const int i = static_cast<int>(threadIdx.x) + k * kWeightGradThreads;
     const int position = i / kGroups, group = i % kGroups, c = channel + 8 * group;
     const bool inside = first + position < s.Pixels() && c < stride;
     AsyncCopy16(to + position * kPitch + 8 * group,

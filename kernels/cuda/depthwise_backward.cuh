@@ -494,6 +494,7 @@ __global__ void __launch_bounds__(TileThreads(kTile), TileBlocks(kTile, WeightGr
   const int channels = left < kTileChannels ? left : kTileChannels;
   float* row =
       a.scratch + ((int64_t{lane} * plan.blocks + blockIdx.x) * g.in_channels + channel0) * kTaps;
+  FTT_ROLLED
   for (int i = static_cast<int>(threadIdx.x); i < channels * kTaps; i += kThreads) {
     const int c = i / kTaps, tap = i - c * kTaps;
     float sum = 0;

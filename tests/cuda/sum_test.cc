@@ -52,6 +52,13 @@ std::vector<SumCase> Cases() {
        {{-9, 3}, {-7, 20}, {-9, 23}, {-8, 3}, {11, 4}, {-9, 3}, {-2, 9}, {10, 23}},
        {false, true, false, false, true, false, false, false}},
       {"wide", {3, 4, 50}, 2, {"", flips}, {{-5, -3}, {-7, -2}, {-5, 9}}, {false, true, true}},
+      // Faults of one kind, which can be drawn ahead.
+      {"stuck",
+       {17, 16, 40},
+       2,
+       {"stuck-feature:0.05,sampler=sparse", "", "stuck-feature:0.2,sampler=sparse"},
+       {{-5, -3, -4}, {-7, -3, -4}},
+       {false, true}},
       {"large", {16, 16, 40}, 2, {"", flips}, {{-5, -3}, {-7, -3}}, {false, true}},
   };
 }
