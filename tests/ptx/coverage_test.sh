@@ -21,6 +21,10 @@ read -r ran all < <(sed -nE 's/^([0-9]+) of ([0-9]+) instructions ran$/\1 \2/p' 
 [[ "${all}" -gt 0 ]] || die "the profile has no instructions"
 echo "coverage_test: ${ran} of ${all} instructions of the kernels' PTX ran"
 if [[ $((100 * ran)) -lt $((least * all)) ]]; then
-  sed -n '/^Instructions that never ran/,$p' "${work}/profile.txt"
-  die "less than ${least} % ran"
+  # The functions that miss most.
+  awk '/^Instructions that never ran/ { on = 1; next }
+       on && /never ran/ { missed[name] += $1; next }
+       on && NF { name = $0 }
+       END { for (n in missed) printf "%6d never ran  %s\n", missed[n], n }' "${work}/profile.txt" | sort -rn | sed 40q
+  die "less than ${least} % ran; FTT_PTX_PROFILE=FILE $1 --gtest_repeat=2 says where"
 fi
