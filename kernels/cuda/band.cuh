@@ -106,6 +106,9 @@ struct WordNorm {
   }
 };
 
+// Moments of a block: [channel of a word][thread, and pads that keep the four on different banks].
+inline constexpr int kMomentPitch = kBandThreads + 4;
+
 // Takes a thread's accumulators in training: raw values and statistics. For each pass Start, Put,
 // End. Squares: holds a thread's sum of squares.
 template <typename Squares>
@@ -155,14 +158,15 @@ class BandRawOf {
       FTT_UNROLL
       for (int c = 0; c < 4; ++c) {
         const Moments& m = moments_[c];
-        shared[4 * thread + c] = {m.sum, m.sum_squares, m.min, m.max};
+        shared[c * kMomentPitch + thread] = {m.sum, m.sum_squares, m.min, m.max};
       }
     }
     SyncThreads();
     const unsigned block = blockIdx.y * gridDim.x + blockIdx.x;
     for (int c = thread; c < width; c += static_cast<int>(blockDim.x)) {
-      ChannelMoments m = shared[c];
-      for (int slot = 1; slot < band.slots; ++slot) MergeMoments(m, shared[slot * slot_width + c]);
+      const ChannelMoments* from = shared + c % 4 * kMomentPitch + c / 4;
+      ChannelMoments m = *from;
+      for (int slot = 1; slot < band.slots; ++slot) MergeMoments(m, from[slot * band.words]);
       AddToLane(out_.moments, band.lane, block, shape_.Stride(), 4 * band.first_word + c, m);
     }
     SyncThreads();
@@ -298,7 +302,7 @@ inline BandGrid PlanBand(const MapShape& s, const WindowOutput& out, StripSize s
   if (staged) {
     shared = static_cast<size_t>(LayoutOfBand(s, rows, out.faults.collects, kBandThreads).Bytes());
   } else if (!deploy && out.moments != nullptr) {
-    shared = 4 * kBandThreads * sizeof(ChannelMoments);
+    shared = 4 * kMomentPitch * sizeof(ChannelMoments);
   }
   return {{static_cast<unsigned>(DivideUp(s.h, rows)), static_cast<unsigned>(s.images),
            static_cast<unsigned>(s.lanes)},

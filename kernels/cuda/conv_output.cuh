@@ -18,8 +18,10 @@ struct ConvTile {
   static constexpr int kAccBytes = kConvRows * kAccStride * 4;
   // Groups of eight columns, and rows that threads have under way at once.
   static constexpr int kGroups = kColumns / 8, kRows = kThreads / kGroups;
-  static constexpr int kQuads = kColumns / 4;
-  static constexpr int kParts = kThreads / kQuads;  // threads that share four columns' statistics
+  // Statistics: a thread takes kWidth columns of every kParts-th row. Few columns and many rows:
+  // what is left to merge then is little.
+  static constexpr int kWidth = kColumns <= 32 ? 1 : 2;
+  static constexpr int kUnits = kColumns / kWidth, kParts = kThreads / kUnits;
   // Moments take the accumulators' place.
   static_assert(kParts * kColumns * static_cast<int>(sizeof(ChannelMoments)) <= kAccBytes);
 
@@ -88,19 +90,25 @@ FTT_NOINLINE __device__ void AddMoments(const WindowOutput& out, const MapShape&
   const auto* acc = reinterpret_cast<const int32_t*>(shared);
   auto* moments = reinterpret_cast<ChannelMoments*>(shared);
   const int thread = static_cast<int>(threadIdx.x);
-  const int quad = thread % Tile::kQuads, part = thread / Tile::kQuads;
-  ChannelMoments m[4];
-  for (int row = part < Tile::kParts ? part : b.count; row < b.count; row += Tile::kParts) {
-    const int4 v = *reinterpret_cast<const int4*>(acc + row * Tile::kAccStride + 4 * quad);
-    AddValue(m[0], v.x);
-    AddValue(m[1], v.y);
-    AddValue(m[2], v.z);
-    AddValue(m[3], v.w);
+  constexpr int kWidth = Tile::kWidth;
+  const int column = thread % Tile::kUnits * kWidth, part = thread / Tile::kUnits;
+  // Two rows of 16 columns that a warp reads at once are on different banks if they are two apart.
+  const int first = Tile::kColumns == 16 ? (part & ~3) + (part & 1) * 2 + (part >> 1 & 1) : part;
+  ChannelMoments m[kWidth];
+  for (int row = part < Tile::kParts ? first : b.count; row < b.count; row += Tile::kParts) {
+    const int32_t* from = acc + row * Tile::kAccStride + column;
+    if constexpr (kWidth == 1) {
+      AddValue(m[0], *from);
+    } else {
+      const int2 v = *reinterpret_cast<const int2*>(from);
+      AddValue(m[0], v.x);
+      AddValue(m[1], v.y);
+    }
   }
   SyncThreads();  // the accumulators have been read, as raw values too
   if (part < Tile::kParts) {
     FTT_UNROLL
-    for (int c = 0; c < 4; ++c) moments[part * Tile::kColumns + 4 * quad + c] = m[c];
+    for (int c = 0; c < kWidth; ++c) moments[part * Tile::kColumns + column + c] = m[c];
   }
   SyncThreads();
   if (thread >= b.width) return;
@@ -128,10 +136,12 @@ FTT_NOINLINE __device__ void StoreCodes(const WindowOutput& out, const MapShape&
     PackNorm norm;
     norm.Load(out.scale, out.shift, (out.one_norm ? 0 : int64_t{b.lane} * s.Stride()) + channel);
     for (int p = row; p < b.count; p += Tile::kRows) {
-      const int32_t* from = acc + p * Tile::kAccStride + 8 * group;
-      float v[8];
-      FTT_UNROLL
-      for (int i = 0; i < 8; ++i) v[i] = static_cast<float>(from[i]);
+      const auto* from = reinterpret_cast<const int4*>(acc + p * Tile::kAccStride + 8 * group);
+      const int4 low = from[0], high = from[1];
+      float v[8] = {static_cast<float>(low.x),  static_cast<float>(low.y),
+                    static_cast<float>(low.z),  static_cast<float>(low.w),
+                    static_cast<float>(high.x), static_cast<float>(high.y),
+                    static_cast<float>(high.z), static_cast<float>(high.w)};
       stage.Put(p, group, norm.Codes(v, out.bits));
     }
   }

@@ -15,7 +15,9 @@ inline constexpr int kStrikeWarps = 8;  // of a block; each takes chunks of its 
 inline constexpr int kStrikeTurns = 4;  // groups of tiles of a chunk
 inline constexpr int kStrikeKinds = 16;
 // Per warp: a bit per element of up to 32 tiles, and a histogram.
-inline constexpr int kStrikeWarpWords = kWarpSize * kTileElements / 32 + kStrikeKinds;
+// A bit for each of a tile's elements; one more word keeps the groups' on different banks.
+inline constexpr int kClaimWords = kTileElements / 32, kClaimPitch = kClaimWords + 1;
+inline constexpr int kStrikeWarpWords = kWarpSize * kClaimPitch + kStrikeKinds;
 
 // A thread's part of drawing one image's lists.
 class StrikeDraw {
@@ -32,7 +34,7 @@ class StrikeDraw {
         share_(1 << job.share_log2),
         member_(thread_ & (share_ - 1)),
         group_(thread_ >> job.share_log2),
-        claimed_(scratch + kStrikeKinds + group_ * (kTileElements / 32)) {}
+        claimed_(scratch + kStrikeKinds + group_ * kClaimPitch) {}
 
   // The tiles from first_tile on, one of each group of threads.
   __device__ void DrawTiles(int first_tile) {
@@ -43,7 +45,7 @@ class StrikeDraw {
     first_channel_ = (tile_ << kTileLog2) - first_pixel_ * job_.channels;
     list_ = lists_ + int64_t{tile} * job_.slots;
     written_ = 0;
-    for (int i = member_; i < kTileElements / 32; i += share_) claimed_[i] = 0;
+    for (int i = member_; i < kClaimWords; i += share_) claimed_[i] = 0;
     SyncWarp();
     uint32_t arrivals = 0;
     for (int block = 0;; block += share_) {
