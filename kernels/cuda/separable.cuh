@@ -150,7 +150,8 @@ __global__ void __launch_bounds__(kSeparableThreads, 3)
         const auto row = [&](int mt, int k) { return from + mt * 16 * layout.stride + 32 * k; };
         ConvStep<kWarpN>(row, work + step % kConvStages * kStageBytes, matrix_column, relu, acc);
       });
-      StoreAccumulators<Tile, kWarpN>(acc, warp_row, 0, reinterpret_cast<int32_t*>(work));
+      auto* const sums = reinterpret_cast<int32_t*>(work);
+      StoreAccumulators<Tile, kWarpN>(acc, warp_row, 0, sums);
       SyncThreads();
       const int left = pixels - first;
       const ConvBlock block{band.lane,
@@ -160,7 +161,7 @@ __global__ void __launch_bounds__(kSeparableThreads, 3)
                             channel,
                             width(),
                             blockIdx.y * gridDim.x + blockIdx.x};
-      StoreOutput<Tile>(p.out, s, block, work);
+      StoreCodes<Tile>(p.out, s, block, sums, work + Tile::kAccBytes);
     }
   }
 }

@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/cuda/multiprocessors.h"
 #include "tests/ptx/device.h"
 #include "tests/ptx/warp.h"
 
@@ -51,6 +52,15 @@ ftt::ptx::Device& TheDevice() {
   static ftt::ptx::Device device(FTT_PTX_FILES);
   return device;
 }
+
+// FTT_PTX_MULTIPROCESSORS: what launches are planned for. A batch of 4 for 4 multiprocessors is
+// shared out as one of 132 is on an H100, which is what makes a profile of it worth reading.
+[[maybe_unused]] const bool planned = [] {
+  const char* text = std::getenv("FTT_PTX_MULTIPROCESSORS");
+  const int n = text == nullptr ? 0 : std::atoi(text);
+  if (n > 0) ftt::cuda::PlanForMultiprocessors(n);
+  return n > 0;
+}();
 
 struct Function {
   std::string name;
