@@ -64,7 +64,7 @@ else
   program="${build}/cli/ftt-cuda"
   device_test="${build}/tests/cuda/cuda_device_test"
   if [[ -e .ftt-cuda-bundle ]]; then program="bin/ftt-cuda" device_test="bin/cuda_device_test"; fi
-  test_options=()
+  test_options=(--gtest_repeat=2)  # the second time launches are planned for a single multiprocessor
   networks=(--network resnet-20,mobilenet-v2,w-ftt-net)
   step=(--batch 128 "${networks[@]}") batch=(--batch 512 --network resnet-20,w-ftt-net)
   sweep=(--images 2048 --batch 128 --trials 16 --lanes 16 "${networks[@]}")

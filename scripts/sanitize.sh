@@ -37,10 +37,12 @@ run_tests() {
   export GTEST_TOTAL_SHARDS
   GTEST_TOTAL_SHARDS="$(nproc)"
   for test in "${tests[@]}"; do
-    local pids=()
+    local pids=() rounds=1
+    # The second time launches are planned for a single multiprocessor (tests/cuda/multiprocessors.cc).
+    if [[ "${test}" == cuda/* ]]; then rounds=2; fi
     for ((shard = 0; shard < GTEST_TOTAL_SHARDS; ++shard)); do
       GTEST_SHARD_INDEX="${shard}" "$@" "${build}/tests/${test}" --gtest_filter="${filter}" \
-        > "${build}/sanitize/${test##*/}-${shard}.log" 2>&1 &
+        --gtest_repeat="${rounds}" > "${build}/sanitize/${test##*/}-${shard}.log" 2>&1 &
       pids+=($!)
     done
     for pid in "${pids[@]}"; do
@@ -72,7 +74,7 @@ for kind in "${kinds[@]}"; do
   begin="${SECONDS}"
   if run_tests "${build}" "${start[@]}"; then
     passed="$(cat "${build}"/sanitize/*_test-*.log | grep -c '^\[       OK \]' || true)"
-    echo "sanitize: ${kind}: nothing found in ${passed} tests, $((SECONDS - begin)) s"
+    echo "sanitize: ${kind}: nothing found in ${passed} runs of tests, $((SECONDS - begin)) s"
   else
     cat "${build}"/sanitize/*_test-*.log | grep -E '^SUMMARY|^\[  FAILED  \] .* ms\)|runtime error' | sort | uniq -c || true
     echo "sanitize: ${kind}: something found or a test failed; see ${build}/sanitize" >&2

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The program with --backend cuda, on an emulated device, on interpreted PTX, or on a real device: search, train, Ctrl-C and --resume, eval, checks
-# of one backend against another, sweep, analyze, bench, and what it refuses. Whatever does not train must give the lines
-# and rows that --backend cpu gives.
+# The program with --backend cuda, on an emulated device, on interpreted PTX, or on a real device: search, train, Ctrl-C and
+# --resume, eval, checks of one backend against another, sweep, analyze, bench, and what it refuses. Whatever does not train
+# must give the lines and rows that --backend cpu gives.
 # Usage: cuda_program_test.sh FTT-CUDA
 set -euo pipefail
 
