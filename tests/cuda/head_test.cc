@@ -121,13 +121,11 @@ TEST_P(CudaHeadTest, Loss) {
   EXPECT_LT(RelativeError(want_grad, d_grad.Get()), 1e-6);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, CudaHeadTest,
-                         ::testing::Values(HeadCase{1, 1, 1, 1, false},
-                                           HeadCase{2, 3, 17, 10, true},
-                                           HeadCase{5, 2, 80, 7, true},
-                                           HeadCase{2, 300, 40, 10, false},
-                                           HeadCase{2, 3, 260, 103, true},
-                                           HeadCase{1, 2, 600, 5, false}));
+INSTANTIATE_TEST_SUITE_P(
+    All, CudaHeadTest,
+    ::testing::Values(HeadCase{1, 1, 1, 1, false}, HeadCase{2, 3, 17, 10, true},
+                      HeadCase{5, 2, 80, 7, true}, HeadCase{2, 300, 40, 10, false},
+                      HeadCase{2, 3, 260, 103, true}, HeadCase{1, 2, 600, 5, false}));
 
 // Parameters of odd sizes on the device and in a store, with the same state and gradient.
 class UpdateCase {
