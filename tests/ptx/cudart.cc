@@ -97,13 +97,17 @@ std::map<void*, size_t>& Sizes() {
   static std::map<void*, size_t> sizes;
   return sizes;
 }
-cudaError_t Allocate(void** at, size_t bytes) {
+cudaError_t Allocate(void** at, size_t bytes, bool of_device) {
   if (bytes > MemoryBytes() - allocated_bytes) return cudaErrorMemoryAllocation;
-  *at = ftt::ptx::DeviceAllocations().Allocate(bytes);
+  *at = ftt::ptx::DeviceAllocations().Allocate(bytes, of_device);
   if (*at == nullptr) return cudaErrorMemoryAllocation;
   allocated_bytes += bytes;
   Sizes()[*at] = bytes;
   return cudaSuccess;
+}
+void Copy(void* to, const void* from, size_t bytes) {
+  std::memmove(to, from, bytes);
+  ftt::ptx::DeviceAllocations().Write(to, bytes, from);
 }
 cudaError_t Free(void* at) {
   if (at == nullptr) return cudaSuccess;
@@ -189,9 +193,9 @@ const char* cudaGetErrorString(cudaError_t error) {
 
 // -- memory
 
-cudaError_t cudaMalloc(void** at, size_t bytes) { return Allocate(at, bytes); }
+cudaError_t cudaMalloc(void** at, size_t bytes) { return Allocate(at, bytes, true); }
 cudaError_t cudaFree(void* at) { return Free(at); }
-cudaError_t cudaMallocHost(void** at, size_t bytes) { return Allocate(at, bytes); }
+cudaError_t cudaMallocHost(void** at, size_t bytes) { return Allocate(at, bytes, false); }
 cudaError_t cudaFreeHost(void* at) { return Free(at); }
 cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
   *free = MemoryBytes() - allocated_bytes;
@@ -199,15 +203,18 @@ cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
   return cudaSuccess;
 }
 cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind) {
-  std::memcpy(to, from, bytes);
+  Copy(to, from, bytes);
   return cudaSuccess;
 }
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind,
                             cudaStream_t stream) {
-  return Enqueue(stream, [=] { std::memmove(to, from, bytes); });
+  return Enqueue(stream, [=] { Copy(to, from, bytes); });
 }
 cudaError_t cudaMemsetAsync(void* at, int byte, size_t bytes, cudaStream_t stream) {
-  return Enqueue(stream, [=] { std::memset(at, byte, bytes); });
+  return Enqueue(stream, [=] {
+    std::memset(at, byte, bytes);
+    ftt::ptx::DeviceAllocations().Write(at, bytes);
+  });
 }
 
 // -- streams, events, graphs

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <iterator>
 #include <sstream>
@@ -188,11 +189,17 @@ Allocations& DeviceAllocations() {
   return all;
 }
 
-void* Allocations::Allocate(size_t bytes) {
+bool ChecksReads() {
+  static const bool checks = std::getenv("FTT_PTX_INITCHECK") != nullptr;
+  return checks;
+}
+
+void* Allocations::Allocate(size_t bytes, bool of_device) {
   constexpr size_t kAlignment = 256;
   void* at = std::aligned_alloc(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
   if (at == nullptr) return nullptr;
-  const Range range{reinterpret_cast<uintptr_t>(at), bytes};
+  Range range{reinterpret_cast<uintptr_t>(at), bytes};
+  if (of_device && ChecksReads()) range.written = static_cast<uint8_t*>(std::calloc(bytes, 1));
   ranges_.insert(std::upper_bound(ranges_.begin(), ranges_.end(), range,
                                   [](const Range& a, const Range& b) { return a.from < b.from; }),
                  range);
@@ -204,9 +211,23 @@ bool Allocations::Free(void* at) {
   const auto found = std::find_if(ranges_.begin(), ranges_.end(),
                                   [from](const Range& range) { return range.from == from; });
   if (found == ranges_.end()) return false;
+  std::free(found->written);
   ranges_.erase(found);
   std::free(at);
   return true;
+}
+
+void Allocations::Write(void* at, size_t bytes, const void* from) {
+  if (!ChecksReads()) return;
+  const auto to = reinterpret_cast<uintptr_t>(at), source = reinterpret_cast<uintptr_t>(from);
+  const Range range = Find(to), origin = Find(source);
+  if (range.written == nullptr || !range.Has(to, bytes)) return;
+  uint8_t* written = range.written + (to - range.from);
+  if (from != nullptr && origin.written != nullptr && origin.Has(source, bytes)) {
+    std::memmove(written, origin.written + (source - origin.from), bytes);
+  } else {
+    std::memset(written, 1, bytes);
+  }
 }
 
 Range Allocations::Find(uintptr_t at) const {

@@ -226,6 +226,7 @@ Warp NewWarp(Block* block, int number) {
 void RunBlock(Block* block, std::vector<Warp>* warps) {
   std::memset(block->shared, kSharedSentinel, block->dynamic_bytes);
   std::memset(block->shared + kStaticShared, kSharedSentinel, block->program->shared_bytes);
+  std::fill(block->shared_written.begin(), block->shared_written.end(), uint8_t{0});
   for (Warp& warp : *warps) {
     SetSpecials(&warp);
     warp.alive = kAllLanes;
@@ -270,6 +271,7 @@ void Run(const Program& program, const LaunchSize& size, const std::vector<uint8
   block.threads = size.threads;
   block.shared = reinterpret_cast<uint8_t*>(shared_memory.data());
   block.dynamic_bytes = size.shared_bytes;
+  if (ChecksReads()) block.shared_written.resize(kStaticShared + program.shared_bytes);
   std::copy_n(size.grid, 3, block.grid);
   std::vector<Warp> warps;
   for (unsigned i = 0; i < size.threads / kLanes; ++i)
@@ -288,22 +290,35 @@ void Misuse(const Warp& warp, const Instruction& instruction, int lane, const st
 }
 
 uint8_t* Resolve(const Warp& warp, const Instruction& in, int lane, uint64_t address, Space space,
-                 size_t bytes, size_t alignment) {
-  const Block& block = *warp.block;
+                 size_t bytes, size_t alignment, Access access) {
+  Block& block = *warp.block;
   const Program& program = *block.program;
   const auto fail = [&](const char* what) {
     Misuse(warp, in, lane, fmt::format("{} at {:#x}, {} bytes", what, address, bytes));
   };
-  if (address % alignment != 0) fail("an access that is not aligned");
-  const auto shared = reinterpret_cast<uintptr_t>(block.shared);
-  const size_t local_at = static_cast<size_t>(lane) * program.local_bytes;
-  switch (space) {
-    case Space::kShared: {
-      if (!Range{0, block.dynamic_bytes}.Has(address, bytes) &&
-          !Range{kStaticShared, program.shared_bytes}.Has(address, bytes))
-        fail("outside of shared memory");
-      return block.shared + address;
+  const auto note = [&](uint8_t* written) {
+    if (access == Access::kWrite) {
+      std::memset(written, 1, bytes);
+    } else if (access == Access::kRead &&
+               std::count(written, written + bytes, uint8_t{1}) != static_cast<int64_t>(bytes)) {
+      fail("a read of what nobody wrote");
     }
+  };
+  if (address % alignment != 0) fail("an access that is not aligned");
+  const auto base = reinterpret_cast<uintptr_t>(block.shared);
+  const size_t local_at = static_cast<size_t>(lane) * program.local_bytes;
+  const auto in_shared = [&](uint64_t offset) {
+    return Range{0, block.dynamic_bytes}.Has(offset, bytes) ||
+           Range{kStaticShared, program.shared_bytes}.Has(offset, bytes);
+  };
+  const auto shared = [&](uint64_t offset) {
+    if (!block.shared_written.empty()) note(block.shared_written.data() + offset);
+    return block.shared + offset;
+  };
+  switch (space) {
+    case Space::kShared:
+      if (!in_shared(address)) fail("outside of shared memory");
+      return shared(address);
     case Space::kLocal:
       if (!Range{0, program.local_bytes}.Has(address, bytes)) fail("outside of local memory");
       return const_cast<uint8_t*>(warp.local.data()) + local_at + address;
@@ -311,29 +326,30 @@ uint8_t* Resolve(const Warp& warp, const Instruction& in, int lane, uint64_t add
       const bool uniform = in.uniform_parameter;
       if (!Range{0, uniform ? block.parameters.size() : program.stacked_bytes}.Has(address, bytes))
         fail("outside of the parameters");
-      const uint8_t* base =
+      const uint8_t* from =
           uniform ? block.parameters.data()
                   : warp.stacked.data() + static_cast<size_t>(lane) * program.stacked_bytes;
-      return const_cast<uint8_t*>(base) + address;
+      return const_cast<uint8_t*>(from) + address;
     }
     case Space::kGlobal:
     case Space::kGeneric:
       break;
   }
   auto* at = reinterpret_cast<uint8_t*>(address);
-  if (warp.recent.Has(address, bytes)) return at;
-  if (space == Space::kGeneric) {
-    const auto local = reinterpret_cast<uintptr_t>(warp.local.data()) + local_at;
-    if (Range{local, program.local_bytes}.Has(address, bytes) ||
-        Range{reinterpret_cast<uintptr_t>(block.parameters.data()), block.parameters.size()}.Has(
-            address, bytes) ||
-        Range{shared, block.dynamic_bytes}.Has(address, bytes) ||
-        Range{shared + kStaticShared, program.shared_bytes}.Has(address, bytes))
-      return at;
+  if (!warp.recent.Has(address, bytes)) {
+    if (space == Space::kGeneric) {
+      const auto local = reinterpret_cast<uintptr_t>(warp.local.data()) + local_at;
+      if (Range{local, program.local_bytes}.Has(address, bytes) ||
+          Range{reinterpret_cast<uintptr_t>(block.parameters.data()), block.parameters.size()}.Has(
+              address, bytes))
+        return at;
+      if (in_shared(address - base)) return shared(address - base);
+    }
+    const Range found = DeviceAllocations().Find(address);
+    if (!found.Has(address, bytes)) fail("memory that is not the device's");
+    warp.recent = found;
   }
-  const Range found = DeviceAllocations().Find(address);
-  if (!found.Has(address, bytes)) fail("memory that is not the device's");
-  warp.recent = found;
+  if (warp.recent.written != nullptr) note(warp.recent.written + (address - warp.recent.from));
   return at;
 }
 

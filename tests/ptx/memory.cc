@@ -93,7 +93,7 @@ void Load(Warp& warp, const Instruction& in, Mask active) {
   const size_t bytes = sizeof(T) * in.vector;
   ForLanes(active, [&](int lane) {
     addresses[lane] = AddressOf(warp, in, lane);
-    const uint8_t* from = Resolve(warp, in, lane, addresses[lane], in.space, bytes);
+    const uint8_t* from = Resolve(warp, in, lane, addresses[lane], in.space, bytes, Access::kRead);
     T values[4];
     std::memcpy(values, from, bytes);
     for (int i = 0; i < in.vector; ++i)
@@ -107,7 +107,7 @@ void Store(Warp& warp, const Instruction& in, Mask active) {
   const size_t bytes = sizeof(T) * in.vector;
   ForLanes(active, [&](int lane) {
     addresses[lane] = AddressOf(warp, in, lane);
-    uint8_t* to = Resolve(warp, in, lane, addresses[lane], in.space, bytes);
+    uint8_t* to = Resolve(warp, in, lane, addresses[lane], in.space, bytes, Access::kWrite);
     T values[4];
     for (int i = 0; i < in.vector; ++i)
       values[i] = static_cast<T>(Get<Register>(warp, in.at[static_cast<size_t>(i)], lane));
@@ -199,7 +199,7 @@ void AtomicOperation(Warp& warp, const Instruction& in, Mask active) {
   uint64_t addresses[kLanes];
   ForLanes(active, [&](int lane) {
     addresses[lane] = AddressOf(warp, in, lane);
-    uint8_t* at = Resolve(warp, in, lane, addresses[lane], in.space, sizeof(T));
+    uint8_t* at = Resolve(warp, in, lane, addresses[lane], in.space, sizeof(T), Access::kRead);
     T before, after;
     std::memcpy(&before, at, sizeof before);
     const T operand = Get<T>(warp, in.at[1], lane);
@@ -271,9 +271,10 @@ void StartCopy(Warp& warp, const Instruction& in, Mask active) {
     from[lane] = Get<uint64_t>(warp, in.at[1], lane);
     const auto bytes = Get<uint32_t>(warp, in.at[2], lane);
     if (bytes > 16) Misuse(warp, in, lane, "an asynchronous copy of more than 16 bytes");
-    if (bytes > 0) Resolve(warp, in, lane, from[lane], Space::kGlobal, bytes, 16);
+    if (bytes > 0) Resolve(warp, in, lane, from[lane], Space::kGlobal, bytes, 16, Access::kRead);
     // Until somebody waits, nobody knows what is there.
-    std::memset(Resolve(warp, in, lane, to[lane], Space::kShared, 16), kUnderWay, 16);
+    std::memset(Resolve(warp, in, lane, to[lane], Space::kShared, 16, Access::kWrite), kUnderWay,
+                16);
     warp.copies.push_back({lane, warp.committed[lane], static_cast<uint32_t>(to[lane]), from[lane],
                            static_cast<int>(bytes)});
   });
@@ -325,7 +326,8 @@ void LoadMatrix(Warp& warp, const Instruction& in, Mask active) {
   uint16_t rows[kLanes][8];
   for (int lane = 0; lane < kLanes; ++lane) {
     addresses[lane] = AddressOf(warp, in, lane);
-    std::memcpy(rows[lane], Resolve(warp, in, lane, addresses[lane], Space::kShared, 16), 16);
+    std::memcpy(rows[lane],
+                Resolve(warp, in, lane, addresses[lane], Space::kShared, 16, Access::kMatrix), 16);
   }
   for (int lane = 0; lane < kLanes; ++lane) {
     for (int m = 0; m < 4; ++m) {

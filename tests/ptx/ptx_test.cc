@@ -2,6 +2,8 @@
 // is what cuda_ptx_test shows.
 #include <gtest/gtest.h>
 
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -19,7 +21,9 @@ class Machine {
  public:
   static constexpr size_t kWords = 64;
 
-  Machine() : memory_(static_cast<uint32_t*>(DeviceAllocations().Allocate(4 * kWords))) {
+  // of_device: what is in the memory counts as not written.
+  explicit Machine(bool of_device = false)
+      : memory_(static_cast<uint32_t*>(DeviceAllocations().Allocate(4 * kWords, of_device))) {
     std::fill_n(memory_, kWords, 0x5B5B5B5Bu);
   }
   ~Machine() { DeviceAllocations().Free(memory_); }
@@ -207,6 +211,34 @@ TEST(PtxTest, MemoryThatIsNotTheKernels) {
   Contains(message, "thread 16");
   Contains(message, "ld.global.u32 %r2");
   Contains(message, "some.cu:42");
+}
+
+// A process that asks for it.
+TEST(PtxDeathTest, ReadsOfWhatNobodyWrote) {
+  ::testing::FLAGS_gtest_death_test_style = "threadsafe";
+  const auto run = [](const char* body) {
+    setenv("FTT_PTX_INITCHECK", "1", 1);
+    Machine machine(true);
+    try {
+      machine.Run(body);
+    } catch (const Error& error) {
+      std::fputs(error.what(), stderr);
+      std::exit(3);
+    }
+    std::exit(0);
+  };
+  const std::string store =
+      "mul.wide.u32 %rd2, %r1, 8;\nadd.s64 %rd3, %rd1, %rd2;\n"
+      "st.global.u32 [%rd3], %r1;\n";
+  EXPECT_EXIT(run((store + "ld.global.u32 %r2, [%rd3];").c_str()), ::testing::ExitedWithCode(0),
+              "");
+  EXPECT_EXIT(run((store + "ld.global.u32 %r2, [%rd3+4];").c_str()), ::testing::ExitedWithCode(3),
+              "a read of what nobody wrote");
+  const std::string shared = "shl.b32 %r3, %r1, 3;\nst.shared.u32 [%r3], %r1;\n";
+  EXPECT_EXIT(run((shared + "ld.shared.u32 %r2, [%r3];").c_str()), ::testing::ExitedWithCode(0),
+              "");
+  EXPECT_EXIT(run((shared + "ld.shared.v2.u32 {%r2, %r4}, [%r3];").c_str()),
+              ::testing::ExitedWithCode(3), "a read of what nobody wrote");
 }
 
 TEST(PtxTest, WhatWarpsMustDoTogether) {

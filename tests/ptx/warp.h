@@ -15,17 +15,23 @@ namespace ftt::ptx {
 struct Range {
   uintptr_t from = 0;
   size_t bytes = 0;
+  uint8_t* written = nullptr;  // for each byte, whether anybody wrote it; null: nobody asks
   bool Has(uintptr_t at, size_t n) const { return at - from < bytes && n <= bytes - (at - from); }
 };
+
+// FTT_PTX_INITCHECK: reads of device or shared memory that nobody wrote are errors.
+bool ChecksReads();
 
 // Memory that cudaMalloc gave, and page-locked memory of the host.
 class Allocations {
  public:
-  void* Allocate(size_t bytes);
+  void* Allocate(size_t bytes, bool of_device);
   // False where nothing was allocated there.
   bool Free(void* at);
   // The allocation around `at`; none: of 0 bytes.
   Range Find(uintptr_t at) const;
+  // The host wrote there, or copied it from elsewhere on the device (from; null: it did not).
+  void Write(void* at, size_t bytes, const void* from = nullptr);
 
  private:
   std::vector<Range> ranges_;  // by address
@@ -45,7 +51,8 @@ struct Block {
   std::vector<uint8_t> parameters;
   unsigned grid[3] = {1, 1, 1}, index[3] = {0, 0, 0};
   unsigned threads = 0;
-  uint8_t* shared = nullptr;  // kStaticShared + static bytes
+  uint8_t* shared = nullptr;            // kStaticShared + static bytes
+  std::vector<uint8_t> shared_written;  // as Range::written; empty: nobody asks
   size_t dynamic_bytes = 0;
 };
 
@@ -119,13 +126,16 @@ inline void ForLanes(Mask lanes, F&& f) {
 [[noreturn]] void Misuse(const Warp& warp, const Instruction& instruction, int lane,
                          const std::string& what);
 
-// The memory at `address` of that space for `bytes`. Throws where a kernel may not be, and where it
-// is no multiple of `alignment`.
+// kMatrix: a read, some of whose rows nobody may use.
+enum class Access : uint8_t { kRead, kWrite, kMatrix };
+
+// The memory at `address` of that space for `bytes`. Throws where a kernel may not be, where it is
+// no multiple of `alignment`, and where ChecksReads() what nobody wrote is read.
 uint8_t* Resolve(const Warp& warp, const Instruction& instruction, int lane, uint64_t address,
-                 Space space, size_t bytes, size_t alignment);
+                 Space space, size_t bytes, size_t alignment, Access access);
 inline uint8_t* Resolve(const Warp& warp, const Instruction& instruction, int lane,
-                        uint64_t address, Space space, size_t bytes) {
-  return Resolve(warp, instruction, lane, address, space, bytes, bytes);
+                        uint64_t address, Space space, size_t bytes, Access access) {
+  return Resolve(warp, instruction, lane, address, space, bytes, bytes, access);
 }
 
 }  // namespace ftt::ptx
