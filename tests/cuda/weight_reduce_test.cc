@@ -19,8 +19,7 @@ struct ReduceCase {
 
 class CudaWeightReduceTest : public ::testing::TestWithParam<ReduceCase> {};
 
-TEST_P(CudaWeightReduceTest, AddsUpAllRows) {
-  const ReduceCase& c = GetParam();
+void CheckSums(const ReduceCase& c) {
   Operands operands(3);
   const int64_t n = int64_t{c.runs} * c.inner, row_floats = int64_t{c.runs} * c.inner_pitch + 3;
   const std::vector<float> partials = operands.Floats(int64_t{c.lanes} * c.rows * row_floats);
@@ -66,12 +65,23 @@ TEST_P(CudaWeightReduceTest, AddsUpAllRows) {
   });
 }
 
+TEST_P(CudaWeightReduceTest, AddsUpAllRows) { CheckSums(GetParam()); }
+
+// Behind a lane's last row lies the next lane's first one.
+TEST(CudaWeightReduceRowsTest, AddsUpEveryNumberOfRows) {
+  for (int rows = 1; rows <= 40; ++rows) {
+    SCOPED_TRACE(rows);
+    CheckSums({2, rows, 2, 3, 5, false, true});
+  }
+}
+
 TEST(CudaWeightReduceTablesTest, ManyAtOnceAreWhatEachIsAlone) {
   struct Shape {
     int lanes, rows, runs, inner, inner_pitch;
   };
-  const std::vector<Shape> shapes = {
+  std::vector<Shape> shapes = {
       {2, 7, 90, 40, 48}, {2, 1, 1, 5, 5}, {1, 70, 5, 100, 112}, {3, 300, 9, 20, 20}};
+  for (int rows = 1; rows <= 40; ++rows) shapes.push_back({2, rows, 2, 3, 5});
   Operands operands(5);
   const DeviceBuffer<int> exponents(std::vector<int>{-3, 0, 2});
   std::deque<DeviceBuffer<float>> partials, alone, together;
