@@ -218,14 +218,14 @@ TEST(PtxDeathTest, ReadsOfWhatNobodyWrote) {
   ::testing::FLAGS_gtest_death_test_style = "threadsafe";
   const auto run = [](const char* body) {
     setenv("FTT_PTX_INITCHECK", "1", 1);
-    Machine machine(true);
+    int status = 0;
     try {
-      machine.Run(body);
+      Machine(true).Run(body);
     } catch (const Error& error) {
       std::fputs(error.what(), stderr);
-      std::exit(3);
+      status = 3;
     }
-    std::exit(0);
+    std::exit(status);
   };
   const std::string store =
       "mul.wide.u32 %rd2, %r1, 8;\nadd.s64 %rd3, %rd1, %rd2;\n"
