@@ -247,8 +247,8 @@ INSTANTIATE_TEST_SUITE_P(
                       // Many rows of sums.
                       BackwardCase{2, 3, {32, 32, 20}, true, true, true},
                       // More pixels than blocks take at once, planned for one multiprocessor.
-                      BackwardCase{1, 2, {25, 26, 600}, true, true, true},
-                      BackwardCase{1, 2, {25, 26, 600}, false, true, false, RawType::kHalf},
+                      BackwardCase{1, 2, {25, 26, 1100}, true, true, true},
+                      BackwardCase{1, 2, {25, 26, 1100}, false, true, false, RawType::kHalf},
                       BackwardCase{3, 2, {9, 8, 50}, true, true, true, RawType::kHalf}));
 
 }  // namespace

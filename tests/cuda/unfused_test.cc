@@ -131,6 +131,7 @@ INSTANTIATE_TEST_SUITE_P(
     All, CudaUnfusedTest,
     ::testing::Values(UnfusedCase{{7, 5, 20}, 3, RawNumber::kHalf, "mibb:0.01"},
                       UnfusedCase{{16, 17, 3}, 2, RawNumber::kFloat, "mibb:0.01,sampler=dense"},
+                      UnfusedCase{{32, 31, 40}, 5, RawNumber::kInt32, "mibb:0.001"},
                       UnfusedCase{{3, 3, 130}, 2, RawNumber::kInt32, ""}));
 
 TEST(CudaProbeTest, EveryThreadAddsUpItsTiles) {

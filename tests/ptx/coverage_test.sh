@@ -6,7 +6,7 @@ set -euo pipefail
 
 work="$(mktemp -d)"
 trap 'rm -rf "${work}"' EXIT
-least="${2:-95}"
+least="${2:-96}"
 
 die() {
   echo "coverage_test: $1" >&2
