@@ -339,7 +339,6 @@ class Loader {
     Instruction out;
     out.source = tokens_[at_].source;
     std::string text;
-    const size_t begin = at_;
     for (size_t i = at_; i < tokens_.size() && tokens_[i].text != ";"; ++i) {
       text += tokens_[i].text;
       const bool glued = tokens_[i].text == "@" || tokens_[i].text == "!" ||
@@ -364,7 +363,6 @@ class Loader {
     try {
       Operation(&statement, &out);
     } catch (const Error& error) {
-      at_ = begin;
       Fail("{}, in '{}'", error.what(), program_.text[out.text]);
     }
     program_.code.push_back(out);
