@@ -130,7 +130,8 @@ INSTANTIATE_TEST_SUITE_P(
     All, CudaNormTest,
     ::testing::Values(NormCase{1, 1, true, true}, NormCase{2, 20, true, false},
                       NormCase{5, 40, true, true}, NormCase{2, 17, false, true},
-                      NormCase{2, 33, true, true}, NormCase{1, 1000, true, true},
+                      NormCase{2, 33, true, true}, NormCase{3, 120, true, true},
+                      NormCase{4, 250, true, true}, NormCase{1, 1000, true, true},
                       NormCase{2, 1280, true, true}, NormCase{3, 1025, false, true}));
 
 // Calibration: the given statistics instead of the batch's, whose extremes still set the exponent.
