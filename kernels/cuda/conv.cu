@@ -2,6 +2,7 @@
 
 #include "core/error.h"
 #include "kernels/cuda/conv.cuh"
+#include "kernels/cuda/conv_window.cuh"
 #include "kernels/cuda/multiprocessors.h"
 #include "kernels/cuda/pack.h"
 
@@ -11,11 +12,80 @@ namespace {
 // Larger sums of squares would not fit 64 bits in the epilogue.
 constexpr int kMaxDepth = 1 << 14;
 
+// What any device from compute capability 8.0 on grants a block, and what a multiprocessor has.
+constexpr int kMaxWindowBytes = 99 << 10, kSharedBytes = 227 << 10;
+
+template <int kWarpN, int kWarpsN, int kM16>
+ConvWindowPlan PlanWindow(const ConvArguments& a) {
+  using Tile = ConvTile<kWarpN, kWarpsN, kM16>;
+  const WindowGeometry& g = a.geometry;
+  const int halo = (g.kernel - 1) * g.dilation, channels = PaddedChannels(g.in_channels);
+  ConvWindowPlan p;
+  p.tile = {g.images, g.out_h,  g.out_w, g.stride, halo,  halo,
+            g.origin, g.origin, 1,       g.in_h,   g.in_w};
+  p.tile.block = Tile::kRows;
+  p.tile.Prepare();
+  p.by_segments = Divider(channels / 16);
+  p.by_kernel = Divider(g.kernel);
+  const int segments = p.by_segments.Divisor(), width = p.tile.Width();
+  // Neighbouring pixels are an odd number of 16 bytes apart, so that eight rows of a matrix load
+  // lie on different banks.
+  p.pitch = 16 * (segments | 1);
+  p.left = Nearest(-g.origin, width);
+  p.columns = Nearest(g.in_w - g.origin, width) - p.left;
+  if (p.columns < 0) p.columns = 0;
+  p.line = g.in_w * channels;
+  p.line_first = (g.origin + p.left) * channels;
+  p.lane_codes = g.In().LaneElements();
+  p.lane_weights = a.one_weight ? 0 : PackedConvBytes(g);
+  p.depth = PackedConvDepth(g);
+  p.steps = p.depth / kConvDepth;
+  p.weights_at = RoundUp(p.tile.MaxPixels() * p.pitch, 128);
+  const int stage_bytes = Tile::kColumns * kConvDepth;
+  const int taps_bytes = p.steps * kConvSegments * static_cast<int>(sizeof(int));
+  const auto bytes = [&](int stages) { return p.weights_at + stages * stage_bytes + taps_bytes; };
+  p.resident = bytes(p.steps) <= kSharedBytes / kWindowBlocks<kWarpN, kWarpsN, kM16> - 1024;
+  const int stages = p.resident ? p.steps : kConvStages;
+  p.taps_at = p.weights_at + stages * stage_bytes;
+  const int output = Tile::OutputBytes(a.out.faults.Staged(), a.out.faults.collects);
+  p.shared_bytes = bytes(stages) > output ? bytes(stages) : output;
+  return p;
+}
+
+// Blocks of as many rows as leave this many of them to each multiprocessor, if possible.
+constexpr int kTallBlocks = 3;
+
+// False where the windows do not fit.
+template <int kWarpN, int kWarpsN, int kM16>
+bool LaunchWindow(const ConvArguments& a, DeviceStream stream, const ConvCut& cut) {
+  using Tile = ConvTile<kWarpN, kWarpsN, kM16>;
+  const WindowGeometry& g = a.geometry;
+  const int columns = DivideUp(g.Out().Stride(), Tile::kColumns);
+  if constexpr (kM16 > 2) {
+    const int blocks = DivideUp(g.Out().Pixels(), Tile::kRows) * columns * g.lanes;
+    if (cut.rows == 0 ? blocks < kTallBlocks * Multiprocessors() : cut.rows != Tile::kRows)
+      return LaunchWindow<kWarpN, kWarpsN, kM16 / 2>(a, stream, cut);
+  }
+  const ConvWindowPlan plan = PlanWindow<kWarpN, kWarpsN, kM16>(a);
+  if (plan.shared_bytes > kMaxWindowBytes) {
+    if constexpr (kM16 > 2) return LaunchWindow<kWarpN, kWarpsN, kM16 / 2>(a, stream, cut);
+    return false;
+  }
+  const GridSize grid{static_cast<unsigned>(plan.tile.Blocks()), static_cast<unsigned>(columns),
+                      static_cast<unsigned>(g.lanes)};
+  LaunchKernel("Conv", &ConvWindowKernel<kWarpN, kWarpsN, kM16>, grid, Tile::kThreads,
+               static_cast<size_t>(plan.shared_bytes), stream, a, plan);
+  return true;
+}
+
 template <int kWarpN, int kWarpsN>
-void LaunchConv(const ConvArguments& a, DeviceStream stream) {
+void LaunchConv(const ConvArguments& a, DeviceStream stream, const ConvCut& cut) {
   using Tile = ConvTile<kWarpN, kWarpsN>;
   const WindowGeometry& g = a.geometry;
-  const GridSize grid{static_cast<unsigned>(DivideUp(g.Out().Pixels(), kConvRows)),
+  constexpr int kTallest = Tile::kColumns <= 32 ? 128 / kWarpN : 2;
+  if (g.kernel > 1 && !cut.tap_by_tap && LaunchWindow<kWarpN, kWarpsN, kTallest>(a, stream, cut))
+    return;
+  const GridSize grid{static_cast<unsigned>(DivideUp(g.Out().Pixels(), Tile::kRows)),
                       static_cast<unsigned>(DivideUp(g.Out().Stride(), Tile::kColumns)),
                       static_cast<unsigned>(g.lanes)};
   const auto kernel = PointRows<Tile::kThreads>::Fits(g) ? &ConvKernel<kWarpN, kWarpsN, PointRows>
@@ -48,7 +118,7 @@ void PackConvWeights(const WindowGeometry& g, int copies, const int8_t* codes, i
   PackTensor({PackLayout::kConv, g, copies, codes, packed}, stream);
 }
 
-void Conv(const ConvArguments& a, DeviceStream stream, int columns) {
+void Conv(const ConvArguments& a, DeviceStream stream, const ConvCut& cut) {
   const WindowGeometry& g = a.geometry;
   FTT_CHECK(g.lanes > 0 && g.images > 0 && g.out_h > 0 && g.out_w > 0, "convolution: empty map");
   FTT_CHECK(PackedConvDepth(g) <= kMaxDepth,
@@ -62,21 +132,21 @@ void Conv(const ConvArguments& a, DeviceStream stream, int columns) {
             g.In().LaneElements());
   FTT_CHECK((a.out.raw == nullptr) != (a.out.codes == nullptr),
             "convolution: give one of raw output and codes");
-  switch (columns == 0 ? ConvColumns(g) : columns) {
+  switch (cut.columns == 0 ? ConvColumns(g) : cut.columns) {
     case 16:
-      return LaunchConv<16, 1>(a, stream);
+      return LaunchConv<16, 1>(a, stream, cut);
     case 32:
-      return LaunchConv<32, 1>(a, stream);
+      return LaunchConv<32, 1>(a, stream, cut);
     case 48:
-      return LaunchConv<48, 1>(a, stream);
+      return LaunchConv<48, 1>(a, stream, cut);
     case 64:
-      return LaunchConv<64, 1>(a, stream);
+      return LaunchConv<64, 1>(a, stream, cut);
     case 96:
-      return LaunchConv<48, 2>(a, stream);
+      return LaunchConv<48, 2>(a, stream, cut);
     case 128:
-      return LaunchConv<64, 2>(a, stream);
+      return LaunchConv<64, 2>(a, stream, cut);
     default:
-      Fail("convolution: blocks of {} columns do not exist", columns);
+      Fail("convolution: blocks of {} columns do not exist", cut.columns);
   }
 }
 

@@ -191,7 +191,7 @@ __global__ void __launch_bounds__(128 * kWarpsN, kConvBlocks<kWarpN, kWarpsN>)
     ConvStep<kWarpN>(row, from + kConvRows * kConvDepth, matrix_column, relu, acc);
   });
 
-  StoreAccumulators<Tile, kWarpN>(acc, warp_row, warp_column, reinterpret_cast<int32_t*>(shared));
+  StoreAccumulators<Tile>(acc, warp_row, warp_column, reinterpret_cast<int32_t*>(shared));
   SyncThreads();
   const int left = s.Pixels() - first;
   const ConvBlock block{

@@ -33,8 +33,14 @@ struct ConvArguments {
   WindowOutput out;
 };
 
-// columns: output channels of a block, 16, 32, 48, 64, 96 or 128; 0: what suits the shape. Throws
-// ftt::Error on shapes it cannot handle.
-void Conv(const ConvArguments& arguments, DeviceStream stream, int columns = 0);
+// How a launch is cut. Zeros: what suits the shape.
+struct ConvCut {
+  int columns = 0;  // output channels of a block: 16, 32, 48, 64, 96 or 128
+  int rows = 0;     // outputs of a block: 128; windows of up to 16 columns 256, 512, of 32 256
+  bool tap_by_tap = false;  // the input is read for each tap anew, also where its windows would fit
+};
+
+// Throws ftt::Error on shapes it cannot handle.
+void Conv(const ConvArguments& arguments, DeviceStream stream, const ConvCut& cut = {});
 
 }  // namespace ftt::cuda

@@ -39,7 +39,7 @@ DataGradPlan PlanDataGrad(const WindowGeometry& g) {
     if (k.y.count == 0 || k.x.count == 0) continue;
     k.tile = {g.images,  k.y.count, k.x.count, 1,       k.y.Halo(), k.x.Halo(),
               k.y.Low(), k.x.Low(), 1,         g.out_h, g.out_w};
-    k.tile.PrepareDivision();
+    k.tile.Prepare();
     k.first_block = blocks;
     blocks += k.tile.Blocks();
     const int taps = k.y.taps * k.x.taps;
@@ -133,7 +133,7 @@ WeightGradPlan PlanWeightGrad(const WindowGeometry& g) {
   const int halo = (g.kernel - 1) * p.tap_shift;
   p.tile = {g.images, g.out_h,  g.out_w, g.stride / step, halo,  halo,
             g.origin, g.origin, step,    g.in_h,          g.in_w};
-  p.tile.PrepareDivision();
+  p.tile.Prepare();
   p.tile_pixels = p.tile.MaxPixels();
   const int matrices = g.Out().Stride() / 16, taps = g.kernel * g.kernel;
   const int units = g.In().Stride() / 16 * taps;

@@ -8,16 +8,17 @@
 
 namespace ftt::cuda {
 
-// kConvRows rows and kColumns output channels; a warp takes 32 rows and kWarpN channels.
-template <int kWarpN, int kWarpsN>
+// kRows rows and kColumns output channels; a warp takes 16 * kM16 rows and kWarpN channels.
+template <int kWarpN, int kWarpsN, int kM16 = 2>
 struct ConvTile {
+  static constexpr int kRows = 64 * kM16;
   static constexpr int kColumns = kWarpN * kWarpsN;
   static constexpr int kThreads = 128 * kWarpsN;
   // Accumulators: 8 more columns keep rows on different banks.
   static constexpr int kAccStride = kColumns + 8;
-  static constexpr int kAccBytes = kConvRows * kAccStride * 4;
+  static constexpr int kAccBytes = kRows * kAccStride * 4;
   // Groups of eight columns, and rows that threads have under way at once.
-  static constexpr int kGroups = kColumns / 8, kRows = kThreads / kGroups;
+  static constexpr int kGroups = kColumns / 8, kRowStep = kThreads / kGroups;
   // Statistics: a thread takes kWidth columns of every kParts-th row. Few columns and many rows:
   // what is left to merge then is little.
   static constexpr int kWidth = kColumns <= 32 ? 1 : 2;
@@ -27,7 +28,7 @@ struct ConvTile {
 
   // Accumulators and what the epilogue wants behind them.
   static int OutputBytes(bool staged, bool collects) {
-    const int stage = LayoutOfStage(kConvRows, kColumns, false, collects, kThreads).Bytes();
+    const int stage = LayoutOfStage(kRows, kColumns, false, collects, kThreads).Bytes();
     return kAccBytes + (staged ? stage : 0);
   }
 };
@@ -40,15 +41,15 @@ struct ConvBlock {
   unsigned number;         // of the lane's blocks
 };
 
-// A warp's accumulators (see ConvStep) into the block's [kConvRows][kAccStride].
-template <typename Tile, int kWarpN>
-__device__ __forceinline__ void StoreAccumulators(const int32_t (&acc)[2][kWarpN / 8][4],
-                                                  int warp_row, int warp_column, int32_t* tile) {
+// A warp's accumulators (see ConvStep) into the block's [kRows][kAccStride].
+template <typename Tile, int kM16, int kNt>
+__device__ __forceinline__ void StoreAccumulators(const int32_t (&acc)[kM16][kNt][4], int warp_row,
+                                                  int warp_column, int32_t* tile) {
   const int thread = static_cast<int>(threadIdx.x) % kWarpSize;
   FTT_UNROLL
-  for (int mt = 0; mt < 2; ++mt) {
+  for (int mt = 0; mt < kM16; ++mt) {
     FTT_UNROLL
-    for (int nt = 0; nt < kWarpN / 8; ++nt) {
+    for (int nt = 0; nt < kNt; ++nt) {
       int32_t* to = tile + (warp_row + 16 * mt + thread / 4) * Tile::kAccStride + warp_column +
                     8 * nt + thread % 4 * 2;
       *reinterpret_cast<int2*>(to) = make_int2(acc[mt][nt][0], acc[mt][nt][1]);
@@ -65,8 +66,8 @@ __device__ void StoreRaw(const WindowOutput& out, const MapShape& s, const ConvB
   const float factor = PowerOfTwo(-out.raw_shift);
   const int64_t first = b.lane * s.LaneElements() + int64_t{b.first} * stride + b.channel;
   int row = static_cast<int>(threadIdx.x) / Tile::kGroups;
-  const bool works = row < Tile::kRows && 8 * group < b.width;
-  for (row = works ? row : b.count; row < b.count; row += Tile::kRows) {
+  const bool works = row < Tile::kRowStep && 8 * group < b.width;
+  for (row = works ? row : b.count; row < b.count; row += Tile::kRowStep) {
     const int32_t* from = acc + row * Tile::kAccStride + 8 * group;
     const int64_t at = first + row * stride + 8 * group;
     if (out.raw_type == RawType::kInt32) {
@@ -125,17 +126,17 @@ FTT_NOINLINE __device__ void StoreCodes(const WindowOutput& out, const MapShape&
   const CodeTile tile{nullptr,       nullptr, b.width,    b.first,   b.count,
                       s.MapPixels(), b.image, s.channels, b.channel, b.width};
   const StageLayout layout =
-      LayoutOfStage(kConvRows, Tile::kColumns, false, out.faults.collects, Tile::kThreads);
+      LayoutOfStage(Tile::kRows, Tile::kColumns, false, out.faults.collects, Tile::kThreads);
   Stage stage(shared, layout, out.faults, b.lane, tile, out.codes + b.lane * s.LaneElements(),
               nullptr);
   const StrikeWords strikes = stage.Strikes();
   const int group = static_cast<int>(threadIdx.x) % Tile::kGroups;
   const int row = static_cast<int>(threadIdx.x) / Tile::kGroups;
-  if (row < Tile::kRows && 8 * group < b.width) {
+  if (row < Tile::kRowStep && 8 * group < b.width) {
     const int channel = b.channel + 8 * group;
     PackNorm norm;
     norm.Load(out.scale, out.shift, (out.one_norm ? 0 : int64_t{b.lane} * s.Stride()) + channel);
-    for (int p = row; p < b.count; p += Tile::kRows) {
+    for (int p = row; p < b.count; p += Tile::kRowStep) {
       const auto* from = reinterpret_cast<const int4*>(acc + p * Tile::kAccStride + 8 * group);
       const int4 low = from[0], high = from[1];
       float v[8] = {static_cast<float>(low.x),  static_cast<float>(low.y),

@@ -80,15 +80,15 @@ FTT_HD constexpr int MatrixHalf(int offset, int k) { return offset ^ 32 * k; }
 
 // One step of the depth: acc[mt][nt] covers rows 16 * mt and columns 8 * nt of the warp's tile.
 // rows(mt, k): what the thread addresses of the left operand; columns: the right one's buffer;
-// column: MatrixColumn of the warp's first one.
-template <int kWarpN, typename Rows>
+// column: MatrixColumn of the warp's first one; relu: Relu or NoRelu.
+template <int kWarpN, int kM16, typename Rows, typename Map>
 __device__ __forceinline__ void ConvStep(const Rows& rows, const uint8_t* columns, int column,
-                                         Relu relu, int32_t (&acc)[2][kWarpN / 8][4]) {
+                                         Map relu, int32_t (&acc)[kM16][kWarpN / 8][4]) {
   FTT_UNROLL
   for (int k = 0; k < kConvDepth / 32; ++k) {
-    uint32_t a[2][4];
+    uint32_t a[kM16][4];
     FTT_UNROLL
-    for (int mt = 0; mt < 2; ++mt) {
+    for (int mt = 0; mt < kM16; ++mt) {
       LoadMatrix4(rows(mt, k), a[mt]);
       FTT_UNROLL
       for (int i = 0; i < 4; ++i) a[mt][i] = relu(a[mt][i]);
@@ -99,7 +99,7 @@ __device__ __forceinline__ void ConvStep(const Rows& rows, const uint8_t* column
       uint32_t b[4];
       LoadMatrix4(half + pair * 16 * kConvDepth, b);
       FTT_UNROLL
-      for (int mt = 0; mt < 2; ++mt) {
+      for (int mt = 0; mt < kM16; ++mt) {
         const uint32_t low[2] = {b[0], b[1]}, high[2] = {b[2], b[3]};
         MultiplyAccumulate(acc[mt][2 * pair], a[mt], low);
         MultiplyAccumulate(acc[mt][2 * pair + 1], a[mt], high);

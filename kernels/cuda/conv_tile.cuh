@@ -1,5 +1,5 @@
-// The part of a map that 128 neighbouring positions and their windows read, in shared memory:
-// copied once, then read as bfloat16 by matrix loads for every tap.
+// The part of a map that a block's neighbouring positions and their windows read, in shared memory:
+// copied once, then read by matrix loads for every tap.
 #pragma once
 
 #include "kernels/cuda/divider.h"
@@ -9,8 +9,8 @@
 namespace ftt::cuda {
 
 inline constexpr int kTilePositions = 128;
-// Values after each pixel of a tile: rows of matrix loads are an odd number of 16 bytes apart, so
-// that eight of them lie on different banks.
+// Values after each pixel of a tile of bfloat16: rows of matrix loads are an odd number of 16 bytes
+// apart, so that eight of them lie on different banks.
 inline constexpr int kTileSkew = 8;
 
 // Positions are the pixels of `images` grids of h x w in order. Position (y, x) reads source rows
@@ -22,19 +22,24 @@ struct MapTile {
   int advance = 1, halo_y = 0, halo_x = 0;
   int low_y = 0, low_x = 0, step = 1;
   int source_h = 0, source_w = 0;
+  int block = kTilePositions;  // positions of a block
+  // What follows from the above.
+  int positions = 0, width = 0;  // all positions; pixels of a row of the tile
   Divider by_w = {}, by_h = {}, by_image_rows = {};
 
-  // Once all of the above is set.
-  void PrepareDivision() {
+  // Once all but these is set.
+  void Prepare() {
+    positions = images * h * w;
+    width = (w - 1) * advance + 1 + halo_x;
     by_w = Divider(w);
     by_h = Divider(h);
-    by_image_rows = Divider(ImageRows());
+    by_image_rows = Divider((h - 1) * advance + 1 + halo_y);
   }
 
-  FTT_HD int Positions() const { return images * h * w; }
-  FTT_HD int Blocks() const { return DivideUp(Positions(), kTilePositions); }
-  FTT_HD int Width() const { return (w - 1) * advance + 1 + halo_x; }
-  FTT_HD int ImageRows() const { return (h - 1) * advance + 1 + halo_y; }
+  FTT_HD int Positions() const { return positions; }
+  FTT_HD int Blocks() const { return DivideUp(positions, block); }
+  FTT_HD int Width() const { return width; }
+  FTT_HD int ImageRows() const { return by_image_rows.Divisor(); }
   // The tile row (counted from the first image) of a row of positions, likewise.
   FTT_HD int Row(int row) const {
     const int image = by_h(row);
@@ -51,10 +56,10 @@ struct MapTile {
 
  private:
   // Runs of `length` positions that a tile can touch, of `limit`.
-  static int Most(int length, int limit) {
-    int n = (kTilePositions - 2) / length + 2;
-    if (kTilePositions % length == 0) n = kTilePositions / length;
-    if (length % kTilePositions == 0) n = 1;
+  int Most(int length, int limit) const {
+    int n = (block - 2) / length + 2;
+    if (block % length == 0) n = block / length;
+    if (length % block == 0) n = 1;
     return n < limit ? n : limit;
   }
 };
@@ -64,7 +69,7 @@ struct TileRows {
   int first = 0, count = 0;
 
   __device__ TileRows(const MapTile& t, int first_position) {
-    const int after = first_position + kTilePositions;
+    const int after = first_position + t.block;
     const int last_position = (after < t.Positions() ? after : t.Positions()) - 1;
     const int top = t.by_w(first_position), bottom = t.by_w(last_position);
     first = t.Row(top);

@@ -32,4 +32,9 @@ class Relu {
   uint32_t selector_;
 };
 
+// Of codes that have had theirs, or want none.
+struct NoRelu {
+  __device__ __forceinline__ uint32_t operator()(uint32_t codes) const { return codes; }
+};
+
 }  // namespace ftt::cuda

@@ -151,7 +151,7 @@ __global__ void __launch_bounds__(kSeparableThreads, 3)
         ConvStep<kWarpN>(row, work + step % kConvStages * kStageBytes, matrix_column, relu, acc);
       });
       auto* const sums = reinterpret_cast<int32_t*>(work);
-      StoreAccumulators<Tile, kWarpN>(acc, warp_row, 0, sums);
+      StoreAccumulators<Tile>(acc, warp_row, 0, sums);
       SyncThreads();
       const int left = pixels - first;
       const ConvBlock block{band.lane,

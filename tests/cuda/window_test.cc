@@ -39,6 +39,9 @@ std::vector<WindowCase> Cases() {
       {"dense3x3_stride", MakeWindow({9, 7, 20}, 60, Params(3, 2, 1, 1), true), 2, 2},
       {"dense3x3_dilated", MakeWindow({7, 9, 17}, 80, Params(3, 1, 2, 1), false), 1, 2},
       {"dense7x7_stride", MakeWindow({9, 8, 5}, 20, Params(7, 2, 1, 1), true), 1, 2},
+      {"dense3x3_tall", MakeWindow({15, 13, 20}, 20, Params(3, 1, 1, 1), true), 3, 1},
+      {"dense3x3_stride_tall", MakeWindow({33, 31, 5}, 16, Params(3, 2, 1, 1), false), 2, 1},
+      {"dense3x3_far", MakeWindow({4, 30, 200}, 7, Params(3, 1, 4, 1), true), 1, 1},
       {"dense15x15", MakeWindow({4, 5, 3}, 17, Params(15, 1, 1, 1), false), 1, 1},
       {"dense5x5_3_to_100", MakeWindow({6, 7, 3}, 100, Params(5, 1, 1, 1), true), 1, 2},
       {"depthwise3x3_1", MakeWindow({1, 1, 1}, 1, Params(3, 1, 1, 1), true), 1, 1},
@@ -126,25 +129,32 @@ class CudaWindowTest : public ::testing::TestWithParam<WindowCase> {
     }
     const DeviceBuffer<int8_t> packed(copies * static_cast<size_t>(PackedConvBytes(geometry_)));
     PackConvWeights(geometry_, w.copies, codes.Data(), packed.Data(), {});
-    Conv({geometry_, x.Data(), packed.Data(), w.copies == 1, out}, {}, columns_);
+    Conv({geometry_, x.Data(), packed.Data(), w.copies == 1, out}, {}, cut_);
   }
 
-  // In both orders of threads, and a dense convolution with blocks of every width.
+  // In both orders of threads, and a dense convolution with blocks of all kinds.
   template <typename F>
   void WithAllBlocks(const F& launch) {
-    const bool dense = !case_.shape.pool && !IsDepthwise(case_);
-    for (const int columns : {0, 16, 32, 48, 64, 96, 128}) {
-      if (columns != 0 && !dense) break;
-      SCOPED_TRACE(columns);
-      columns_ = columns;
+    std::vector<ConvCut> cuts = {{}};
+    if (!case_.shape.pool && !IsDepthwise(case_)) {
+      for (const int columns : {16, 32, 48, 64, 96, 128}) cuts.push_back({columns});
+      if (case_.shape.conv.kernel > 1) {
+        cuts.insert(cuts.end(), {{16, 256}, {16, 512}, {32, 256}});
+        cuts.insert(cuts.end(), {{32, 0, true}, {128, 0, true}});
+      }
+    }
+    for (const ConvCut& cut : cuts) {
+      SCOPED_TRACE(::testing::Message() << cut.columns << " columns, " << cut.rows << " rows"
+                                        << (cut.tap_by_tap ? ", tap by tap" : ""));
+      cut_ = cut;
       InBothOrders(launch);
     }
-    columns_ = 0;
+    cut_ = {};
   }
 
   const WindowCase case_;
   const WindowGeometry geometry_;
-  int columns_ = 0;
+  ConvCut cut_;
   std::vector<uint32_t> ids_;
   BatchDims dims_;
   Operands operands_{1};
