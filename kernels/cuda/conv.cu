@@ -25,22 +25,13 @@ ConvWindowPlan PlanWindow(const ConvArguments& a) {
             g.origin, g.origin, 1,       g.in_h,   g.in_w};
   p.tile.block = Tile::kRows;
   p.tile.Prepare();
-  p.by_segments = Divider(channels / 16);
+  p.copy = TileCopy(p.tile, channels);
   p.by_kernel = Divider(g.kernel);
-  const int segments = p.by_segments.Divisor(), width = p.tile.Width();
-  // Neighbouring pixels are an odd number of 16 bytes apart, so that eight rows of a matrix load
-  // lie on different banks.
-  p.pitch = 16 * (segments | 1);
-  p.left = Nearest(-g.origin, width);
-  p.columns = Nearest(g.in_w - g.origin, width) - p.left;
-  if (p.columns < 0) p.columns = 0;
-  p.line = g.in_w * channels;
-  p.line_first = (g.origin + p.left) * channels;
   p.lane_codes = g.In().LaneElements();
   p.lane_weights = a.one_weight ? 0 : PackedConvBytes(g);
   p.depth = PackedConvDepth(g);
   p.steps = p.depth / kConvDepth;
-  p.weights_at = RoundUp(p.tile.MaxPixels() * p.pitch, 128);
+  p.weights_at = RoundUp(p.tile.MaxPixels() * p.copy.pitch, 128);
   const int stage_bytes = Tile::kColumns * kConvDepth;
   const int taps_bytes = p.steps * kConvSegments * static_cast<int>(sizeof(int));
   const auto bytes = [&](int stages) { return p.weights_at + stages * stage_bytes + taps_bytes; };
@@ -51,9 +42,6 @@ ConvWindowPlan PlanWindow(const ConvArguments& a) {
   p.shared_bytes = bytes(stages) > output ? bytes(stages) : output;
   return p;
 }
-
-// Blocks of as many rows as leave this many of them to each multiprocessor, if possible.
-constexpr int kTallBlocks = 3;
 
 // False where the windows do not fit.
 template <int kWarpN, int kWarpsN, int kM16>

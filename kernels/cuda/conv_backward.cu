@@ -2,6 +2,7 @@
 
 #include "core/error.h"
 #include "kernels/cuda/conv_data_grad.cuh"
+#include "kernels/cuda/conv_grad_window.cuh"
 #include "kernels/cuda/conv_weight_grad.cuh"
 #include "kernels/cuda/multiprocessors.h"
 #include "kernels/cuda/narrow_gradient.cuh"
@@ -31,7 +32,7 @@ void CheckGeometry(const WindowGeometry& g) {
 
 DataGradPlan PlanDataGrad(const WindowGeometry& g) {
   DataGradPlan plan;
-  int blocks = 0, least_taps = kDataGradStages, most_taps = 1;
+  int blocks = 0, least_taps = kDataGradStages;
   for (int i = 0; i < g.stride * g.stride; ++i) {
     DataGradClass k;
     k.y = MakeGradAxis(g, g.in_h, i / g.stride);
@@ -45,7 +46,6 @@ DataGradPlan PlanDataGrad(const WindowGeometry& g) {
     const int taps = k.y.taps * k.x.taps;
     if (taps != 0) {
       least_taps = taps < least_taps ? taps : least_taps;
-      most_taps = taps > most_taps ? taps : most_taps;
       const int pixels = k.tile.MaxPixels();
       plan.tile_pixels = pixels > plan.tile_pixels ? pixels : plan.tile_pixels;
     }
@@ -64,20 +64,83 @@ DataGradPlan PlanDataGrad(const WindowGeometry& g) {
   plan.chunk = chunk();
   plan.chunks = DivideUp(depth, plan.chunk);
   plan.tiles = tiles();
-  if (plan.chunks == 1) plan.stages = most_taps;
   return plan;
 }
 
+GradWindowPlan PlanGradWindow(const WindowGeometry& g, int rows, int columns) {
+  GradWindowPlan plan;
+  const int chunks = g.Out().Stride() / 16;
+  plan.by_chunks = Divider(chunks);
+  int blocks = 0, tile_bytes = 0, most_taps = 0;
+  for (int i = 0; i < g.stride * g.stride; ++i) {
+    GradWindowClass k;
+    k.y = MakeGradAxis(g, g.in_h, i / g.stride);
+    k.x = MakeGradAxis(g, g.in_w, i % g.stride);
+    if (k.y.count == 0 || k.x.count == 0) continue;
+    k.tile = {g.images,  k.y.count, k.x.count, 1,       k.y.Halo(), k.x.Halo(),
+              k.y.Low(), k.x.Low(), 1,         g.out_h, g.out_w};
+    if (g.kernel == 1 && k.y.Low() == 0 && k.x.Low() == 0 && k.y.count == g.out_h &&
+        k.x.count == g.out_w && g.stride == 1) {
+      // Pixels are positions, so rows may be of any length: those of a tile are whole ones.
+      const int pixels = g.images * g.out_h * g.out_w;
+      int w = g.out_w;
+      for (int longer = w + 1; longer <= kTilePositions; ++longer) {
+        if (pixels % longer == 0) w = longer;
+      }
+      k.tile = {1, pixels / w, w, 1, 0, 0, 0, 0, 1, pixels / w, w};
+    }
+    k.tile.block = rows;
+    k.tile.Prepare();
+    k.copy = TileCopy(k.tile, 32 * chunks);
+    const int taps = k.y.taps * k.x.taps;
+    k.by_taps_x = Divider(taps == 0 ? 1 : k.x.taps);
+    k.by_column = Divider(taps == 0 ? 1 : 2 * taps * chunks);
+    k.first_block = blocks;
+    blocks += k.tile.Blocks();
+    const int bytes = taps == 0 ? 0 : k.tile.MaxPixels() * k.copy.pitch;
+    tile_bytes = bytes > tile_bytes ? bytes : tile_bytes;
+    most_taps = taps > most_taps ? taps : most_taps;
+    plan.classes[plan.count++] = k;
+  }
+  plan.weights_at = RoundUp(tile_bytes, 128);
+  plan.taps_at = plan.weights_at + columns * (32 * most_taps * chunks + 16);
+  plan.shared_bytes = plan.taps_at + most_taps * chunks * static_cast<int>(sizeof(int));
+  return plan;
+}
+
+// False where it does not fit, so that four blocks of 128 threads share a multiprocessor.
+template <int kWarpN, int kWarpsN, int kM16>
+bool LaunchGradWindow(const ConvDataGradArguments& a, DeviceStream stream, int rows) {
+  using Tile = ConvTile<kWarpN, kWarpsN, kM16>;
+  const WindowGeometry& g = a.geometry;
+  const int columns = DivideUp(g.In().Stride(), Tile::kColumns);
+  if constexpr (kM16 > 2) {
+    const int blocks = DivideUp(g.In().Pixels(), Tile::kRows) * columns * g.lanes;
+    if (rows == 0 ? blocks < kTallBlocks * Multiprocessors() : rows != Tile::kRows)
+      return LaunchGradWindow<kWarpN, kWarpsN, kM16 / 2>(a, stream, rows);
+  }
+  GradWindowPlan plan = PlanGradWindow(g, Tile::kRows, Tile::kColumns);
+  if (plan.shared_bytes < Tile::kAccBytes) plan.shared_bytes = Tile::kAccBytes;
+  if (plan.shared_bytes > kQuarterSharedBytes * kWarpsN) {
+    if constexpr (kM16 > 2) return LaunchGradWindow<kWarpN, kWarpsN, kM16 / 2>(a, stream, rows);
+    return false;
+  }
+  const GradWindowClass& last = plan.classes[plan.count - 1];
+  LaunchKernel("ConvDataGrad", &ConvGradWindowKernel<kWarpN, kWarpsN, kM16>,
+               {static_cast<unsigned>(last.first_block + last.tile.Blocks()),
+                static_cast<unsigned>(columns), static_cast<unsigned>(g.lanes)},
+               Tile::kThreads, static_cast<size_t>(plan.shared_bytes), stream, a, plan);
+  return true;
+}
+
 template <int kWarpN, int kWarpsN>
-void LaunchDataGrad(const ConvDataGradArguments& a, DataGradPlan plan, DeviceStream stream) {
+void LaunchDataGrad(const ConvDataGradArguments& a, DataGradPlan plan, DeviceStream stream,
+                    const DataGradCut& cut) {
+  if (!cut.streams && LaunchGradWindow < kWarpN, kWarpsN,
+      kWarpN * kWarpsN <= 32 ? 4 : 2 > (a, stream, cut.rows))
+    return;
   using Shape = DataGradShape<kWarpN, kWarpsN>;
   const DataGradClass& last = plan.classes[plan.count - 1];
-  plan.resident = plan.chunks == 1;
-  if (plan.resident && plan.stages > kDataGradStages &&
-      Shape::SharedBytes(plan) > kQuarterSharedBytes * kWarpsN) {
-    plan.resident = false;
-    plan.stages = kDataGradStages;
-  }
   const int shared = Shape::SharedBytes(plan);
   FTT_CHECK(shared <= kMaxSharedBytes,
             "convolution backward: windows of 128 pixels are {} bytes; at most {} are possible",
@@ -223,22 +286,22 @@ void NarrowGradient(const MapShape& s, const OutputGradient& y, uint16_t* narrow
   LaunchNarrow<true, RawType::kInt32>(s, y, narrow, stream);
 }
 
-void ConvDataGrad(const ConvDataGradArguments& a, DeviceStream stream, int columns) {
+void ConvDataGrad(const ConvDataGradArguments& a, DeviceStream stream, const DataGradCut& cut) {
   CheckGeometry(a.geometry);
   const DataGradPlan plan = PlanDataGrad(a.geometry);
-  switch (columns != 0 ? columns : DataGradColumns(a.geometry, plan)) {
+  switch (cut.columns != 0 ? cut.columns : DataGradColumns(a.geometry, plan)) {
     case 16:
-      return LaunchDataGrad<16, 1>(a, plan, stream);
+      return LaunchDataGrad<16, 1>(a, plan, stream, cut);
     case 32:
-      return LaunchDataGrad<32, 1>(a, plan, stream);
+      return LaunchDataGrad<32, 1>(a, plan, stream, cut);
     case 48:
-      return LaunchDataGrad<48, 1>(a, plan, stream);
+      return LaunchDataGrad<48, 1>(a, plan, stream, cut);
     case 64:
-      return LaunchDataGrad<64, 1>(a, plan, stream);
+      return LaunchDataGrad<64, 1>(a, plan, stream, cut);
     case 96:
-      return LaunchDataGrad<48, 2>(a, plan, stream);
+      return LaunchDataGrad<48, 2>(a, plan, stream, cut);
     default:
-      return LaunchDataGrad<64, 2>(a, plan, stream);
+      return LaunchDataGrad<64, 2>(a, plan, stream, cut);
   }
 }
 

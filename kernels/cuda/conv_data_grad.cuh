@@ -3,8 +3,8 @@
 // Rows of the GEMM are the input pixels of one class (gradient.h), 128 a block, columns its input
 // channels, the depth runs over chunks of output channels and within them over taps. The gradient
 // of the block's windows lies in shared memory while all taps of a chunk pass. Copies run ahead of
-// the products: where a single chunk and the weights of all its taps are small, all of them at the
-// start; otherwise weights stream through three stages, and the next chunk's gradient with them.
+// the products: weights stream through three stages, and the next chunk's gradient with them. Where
+// everything fits at once, conv_grad_window.cuh takes less.
 #pragma once
 
 #include "kernels/cuda/conv_backward.h"
@@ -24,9 +24,7 @@ struct DataGradClass {
 struct DataGradPlan {
   DataGradClass classes[4];
   int count = 0, chunk = 16, chunks = 1, tile_pixels = 0;
-  int tiles = 1;                 // chunks of the gradient in shared memory
-  int stages = kDataGradStages;  // of weights
-  bool resident = false;         // there are stages for all steps
+  int tiles = 1;  // chunks of the gradient in shared memory
 };
 
 template <int kWarpN, int kWarpsN>
@@ -36,7 +34,7 @@ struct DataGradShape {
   // On a multiprocessor, as many as the sums leave registers for.
   static constexpr int kBlocks = kWarpsN == 2 ? 2 : (kWarpN == 16 ? 8 : (kWarpN == 32 ? 6 : 4));
   static int SharedBytes(const DataGradPlan& p) {
-    return 2 * (p.tiles * p.tile_pixels + p.stages * kColumns) * (p.chunk + kTileSkew);
+    return 2 * (p.tiles * p.tile_pixels + kDataGradStages * kColumns) * (p.chunk + kTileSkew);
   }
 };
 
@@ -47,7 +45,7 @@ struct DepthWalk {
 
   __device__ bool NewChunk() const { return jy == 0 && jx == 0; }
   __device__ __forceinline__ void Next(const DataGradClass& k, const DataGradPlan& plan) {
-    if (++stage == plan.stages) stage = 0;
+    if (++stage == kDataGradStages) stage = 0;
     if (++jx < k.x.taps) return;
     jx = 0;
     if (++jy < k.y.taps) return;
@@ -227,38 +225,20 @@ __global__ void __launch_bounds__(128 * kWarpsN, DataGradShape<kWarpN, kWarpsN>:
     }
     AsyncCommit();
   };
-  if (plan.resident) {
-    if (steps > 0) copy_gradient(ahead, depth);
-    FTT_ROLLED
-    for (int step = 0; step < steps; ++step, ahead.Next(k, plan)) {
-      if (step % (Shape::kThreads / kWarpSize) != warp) continue;
-      CopyGradWeights<kWarpSize, Shape::kColumns>(a, k, ahead, weights, columns, depth / 8, pitch,
-                                                  matrix_lane,
-                                                  stages + step * Shape::kColumns * pitch);
-    }
-    AsyncCommit();
-  } else {
-    FTT_ROLLED
-    for (int step = 0; step < kDataGradStages - 1; ++step) copy(step);
-  }
+  FTT_ROLLED
+  for (int step = 0; step < kDataGradStages - 1; ++step) copy(step);
 
   int pixel[2];
   FTT_UNROLL
   for (int mt = 0; mt < 2; ++mt)
     pixel[mt] = TilePixel(k.tile, tile_rows, first + warp_row + 16 * mt + matrix_lane % 16);
   float acc[2][kWarpN / 8][4] = {};
-  if (plan.resident) {
-    AsyncWait<0>();
-    SyncThreads();
-  }
   FTT_ROLLED
   for (int step = 0; step < steps; ++step) {
-    if (!plan.resident) {
-      // This step's copies are there, and the step before no longer reads its stage.
-      AsyncWait<kDataGradStages - 2>();
-      SyncThreads();
-      copy(step + kDataGradStages - 1);
-    }
+    // This step's copies are there, and the step before no longer reads its stage.
+    AsyncWait<kDataGradStages - 2>();
+    SyncThreads();
+    copy(step + kDataGradStages - 1);
     const int left = depth - now.channel, width = left < plan.chunk ? left : plan.chunk;
     const int shift = (k.y.taps - 1 - now.jy) * k.y.offset_step * k.tile.Width() +
                       (k.x.taps - 1 - now.jx) * k.x.offset_step;

@@ -33,6 +33,9 @@ struct ConvTile {
   }
 };
 
+// Blocks have as many rows as leave this many of them to each multiprocessor, if they can.
+inline constexpr int kTallBlocks = 3;
+
 // What the epilogues know of their block.
 struct ConvBlock {
   int lane, first, count;  // rows: pixels of the lane
@@ -42,19 +45,21 @@ struct ConvBlock {
 };
 
 // A warp's accumulators (see ConvStep) into the block's [kRows][kAccStride].
-template <typename Tile, int kM16, int kNt>
-__device__ __forceinline__ void StoreAccumulators(const int32_t (&acc)[kM16][kNt][4], int warp_row,
-                                                  int warp_column, int32_t* tile) {
+template <typename Tile, typename Sum, int kM16, int kNt>
+__device__ __forceinline__ void StoreAccumulators(const Sum (&acc)[kM16][kNt][4], int warp_row,
+                                                  int warp_column, Sum* tile) {
+  struct alignas(8) Pair {
+    Sum low, high;
+  };
   const int thread = static_cast<int>(threadIdx.x) % kWarpSize;
   FTT_UNROLL
   for (int mt = 0; mt < kM16; ++mt) {
     FTT_UNROLL
     for (int nt = 0; nt < kNt; ++nt) {
-      int32_t* to = tile + (warp_row + 16 * mt + thread / 4) * Tile::kAccStride + warp_column +
-                    8 * nt + thread % 4 * 2;
-      *reinterpret_cast<int2*>(to) = make_int2(acc[mt][nt][0], acc[mt][nt][1]);
-      *reinterpret_cast<int2*>(to + 8 * Tile::kAccStride) =
-          make_int2(acc[mt][nt][2], acc[mt][nt][3]);
+      Sum* to = tile + (warp_row + 16 * mt + thread / 4) * Tile::kAccStride + warp_column + 8 * nt +
+                thread % 4 * 2;
+      *reinterpret_cast<Pair*>(to) = {acc[mt][nt][0], acc[mt][nt][1]};
+      *reinterpret_cast<Pair*>(to + 8 * Tile::kAccStride) = {acc[mt][nt][2], acc[mt][nt][3]};
     }
   }
 }

@@ -129,6 +129,81 @@ __device__ __forceinline__ void ForTile(const MapTile& t, const TileRows& rows, 
   }
 }
 
+// How the rows of a tile of whole pixels are copied: in segments of 16 bytes. Its columns inside
+// the map lie side by side there, too.
+struct TileCopy {
+  Divider by_segments;        // those of a pixel
+  int pitch = 16;             // bytes from pixel to pixel of the tile
+  int left = 0, columns = 0;  // of a row of the tile: outside the map before it, inside
+  int64_t line = 0,
+          line_first = 0;  // bytes of a row of the map, and before the first column inside
+
+  TileCopy() = default;
+  // t: with a step of 1.
+  TileCopy(const MapTile& t, int pixel_bytes)
+      : by_segments(pixel_bytes / 16),
+        // An odd number of 16 bytes, so that eight rows of a matrix load lie on different banks.
+        pitch(16 * (pixel_bytes / 16 | 1)),
+        left(Nearest(-t.low_x, t.width)),
+        columns(Nearest(t.source_w - t.low_x, t.width) - left),
+        line(int64_t{t.source_w} * pixel_bytes),
+        line_first(int64_t{t.low_x + left} * pixel_bytes) {}
+};
+
+// Calls visit(i, offset in the tile from the first) for a thread's share of the segments of
+// neighbouring pixels in a row.
+template <typename Visit>
+__device__ __forceinline__ void ForSegments(const TileCopy& copy, int pixels, const Visit& visit) {
+  const int segments = copy.by_segments.Divisor(), skew = copy.pitch - 16 * segments;
+  FTT_ROLLED
+  for (int i = static_cast<int>(threadIdx.x) % kWarpSize; i < pixels * segments; i += kWarpSize)
+    visit(i, 16 * i + copy.by_segments(i) * skew);
+}
+
+// Starts the copies of all rows, a warp each, and writes zeros outside the map. source: of the
+// lane, aligned to 16 bytes.
+template <int kThreads>
+__device__ __forceinline__ void CopyTile(const MapTile& t, const TileCopy& copy,
+                                         const TileRows& rows, const void* source, uint8_t* tile) {
+  FTT_ROLLED
+  for (int row = static_cast<int>(threadIdx.x) / kWarpSize; row < rows.count;
+       row += kThreads / kWarpSize) {
+    const int image = t.by_image_rows(rows.first + row);
+    const int y = t.low_y + rows.first + row - image * t.ImageRows();
+    const bool inside =
+        image < t.images && static_cast<unsigned>(y) < static_cast<unsigned>(t.source_h);
+    const uint8_t* from = static_cast<const uint8_t*>(source) +
+                          (inside ? (image * t.source_h + y) * copy.line + copy.line_first : 0);
+    uint8_t* to = tile + row * t.width * copy.pitch;
+    ForSegments(copy, copy.columns, [&](int i, int offset) {
+      AsyncCopy16(to + copy.left * copy.pitch + offset, from + (inside ? 16 * i : 0),
+                  inside ? 16 : 0);
+    });
+    ForSegments(copy, t.width - copy.columns, [&](int i, int offset) {
+      const bool before = i < copy.left * copy.by_segments.Divisor();
+      *reinterpret_cast<uint4*>(to + (before ? 0 : copy.columns * copy.pitch) + offset) =
+          make_uint4(0, 0, 0, 0);
+    });
+  }
+}
+
+// ReLU of the codes that a thread itself has copied.
+template <int kThreads>
+__device__ __forceinline__ void RectifyTile(const MapTile& t, const TileCopy& copy,
+                                            const TileRows& rows, uint8_t* tile) {
+  const Relu relu(true);
+  FTT_ROLLED
+  for (int row = static_cast<int>(threadIdx.x) / kWarpSize; row < rows.count;
+       row += kThreads / kWarpSize) {
+    uint8_t* const first = tile + (row * t.width + copy.left) * copy.pitch;
+    ForSegments(copy, copy.columns, [&](int, int offset) {
+      auto* at = reinterpret_cast<uint4*>(first + offset);
+      const uint4 v = *at;
+      *at = make_uint4(relu(v.x), relu(v.y), relu(v.z), relu(v.w));
+    });
+  }
+}
+
 // Sixteen codes as bfloat16.
 __device__ __forceinline__ void CodesToBf16(const uint4& codes, Relu relu, uint4* to) {
   uint32_t words[4] = {codes.x, codes.y, codes.z, codes.w};

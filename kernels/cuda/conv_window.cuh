@@ -13,11 +13,8 @@ namespace ftt::cuda {
 // How a launch is cut, and what its blocks would otherwise all work out anew.
 struct ConvWindowPlan {
   MapTile tile;
-  Divider by_segments;  // of 16 codes, of a pixel
+  TileCopy copy;
   Divider by_kernel;
-  int pitch = 16;                // bytes from pixel to pixel of the tile
-  int left = 0, columns = 0;     // of a row of the tile: outside the map before it, inside
-  int line = 0, line_first = 0;  // codes of a row of the map, from its start to the tile's first
   int64_t lane_codes = 0, lane_weights = 0;
   int depth = 0, steps = 0;         // of the GEMM
   bool resident = false;            // the weights of all steps are there at once
@@ -31,62 +28,6 @@ inline constexpr int kWindowBlocks = kWarpsN == 2
                                          ? 2
                                          : (kWarpN == 64 ? 3 : (kWarpN * kM16 == 32 ? 6 : 4));
 
-// Calls visit(i, offset from the row's first) for a thread's share of the `pixels` * segments
-// segments of 16 codes in a run of a row's pixels.
-template <typename Visit>
-__device__ __forceinline__ void ForSegments(const ConvWindowPlan& plan, int pixels,
-                                            const Visit& visit) {
-  const int skew = plan.pitch - 16 * plan.by_segments.Divisor();
-  FTT_ROLLED
-  for (int i = static_cast<int>(threadIdx.x) % kWarpSize; i < pixels * plan.by_segments.Divisor();
-       i += kWarpSize) {
-    visit(i, 16 * i + plan.by_segments(i) * skew);
-  }
-}
-
-// A warp takes a row of the tile. Its columns inside the map lie side by side there, too.
-template <int kThreads>
-__device__ __forceinline__ void CopyWindowTile(const ConvWindowPlan& plan, const TileRows& rows,
-                                               const int8_t* x, uint8_t* tile) {
-  const MapTile& t = plan.tile;
-  const int halo = t.Width() - plan.columns;
-  FTT_ROLLED
-  for (int row = static_cast<int>(threadIdx.x) / kWarpSize; row < rows.count;
-       row += kThreads / kWarpSize) {
-    const int image = t.by_image_rows(rows.first + row);
-    const int y = t.low_y + rows.first + row - image * t.ImageRows();
-    const bool inside =
-        image < t.images && static_cast<unsigned>(y) < static_cast<unsigned>(t.source_h);
-    const int8_t* from = x + (inside ? (image * t.source_h + y) * plan.line + plan.line_first : 0);
-    uint8_t* to = tile + row * t.Width() * plan.pitch;
-    ForSegments(plan, plan.columns, [&](int i, int offset) {
-      AsyncCopy16(to + plan.left * plan.pitch + offset, from + (inside ? 16 * i : 0),
-                  inside ? 16 : 0);
-    });
-    ForSegments(plan, halo, [&](int i, int offset) {
-      const int skip = i < plan.left * plan.by_segments.Divisor() ? 0 : plan.columns * plan.pitch;
-      *reinterpret_cast<uint4*>(to + skip + offset) = make_uint4(0, 0, 0, 0);
-    });
-  }
-}
-
-// Of what a thread has copied itself.
-template <int kThreads>
-__device__ __forceinline__ void RectifyWindowTile(const ConvWindowPlan& plan, const TileRows& rows,
-                                                  uint8_t* tile) {
-  const Relu relu(true);
-  uint8_t* const first = tile + plan.left * plan.pitch;
-  FTT_ROLLED
-  for (int row = static_cast<int>(threadIdx.x) / kWarpSize; row < rows.count;
-       row += kThreads / kWarpSize) {
-    ForSegments(plan, plan.columns, [&](int, int offset) {
-      auto* at = reinterpret_cast<uint4*>(first + row * plan.tile.Width() * plan.pitch + offset);
-      const uint4 v = *at;
-      *at = make_uint4(relu(v.x), relu(v.y), relu(v.z), relu(v.w));
-    });
-  }
-}
-
 // Where the operand's segments lie, beyond that of a window's first pixel, in the order of the
 // packed weights; those beyond the last tap, whose weights are zeros, anywhere.
 template <int kThreads>
@@ -94,10 +35,10 @@ __device__ __forceinline__ void FillTaps(const WindowGeometry& g, const ConvWind
                                          int* taps) {
   FTT_ROLLED
   for (int i = static_cast<int>(threadIdx.x); i < plan.steps * kConvSegments; i += kThreads) {
-    const int tap = plan.by_segments(i), segment = i - tap * plan.by_segments.Divisor();
+    const int tap = plan.copy.by_segments(i), segment = i - tap * plan.copy.by_segments.Divisor();
     const int y = plan.by_kernel(tap), x = tap - y * g.kernel;
     const int pixel = (y * plan.tile.Width() + x) * g.dilation;
-    taps[i] = y < g.kernel ? pixel * plan.pitch + 16 * segment : 0;
+    taps[i] = y < g.kernel ? pixel * plan.copy.pitch + 16 * segment : 0;
   }
 }
 
@@ -121,10 +62,10 @@ __global__ void __launch_bounds__(128 * kWarpsN, kWindowBlocks<kWarpN, kWarpsN, 
   int row[kM16];  // where the rows of the operand start that this thread addresses
   FTT_UNROLL
   for (int mt = 0; mt < kM16; ++mt)
-    row[mt] = TilePixel(t, rows, first + warp_row + 16 * mt + matrix_lane % 16) * plan.pitch;
+    row[mt] = TilePixel(t, rows, first + warp_row + 16 * mt + matrix_lane % 16) * plan.copy.pitch;
   StartKernel(row[0] + row[kM16 - 1]);
 
-  CopyWindowTile<Tile::kThreads>(plan, rows, a.x + lane * plan.lane_codes, shared);
+  CopyTile<Tile::kThreads>(t, plan.copy, rows, a.x + lane * plan.lane_codes, shared);
   const MapShape s = a.geometry.Out();
   const int columns_left = s.Stride() - channel;
   const int width = columns_left < Tile::kColumns ? columns_left : Tile::kColumns;
@@ -139,7 +80,7 @@ __global__ void __launch_bounds__(128 * kWarpsN, kWindowBlocks<kWarpN, kWarpsN, 
     AsyncCommit();
   }
   AsyncWait<kConvStages - 2>();
-  if (a.geometry.relu) RectifyWindowTile<Tile::kThreads>(plan, rows, shared);
+  if (a.geometry.relu) RectifyTile<Tile::kThreads>(t, plan.copy, rows, shared);
 
   const int matrix_column = MatrixColumn(warp_column);
   int32_t acc[kM16][kWarpN / 8][4] = {};

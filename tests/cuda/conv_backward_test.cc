@@ -80,7 +80,19 @@ class CudaConvBackwardTest : public ::testing::TestWithParam<WindowCase> {
     return narrow;
   }
 
-  // Both copies of weights (one with accumulation), both orders of threads, blocks of every width.
+  std::vector<DataGradCut> Cuts() const {
+    std::vector<DataGradCut> cuts = {{}, {0, 256}, {0, 0, true}};
+    // With every width is as much work as many cases.
+    if (inputs_ > 10000 || case_.shape.conv.kernel > 3) return cuts;
+    for (const int columns : {16, 32, 48, 64, 96, 128}) {
+      cuts.push_back({columns});
+      cuts.push_back({columns, 0, true});
+      if (columns <= 32) cuts.push_back({columns, 256});
+    }
+    return cuts;
+  }
+
+  // Both copies of weights (one with accumulation), both orders of threads, blocks of all kinds.
   void CheckDataGrad(const MappedGradient& grad_y) {
     const int channels = case_.shape.in.c;
     for (const int copies : {1, case_.lanes}) {
@@ -102,16 +114,15 @@ class CudaConvBackwardTest : public ::testing::TestWithParam<WindowCase> {
         const DeviceBuffer<int> exponent(std::vector<int>{w.exponent});
         const DeviceBuffer<uint16_t> narrow = Narrowed(geometry_.Out(), grad_y);
         PackConvGradWeights(geometry_, copies, codes.Data(), packed.Data(), {});
-        for (const int columns : {0, 16, 32, 48, 64, 96, 128}) {
-          // With every width is as much work as seven cases.
-          if (columns != 0 && (inputs_ > 10000 || case_.shape.conv.kernel > 3)) break;
-          SCOPED_TRACE(columns);
+        for (const DataGradCut& cut : Cuts()) {
+          SCOPED_TRACE(::testing::Message() << cut.columns << " columns, " << cut.rows << " rows"
+                                            << (cut.streams ? ", in steps" : ""));
           DeviceBuffer<float> grad_x(static_cast<size_t>(case_.lanes) *
                                      static_cast<size_t>(geometry_.In().LaneElements()));
           if (accumulate) grad_x.Set(Padded(before_, channels));
           ConvDataGrad({geometry_, x.Data(), packed.Data(), copies == 1, exponent.Data(),
                         narrow.Data(), grad_x.Data(), accumulate},
-                       {}, columns);
+                       {}, cut);
           const std::vector<float> got = Dense(grad_x.Get(), channels);
           EXPECT_LT(RelativeError(want, got), kParity);
           ExpectClose(close, got, kClose);
