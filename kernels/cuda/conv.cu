@@ -12,9 +12,6 @@ namespace {
 // Larger sums of squares would not fit 64 bits in the epilogue.
 constexpr int kMaxDepth = 1 << 14;
 
-// What any device from compute capability 8.0 on grants a block, and what a multiprocessor has.
-constexpr int kMaxWindowBytes = 99 << 10, kSharedBytes = 227 << 10;
-
 template <int kWarpN, int kWarpsN, int kM16>
 ConvWindowPlan PlanWindow(const ConvArguments& a) {
   using Tile = ConvTile<kWarpN, kWarpsN, kM16>;
@@ -35,7 +32,8 @@ ConvWindowPlan PlanWindow(const ConvArguments& a) {
   const int stage_bytes = Tile::kColumns * kConvDepth;
   const int taps_bytes = p.steps * kConvSegments * static_cast<int>(sizeof(int));
   const auto bytes = [&](int stages) { return p.weights_at + stages * stage_bytes + taps_bytes; };
-  p.resident = bytes(p.steps) <= kSharedBytes / kWindowBlocks<kWarpN, kWarpsN, kM16> - 1024;
+  p.resident =
+      bytes(p.steps) <= kSharedBytes / kWindowBlocks<kWarpN, kWarpsN, kM16> - kBlockSharedExtra;
   const int stages = p.resident ? p.steps : kConvStages;
   p.taps_at = p.weights_at + stages * stage_bytes;
   const int output = Tile::OutputBytes(a.out.faults.Staged(), a.out.faults.collects);
@@ -55,7 +53,7 @@ bool LaunchWindow(const ConvArguments& a, DeviceStream stream, const ConvCut& cu
       return LaunchWindow<kWarpN, kWarpsN, kM16 / 2>(a, stream, cut);
   }
   const ConvWindowPlan plan = PlanWindow<kWarpN, kWarpsN, kM16>(a);
-  if (plan.shared_bytes > kMaxWindowBytes) {
+  if (plan.shared_bytes > kGrantedBytes) {
     if constexpr (kM16 > 2) return LaunchWindow<kWarpN, kWarpsN, kM16 / 2>(a, stream, cut);
     return false;
   }

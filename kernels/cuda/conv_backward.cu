@@ -11,13 +11,10 @@
 namespace ftt::cuda {
 namespace {
 
-constexpr int kMaxSharedBytes = 227 << 10;
 // Tiles beyond this are cut into narrower ones where possible, so that two blocks or more share a
 // multiprocessor.
 constexpr int kGoodTileBytes = 72 << 10;
 constexpr int kMaxChunk = 64;
-// Shared memory of a block of which two, or four, fit a multiprocessor.
-constexpr int kHalfSharedBytes = 113 << 10, kQuarterSharedBytes = 56 << 10;
 // Warps of a data gradient on each multiprocessor, at least where possible; blocks of a weight
 // gradient.
 constexpr int kDataGradWarps = 15, kWeightGradBlocks = 2;
@@ -108,7 +105,7 @@ GradWindowPlan PlanGradWindow(const WindowGeometry& g, int rows, int columns) {
   return plan;
 }
 
-// False where it does not fit, so that four blocks of 128 threads share a multiprocessor.
+// False where it does not fit.
 template <int kWarpN, int kWarpsN, int kM16>
 bool LaunchGradWindow(const ConvDataGradArguments& a, DeviceStream stream, int rows) {
   using Tile = ConvTile<kWarpN, kWarpsN, kM16>;
@@ -121,7 +118,7 @@ bool LaunchGradWindow(const ConvDataGradArguments& a, DeviceStream stream, int r
   }
   GradWindowPlan plan = PlanGradWindow(g, Tile::kRows, Tile::kColumns);
   if (plan.shared_bytes < Tile::kAccBytes) plan.shared_bytes = Tile::kAccBytes;
-  if (plan.shared_bytes > kQuarterSharedBytes * kWarpsN) {
+  if (plan.shared_bytes > kGrantedBytes) {
     if constexpr (kM16 > 2) return LaunchGradWindow<kWarpN, kWarpsN, kM16 / 2>(a, stream, rows);
     return false;
   }
@@ -133,18 +130,31 @@ bool LaunchGradWindow(const ConvDataGradArguments& a, DeviceStream stream, int r
   return true;
 }
 
+bool LaunchGradWindow(const ConvDataGradArguments& a, DeviceStream stream, int columns, int rows) {
+  switch (columns) {
+    case 16:
+      return LaunchGradWindow<16, 1, 4>(a, stream, rows);
+    case 32:
+      return LaunchGradWindow<32, 1, 4>(a, stream, rows);
+    case 48:
+      return LaunchGradWindow<48, 1, 2>(a, stream, rows);
+    case 64:
+      return LaunchGradWindow<64, 1, 2>(a, stream, rows);
+    case 96:
+      return LaunchGradWindow<48, 2, 2>(a, stream, rows);
+    default:
+      return LaunchGradWindow<64, 2, 2>(a, stream, rows);
+  }
+}
+
 template <int kWarpN, int kWarpsN>
-void LaunchDataGrad(const ConvDataGradArguments& a, DataGradPlan plan, DeviceStream stream,
-                    const DataGradCut& cut) {
-  if (!cut.streams && LaunchGradWindow < kWarpN, kWarpsN,
-      kWarpN * kWarpsN <= 32 ? 4 : 2 > (a, stream, cut.rows))
-    return;
+void LaunchDataGrad(const ConvDataGradArguments& a, const DataGradPlan& plan, DeviceStream stream) {
   using Shape = DataGradShape<kWarpN, kWarpsN>;
   const DataGradClass& last = plan.classes[plan.count - 1];
   const int shared = Shape::SharedBytes(plan);
-  FTT_CHECK(shared <= kMaxSharedBytes,
+  FTT_CHECK(shared <= kSharedBytes,
             "convolution backward: windows of 128 pixels are {} bytes; at most {} are possible",
-            shared, kMaxSharedBytes);
+            shared, kSharedBytes);
   const GridSize grid{static_cast<unsigned>(last.first_block + last.tile.Blocks()),
                       static_cast<unsigned>(DivideUp(a.geometry.In().Stride(), Shape::kColumns)),
                       static_cast<unsigned>(a.geometry.lanes)};
@@ -213,7 +223,7 @@ WeightGradPlan PlanWeightGrad(const WindowGeometry& g) {
   };
   int unit_tiles = DivideUp(units, kWeightGradWarps * UnitsOfWarp(p.m16));
   cut(unit_tiles);
-  while (p.x_channels > 32 && WeightGradSharedBytes(p) > kHalfSharedBytes) cut(++unit_tiles);
+  while (p.x_channels > 32 && WeightGradSharedBytes(p) > kGrantedBytes) cut(++unit_tiles);
   while ((UnitsOfWarp(p.m16) << p.log2_warps_u) < p.units) ++p.log2_warps_u;
   p.warp_units = DivideUp(p.units, 1 << p.log2_warps_u);
   if (p.warp_units > 3) p.warp_units = UnitsOfWarp(p.m16);
@@ -225,7 +235,7 @@ WeightGradPlan PlanWeightGrad(const WindowGeometry& g) {
   p.tiles_per_split = DivideUp(tiles, splits);
   p.splits = DivideUp(tiles, p.tiles_per_split);
   p.stages = 3;
-  if (p.tiles_per_split < 3 || WeightGradSharedBytes(p) > kHalfSharedBytes) p.stages = 2;
+  if (p.tiles_per_split < 3 || WeightGradSharedBytes(p) > kGrantedBytes) p.stages = 2;
   return p;
 }
 
@@ -233,9 +243,9 @@ template <int kM16, int kUnits>
 void LaunchWeightGrad(const ConvWeightGradArguments& a, const WeightGradPlan& p,
                       DeviceStream stream) {
   const int shared = WeightGradSharedBytes(p);
-  FTT_CHECK(shared <= kMaxSharedBytes,
+  FTT_CHECK(shared <= kSharedBytes,
             "convolution backward: windows of 128 pixels are {} bytes; at most {} are possible",
-            shared, kMaxSharedBytes);
+            shared, kSharedBytes);
   LaunchKernel(
       "ConvWeightGrad", &ConvWeightGradKernel<kM16, kUnits>,
       {static_cast<unsigned>(p.splits), static_cast<unsigned>(p.m_tiles.Divisor() * p.unit_tiles),
@@ -289,19 +299,29 @@ void NarrowGradient(const MapShape& s, const OutputGradient& y, uint16_t* narrow
 void ConvDataGrad(const ConvDataGradArguments& a, DeviceStream stream, const DataGradCut& cut) {
   CheckGeometry(a.geometry);
   const DataGradPlan plan = PlanDataGrad(a.geometry);
-  switch (cut.columns != 0 ? cut.columns : DataGradColumns(a.geometry, plan)) {
+  const int columns = cut.columns != 0 ? cut.columns : DataGradColumns(a.geometry, plan);
+  if (!cut.streams) {
+    if (LaunchGradWindow(a, stream, columns, cut.rows)) return;
+    // In narrower blocks all may fit, as long as a deep gradient is not loaded too often.
+    for (const int narrower : {64, 48, 32, 16}) {
+      if (cut.columns == 0 && narrower < columns && 6 * narrower >= a.geometry.Out().Stride() &&
+          LaunchGradWindow(a, stream, narrower, cut.rows))
+        return;
+    }
+  }
+  switch (columns) {
     case 16:
-      return LaunchDataGrad<16, 1>(a, plan, stream, cut);
+      return LaunchDataGrad<16, 1>(a, plan, stream);
     case 32:
-      return LaunchDataGrad<32, 1>(a, plan, stream, cut);
+      return LaunchDataGrad<32, 1>(a, plan, stream);
     case 48:
-      return LaunchDataGrad<48, 1>(a, plan, stream, cut);
+      return LaunchDataGrad<48, 1>(a, plan, stream);
     case 64:
-      return LaunchDataGrad<64, 1>(a, plan, stream, cut);
+      return LaunchDataGrad<64, 1>(a, plan, stream);
     case 96:
-      return LaunchDataGrad<48, 2>(a, plan, stream, cut);
+      return LaunchDataGrad<48, 2>(a, plan, stream);
     default:
-      return LaunchDataGrad<64, 2>(a, plan, stream, cut);
+      return LaunchDataGrad<64, 2>(a, plan, stream);
   }
 }
 

@@ -1,4 +1,4 @@
-// How many multiprocessors launches are planned for.
+// The device that launches are planned for.
 #pragma once
 
 namespace ftt::cuda {
@@ -6,6 +6,10 @@ namespace ftt::cuda {
 // Those of an H100 or H200, whatever the device is: sums are then added in the same order on every
 // device.
 inline constexpr int kUsualMultiprocessors = 132;
+// Bytes of shared memory: of one of them, to be shared by its blocks, each of which takes some
+// more; what every device from compute capability 8.0 on grants a block.
+inline constexpr int kSharedBytes = 227 << 10, kBlockSharedExtra = 1 << 10;
+inline constexpr int kGrantedBytes = 99 << 10;
 
 namespace internal {
 inline int multiprocessors = kUsualMultiprocessors;

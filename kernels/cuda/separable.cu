@@ -1,13 +1,12 @@
 #include "kernels/cuda/separable.h"
 
 #include "core/error.h"
+#include "kernels/cuda/multiprocessors.h"
 #include "kernels/cuda/separable.cuh"
 
 namespace ftt::cuda {
 namespace {
 
-// What every device from compute capability 8.0 on grants a block.
-constexpr int kMostShared = 99 << 10;
 // Codes of a band in which every thread has 4 channels of 4 x 4 outputs.
 constexpr int kBandCodes = kSeparableThreads * 64;
 
@@ -42,8 +41,8 @@ int SeparableRows(const WindowGeometry& d, const WindowGeometry& p) {
   // The same rows whatever the faults are: room for those that take most.
   const LaneFaultSteps some;
   const SiteFaultsView most{&some, nullptr, true, {}};
-  const int room = kMostShared - (Narrow(p) ? SeparableWorkBytes<32>(most, most)
-                                            : SeparableWorkBytes<64>(most, most));
+  const int room = kGrantedBytes - (Narrow(p) ? SeparableWorkBytes<32>(most, most)
+                                              : SeparableWorkBytes<64>(most, most));
   int rows = kBandRows;
   while (rows < middle.h && rows * middle.w * middle.Stride() < kBandCodes) rows *= 2;
   if (rows > middle.h) rows = middle.h;
