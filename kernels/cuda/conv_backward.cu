@@ -192,8 +192,8 @@ int PlanRows(int matrices) { return DivideUp(matrices, DivideUp(matrices, 4)); }
 
 int WeightGradSharedBytes(const WeightGradPlan& p) {
   const int tiles =
-      2 * (p.stages * kTilePositions * (16 * p.m16 + kTileSkew) + p.tile_pixels * p.XPitch()) +
-      4 * kTilePositions + (p.stages - 1) * p.tile_pixels * p.x_channels;
+      2 * (p.stages * p.tile.block * (16 * p.m16 + kTileSkew) + p.tile_pixels * p.XPitch()) +
+      4 * p.tile.block + (p.stages - 1) * p.tile_pixels * p.x_channels;
   const int sums = kWeightGradWarps / 2 * p.m16 * p.warp_units * 8 * kWarpSize * 4;
   return tiles > sums ? tiles : sums;
 }
@@ -227,15 +227,26 @@ WeightGradPlan PlanWeightGrad(const WindowGeometry& g) {
   while ((UnitsOfWarp(p.m16) << p.log2_warps_u) < p.units) ++p.log2_warps_u;
   p.warp_units = DivideUp(p.units, 1 << p.log2_warps_u);
   if (p.warp_units > 3) p.warp_units = UnitsOfWarp(p.m16);
-  const int tiles = p.tile.Blocks();
   // Not more blocks than fit at once: a second wave of a few would take as long as the first.
   int splits =
       kWeightGradBlocks * Multiprocessors() / (p.m_tiles.Divisor() * p.unit_tiles * g.lanes);
-  splits = splits < 1 ? 1 : (splits < tiles ? splits : tiles);
-  p.tiles_per_split = DivideUp(tiles, splits);
-  p.splits = DivideUp(tiles, p.tiles_per_split);
-  p.stages = 3;
-  if (p.tiles_per_split < 3 || WeightGradSharedBytes(p) > kGrantedBytes) p.stages = 2;
+  if (splits < 1) splits = 1;
+  const auto cut_positions = [&](int block, int stages) {
+    p.tile.block = block;
+    p.tile_pixels = p.tile.MaxPixels();
+    p.stages = stages;
+    const int tiles = p.tile.Blocks();
+    p.tiles_per_split = DivideUp(tiles, splits < tiles ? splits : tiles);
+    p.splits = DivideUp(tiles, p.tiles_per_split);
+    return WeightGradSharedBytes(p) <= kGrantedBytes;
+  };
+  // Large tiles where a block has several of them: what it does once a tile is then a smaller part.
+  const bool large = p.tile.Positions() >= 3 * 2 * kTilePositions * splits;
+  if (!large || !cut_positions(2 * kTilePositions, 3)) {
+    const bool fits = cut_positions(kTilePositions, 3);
+    if (!fits || p.tiles_per_split < 3) cut_positions(kTilePositions, 2);
+  }
+  p.copy = TileCopy(p.tile, g.In().Stride(), p.x_channels, p.x_channels);
   return p;
 }
 

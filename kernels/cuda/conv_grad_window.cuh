@@ -29,8 +29,10 @@ struct GradWindowPlan {
 
 // Blocks per multiprocessor that the registers must leave room for: what does not spill.
 template <int kWarpN, int kWarpsN, int kM16>
-inline constexpr int kGradWindowBlocks =
-    kWarpsN == 2 ? 2 : (kWarpN * kM16 <= 32 ? 6 : (kWarpN * kM16 <= 64 ? 5 : 4));
+inline constexpr int kGradWindowBlocks = kWarpsN == 2
+                                             ? 2
+                                             : (kWarpN* kM16 <= 32 ? 6
+                                                                   : (kWarpN * kM16 <= 64 ? 5 : 4));
 
 // Weights of the block's columns from `channel` on, [columns][pitch bytes]; those beyond the last
 // are zeros.

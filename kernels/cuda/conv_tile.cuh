@@ -68,6 +68,7 @@ struct MapTile {
 struct TileRows {
   int first = 0, count = 0;
 
+  TileRows() = default;
   __device__ TileRows(const MapTile& t, int first_position) {
     const int after = first_position + t.block;
     const int last_position = (after < t.Positions() ? after : t.Positions()) - 1;
@@ -129,60 +130,62 @@ __device__ __forceinline__ void ForTile(const MapTile& t, const TileRows& rows, 
   }
 }
 
-// How the rows of a tile of whole pixels are copied: in segments of 16 bytes. Its columns inside
-// the map lie side by side there, too.
+// How the rows of a tile are copied: in segments of 16 bytes.
 struct TileCopy {
-  Divider by_segments;        // those of a pixel
-  int pitch = 16;             // bytes from pixel to pixel of the tile
-  int left = 0, columns = 0;  // of a row of the tile: outside the map before it, inside
-  int64_t line = 0,
-          line_first = 0;  // bytes of a row of the map, and before the first column inside
+  Divider by_segments;                // those of a pixel
+  int pitch = 16, source_pitch = 16;  // bytes from pixel to pixel of the tile, and of its source
+  int left = 0, columns = 0;          // of a row of the tile: outside the map before it, inside
+  int64_t line = 0, line_first = 0;   // bytes of a row of the map, and before the first one inside
 
   TileCopy() = default;
-  // t: with a step of 1.
-  TileCopy(const MapTile& t, int pixel_bytes)
-      : by_segments(pixel_bytes / 16),
-        // An odd number of 16 bytes, so that eight rows of a matrix load lie on different banks.
-        pitch(16 * (pixel_bytes / 16 | 1)),
-        left(Nearest(-t.low_x, t.width)),
-        columns(Nearest(t.source_w - t.low_x, t.width) - left),
+  // Of pixels of `pixel_bytes`, `bytes` of each to a tile with that pitch.
+  TileCopy(const MapTile& t, int pixel_bytes, int bytes, int pitch)
+      : by_segments(bytes / 16),
+        pitch(pitch),
+        source_pitch(t.step * pixel_bytes),
+        left(Nearest(DivideUp(-t.low_x, t.step), t.width)),
+        columns(Nearest(DivideUp(t.source_w - t.low_x, t.step), t.width) - left),
         line(int64_t{t.source_w} * pixel_bytes),
-        line_first(int64_t{t.low_x + left} * pixel_bytes) {}
+        line_first(int64_t{t.low_x + left * t.step} * pixel_bytes) {}
+  // Of whole pixels, an odd number of 16 bytes apart, so that eight rows of a matrix load lie on
+  // different banks.
+  TileCopy(const MapTile& t, int pixel_bytes)
+      : TileCopy(t, pixel_bytes, pixel_bytes, 16 * (pixel_bytes / 16 | 1)) {}
 };
 
-// Calls visit(i, offset in the tile from the first) for a thread's share of the segments of
-// neighbouring pixels in a row.
+// Calls visit(i, pixel) for a thread's share of the segments of neighbouring pixels in a row.
 template <typename Visit>
 __device__ __forceinline__ void ForSegments(const TileCopy& copy, int pixels, const Visit& visit) {
-  const int segments = copy.by_segments.Divisor(), skew = copy.pitch - 16 * segments;
+  const int count = pixels * copy.by_segments.Divisor();
   FTT_ROLLED
-  for (int i = static_cast<int>(threadIdx.x) % kWarpSize; i < pixels * segments; i += kWarpSize)
-    visit(i, 16 * i + copy.by_segments(i) * skew);
+  for (int i = static_cast<int>(threadIdx.x) % kWarpSize; i < count; i += kWarpSize)
+    visit(i, copy.by_segments(i));
 }
 
-// Starts the copies of all rows, a warp each, and writes zeros outside the map. source: of the
-// lane, aligned to 16 bytes.
+// Starts the copies of all rows, a warp each, and writes zeros outside the map. source: of the lane
+// and the first channel, aligned to 16 bytes.
 template <int kThreads>
 __device__ __forceinline__ void CopyTile(const MapTile& t, const TileCopy& copy,
                                          const TileRows& rows, const void* source, uint8_t* tile) {
+  const int segments = copy.by_segments.Divisor();
+  const int skew = copy.pitch - 16 * segments, source_skew = copy.source_pitch - 16 * segments;
   FTT_ROLLED
   for (int row = static_cast<int>(threadIdx.x) / kWarpSize; row < rows.count;
        row += kThreads / kWarpSize) {
     const int image = t.by_image_rows(rows.first + row);
-    const int y = t.low_y + rows.first + row - image * t.ImageRows();
+    const int y = t.low_y + (rows.first + row - image * t.ImageRows()) * t.step;
     const bool inside =
         image < t.images && static_cast<unsigned>(y) < static_cast<unsigned>(t.source_h);
     const uint8_t* from = static_cast<const uint8_t*>(source) +
                           (inside ? (image * t.source_h + y) * copy.line + copy.line_first : 0);
     uint8_t* to = tile + row * t.width * copy.pitch;
-    ForSegments(copy, copy.columns, [&](int i, int offset) {
-      AsyncCopy16(to + copy.left * copy.pitch + offset, from + (inside ? 16 * i : 0),
-                  inside ? 16 : 0);
+    ForSegments(copy, copy.columns, [&](int i, int pixel) {
+      AsyncCopy16(to + copy.left * copy.pitch + 16 * i + pixel * skew,
+                  from + (inside ? 16 * i + pixel * source_skew : 0), inside ? 16 : 0);
     });
-    ForSegments(copy, t.width - copy.columns, [&](int i, int offset) {
-      const bool before = i < copy.left * copy.by_segments.Divisor();
-      *reinterpret_cast<uint4*>(to + (before ? 0 : copy.columns * copy.pitch) + offset) =
-          make_uint4(0, 0, 0, 0);
+    ForSegments(copy, t.width - copy.columns, [&](int i, int pixel) {
+      const int skip = pixel < copy.left ? 0 : copy.columns * copy.pitch;
+      *reinterpret_cast<uint4*>(to + skip + 16 * i + pixel * skew) = make_uint4(0, 0, 0, 0);
     });
   }
 }
@@ -192,27 +195,29 @@ template <int kThreads>
 __device__ __forceinline__ void RectifyTile(const MapTile& t, const TileCopy& copy,
                                             const TileRows& rows, uint8_t* tile) {
   const Relu relu(true);
+  const int skew = copy.pitch - 16 * copy.by_segments.Divisor();
   FTT_ROLLED
   for (int row = static_cast<int>(threadIdx.x) / kWarpSize; row < rows.count;
        row += kThreads / kWarpSize) {
     uint8_t* const first = tile + (row * t.width + copy.left) * copy.pitch;
-    ForSegments(copy, copy.columns, [&](int, int offset) {
-      auto* at = reinterpret_cast<uint4*>(first + offset);
+    ForSegments(copy, copy.columns, [&](int i, int pixel) {
+      auto* at = reinterpret_cast<uint4*>(first + 16 * i + pixel * skew);
       const uint4 v = *at;
       *at = make_uint4(relu(v.x), relu(v.y), relu(v.z), relu(v.w));
     });
   }
 }
 
-// Sixteen codes as bfloat16.
+// Sixteen codes as bfloat16: 0 to 127 are the last bits of 128 to 255, of which 128 is taken away,
+// or 256 where the code is negative. Exact.
 __device__ __forceinline__ void CodesToBf16(const uint4& codes, Relu relu, uint4* to) {
-  uint32_t words[4] = {codes.x, codes.y, codes.z, codes.w};
+  const uint32_t words[4] = {codes.x, codes.y, codes.z, codes.w};
   uint32_t pairs[8];
   FTT_UNROLL
   for (int i = 0; i < 4; ++i) {
-    const uint32_t w = relu(words[i]);
-    pairs[2 * i] = PackBf16(CodeToFloat(w, 0, false), CodeToFloat(w, 1, false));
-    pairs[2 * i + 1] = PackBf16(CodeToFloat(w, 2, false), CodeToFloat(w, 3, false));
+    const uint32_t w = relu(words[i]), low = w & 0x7F7F7F7Fu, sign = w & 0x80808080u;
+    pairs[2 * i] = AddBf16(BytePermute(low, 0x43u, 0x4140), BytePermute(sign, 0xC3u, 0x4140));
+    pairs[2 * i + 1] = AddBf16(BytePermute(low, 0x43u, 0x4342), BytePermute(sign, 0xC3u, 0x4342));
   }
   to[0] = make_uint4(pairs[0], pairs[1], pairs[2], pairs[3]);
   to[1] = make_uint4(pairs[4], pairs[5], pairs[6], pairs[7]);

@@ -1,10 +1,10 @@
 // Kernel of ConvWeightGrad.
 //
 // A GEMM whose depth are the output pixels of a lane: rows are output channels, columns units of
-// one tap and 16 input channels. A block goes over a run of tiles of 128 pixels with up to 64
-// output channels and a range of units; its gradient and its input windows lie in shared memory as
-// bfloat16, pixel by pixel, and transposing matrix loads turn them into fragments. The gradient and
-// the codes of the next tile or two are copied during the products of this one. Its eight warps
+// one tap and 16 input channels. A block goes over a run of tiles of 128 or 256 pixels with up to
+// 64 output channels and a range of units; its gradient and its input windows lie in shared memory
+// as bfloat16, pixel by pixel, and transposing matrix loads turn them into fragments. The gradient
+// and the codes of the next tile or two are copied during the products of this one. Its eight warps
 // share out the units, and where there are few of them the depth, too.
 #pragma once
 
@@ -18,6 +18,7 @@ inline constexpr int kWeightGradWarps = kWeightGradThreads / kWarpSize;
 
 struct WeightGradPlan {
   MapTile tile;
+  TileCopy copy;                  // of x_channels codes a pixel
   int tap_shift = 1;              // tile rows or columns between taps
   int m16 = 1;                    // output channels of a block / 16
   Divider m_tiles, taps, kernel;  // blocks that share out the output channels; of the window
@@ -25,7 +26,7 @@ struct WeightGradPlan {
   int warp_units = 1;             // units of a warp, at most
   int log2_warps_u = 0;           // of warps that share out the units; the others share the depth
   int splits = 1, tiles_per_split = 1;
-  int x_channels = 16;  // at most, of a block's input windows
+  int x_channels = 16;  // of a block's input windows
   int tile_pixels = 0;
   int stages = 2;  // 2 or 3: tiles whose gradient is in shared memory; one less have their codes
 
@@ -36,17 +37,14 @@ struct WeightGradPlan {
 template <int kM16, int kUnits>
 using WeightGradSums = float[kM16][kUnits][2][4];
 
-// The gradient of 128 positions, kM16 * 16 channels from `channel` on; zeros beyond the map.
+// The gradient of `count` positions, kM16 * 16 channels from `channel` on; zeros beyond the map.
 template <int kM16>
 __device__ __forceinline__ void CopyGradientTile(const uint16_t* y, const MapShape& s, int first,
-                                                 int channel, uint16_t* to) {
+                                                 int count, int channel, uint16_t* to) {
   constexpr int kGroups = 2 * kM16, kPitch = 16 * kM16 + kTileSkew;
-  constexpr int kCopies = kTilePositions * kGroups / kWeightGradThreads;
-  static_assert(kCopies * kWeightGradThreads == kTilePositions * kGroups);
   const int stride = s.Stride();
-  FTT_UNROLL
-  for (int k = 0; k < kCopies; ++k) {
-    const int i = static_cast<int>(threadIdx.x) + k * kWeightGradThreads;
+  FTT_ROLLED
+  for (int i = static_cast<int>(threadIdx.x); i < count * kGroups; i += kWeightGradThreads) {
     const int position = i / kGroups, group = i % kGroups, c = channel + 8 * group;
     const bool inside = first + position < s.Pixels() && c < stride;
     AsyncCopy16(to + position * kPitch + 8 * group,
@@ -54,25 +52,16 @@ __device__ __forceinline__ void CopyGradientTile(const uint16_t* y, const MapSha
   }
 }
 
-// The codes of the input windows of the same positions, 16 * groups channels of every pixel.
-__device__ __forceinline__ void CopyInputTile(const int8_t* x, int stride, const MapTile& t,
-                                              const TileRows& rows, int groups, int8_t* to) {
-  ForTile<kWeightGradThreads>(t, rows, groups, [&](int source, int group, int at) {
-    AsyncCopy16(to + 16 * (at * groups + group),
-                source >= 0 ? x + int64_t{source} * stride + 16 * group : x, source >= 0 ? 16 : 0);
-  });
-}
-
-__device__ __forceinline__ void ConvertInputTile(const int8_t* codes, int pixels, int groups,
-                                                 bool relu, int pitch, uint16_t* to) {
-  const GroupShare<kWeightGradThreads> share(groups, static_cast<int>(threadIdx.x));
+// The codes of a tile.
+__device__ __forceinline__ void ConvertInputTile(const uint8_t* codes, int pixels,
+                                                 const Divider& by_segments, bool relu, int pitch,
+                                                 uint16_t* to) {
   const Relu rectify(relu);
-  for (int group = share.group; group < groups; group += share.GroupStep()) {
-    const auto* from = reinterpret_cast<const uint4*>(codes) + group;
-    for (int pixel = share.column; pixel < pixels; pixel += share.ColumnStep()) {
-      CodesToBf16(from[pixel * groups], rectify,
-                  reinterpret_cast<uint4*>(to + pixel * pitch + 16 * group));
-    }
+  const int segments = by_segments.Divisor(), skew = pitch - 16 * segments;
+  FTT_ROLLED
+  for (int i = static_cast<int>(threadIdx.x); i < pixels * segments; i += kWeightGradThreads) {
+    CodesToBf16(reinterpret_cast<const uint4*>(codes)[i], rectify,
+                reinterpret_cast<uint4*>(to + 16 * i + by_segments(i) * skew));
   }
 }
 
@@ -154,8 +143,7 @@ __global__ void __launch_bounds__(kWeightGradThreads, 2)
   const int units_left = in_stride / 16 * taps - first_unit;
   const int units = units_left < plan.units ? units_left : plan.units;
   const int out_channel = m_tile * 16 * kM16;
-  const int in_channel = plan.taps(first_unit) * 16;
-  const int in_channels = plan.taps(first_unit + units - 1) * 16 + 16 - in_channel;
+  const int in_channel = Nearest(plan.taps(first_unit) * 16, in_stride - plan.x_channels);
   const int thread = static_cast<int>(threadIdx.x), matrix_lane = thread % kWarpSize;
   const int warp = thread / kWarpSize, warps_u = 1 << plan.log2_warps_u;
   const int warp_u = warp & (warps_u - 1), warp_k = warp >> plan.log2_warps_u;
@@ -164,30 +152,34 @@ __global__ void __launch_bounds__(kWeightGradThreads, 2)
   const int pitch = plan.x_channels + kTileSkew;
 
   auto* gradients = reinterpret_cast<uint16_t*>(SharedMemory());
-  uint16_t* input = gradients + plan.stages * kTilePositions * kPitch;
+  uint16_t* input = gradients + plan.stages * t.block * kPitch;
   int* pixels = reinterpret_cast<int*>(input + plan.tile_pixels * pitch);
-  auto* codes = reinterpret_cast<int8_t*>(pixels + kTilePositions);
+  auto* codes = reinterpret_cast<uint8_t*>(pixels + t.block);
 
   const int lane_at = (matrix_lane % 8 + matrix_lane / 16 * 8) * kPitch + matrix_lane / 8 % 2 * 8;
   const uint16_t* y = a.grad_y + lane * out.LaneElements();
   const int8_t* x = a.x + lane * g.In().LaneElements() + in_channel;
   const int first_tile = split * plan.tiles_per_split, tiles = t.Blocks();
   const int after = first_tile + plan.tiles_per_split, end = after < tiles ? after : tiles;
-  StartKernel(lane_at + in_channels + first_tile);
+  StartKernel(lane_at + in_channel + first_tile);
   int copy_gradient = 0, copy_codes = 0;  // next stages to copy to
   const auto copy = [&](int tile) {
+    TileRows rows;
     if (tile < end) {
-      CopyGradientTile<kM16>(y, out, tile * kTilePositions, out_channel,
-                             gradients + copy_gradient * kTilePositions * kPitch);
-      CopyInputTile(x, in_stride, t, TileRows(t, tile * kTilePositions), in_channels / 16,
-                    codes + copy_codes * plan.tile_pixels * plan.x_channels);
+      rows = TileRows(t, tile * t.block);
+      CopyGradientTile<kM16>(y, out, tile * t.block, t.block, out_channel,
+                             gradients + copy_gradient * t.block * kPitch);
+      CopyTile<kWeightGradThreads>(t, plan.copy, rows, x,
+                                   codes + copy_codes * plan.tile_pixels * plan.x_channels);
     }
     AsyncCommit();
     if (++copy_gradient == plan.stages) copy_gradient = 0;
     if (++copy_codes == plan.stages - 1) copy_codes = 0;
+    return rows;
   };
-  FTT_ROLLED
-  for (int ahead = 0; ahead < plan.stages - 1; ++ahead) copy(first_tile + ahead);
+  // Of the tile whose turn is next, and of the one behind it if there are three stages.
+  TileRows next = copy(first_tile), later;
+  if (plan.stages == 3) later = copy(first_tile + 1);
   int unit[kUnits];
   FTT_UNROLL
   for (int j = 0; j < kUnits; ++j) {
@@ -199,23 +191,23 @@ __global__ void __launch_bounds__(kWeightGradThreads, 2)
   WeightGradSums<kM16, kUnits> acc = {};
   int at_gradient = 0, at_codes = 0;
   for (int tile = first_tile; tile < end; ++tile) {
-    const int first = tile * kTilePositions;
-    const TileRows rows(t, first);
+    const TileRows rows = next;
+    next = later;
     if (plan.stages == 3) {
       AsyncWait<1>();
     } else {
       AsyncWait<0>();
     }
     SyncThreads();  // this tile's copies are there, and nobody reads the tile before any more
-    ConvertInputTile(codes + at_codes * plan.tile_pixels * plan.x_channels, rows.count * t.Width(),
-                     in_channels / 16, g.relu, pitch, input);
-    if (thread < kTilePositions) pixels[thread] = TilePixel(t, rows, first + thread) * pitch;
+    ConvertInputTile(codes + at_codes * plan.tile_pixels * plan.x_channels, rows.count * t.width,
+                     plan.copy.by_segments, g.relu, pitch, input);
+    if (thread < t.block) pixels[thread] = TilePixel(t, rows, tile * t.block + thread) * pitch;
     SyncThreads();
-    copy(tile + plan.stages - 1);
-    const uint16_t* gradient = gradients + at_gradient * kTilePositions * kPitch + lane_at;
+    (plan.stages == 3 ? later : next) = copy(tile + plan.stages - 1);
+    const uint16_t* gradient = gradients + at_gradient * t.block * kPitch + lane_at;
     if (++at_gradient == plan.stages) at_gradient = 0;
     if (++at_codes == plan.stages - 1) at_codes = 0;
-    for (int k = 16 * warp_k; k < kTilePositions; k += 16 * warps_k) {
+    for (int k = 16 * warp_k; k < t.block; k += 16 * warps_k) {
       WeightGradStep<kM16, kUnits>(gradient + k * kPitch,
                                    input + pixels[k + matrix_lane % 16] + matrix_lane / 16 * 8,
                                    unit, acc);

@@ -230,6 +230,13 @@ __device__ inline uint32_t PackBf16(float low, float high) {
   return result;
 }
 
+// a + b of bfloat16 pairs, rounded to nearest even.
+__device__ inline uint32_t AddBf16(uint32_t a, uint32_t b) {
+  uint32_t result;
+  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(result) : "r"(a), "r"(0x3F803F80u), "r"(b));
+  return result;
+}
+
 // c + sum of the products of four signed bytes.
 __device__ inline int32_t Dp4a(uint32_t a, uint32_t b, int32_t c) {
   return __dp4a(static_cast<int>(a), static_cast<int>(b), c);

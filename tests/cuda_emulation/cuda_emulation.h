@@ -197,6 +197,12 @@ inline uint32_t PackHalf(float low, float high) {
 inline uint32_t PackBf16(float low, float high) {
   return emulation::Bf16Bits(low) | uint32_t{emulation::Bf16Bits(high)} << 16;
 }
+inline uint32_t AddBf16(uint32_t a, uint32_t b) {
+  const auto half = [](uint32_t pair, int i) {
+    return emulation::Bf16Float(static_cast<uint16_t>(pair >> 16 * i));
+  };
+  return PackBf16(half(a, 0) + half(b, 0), half(a, 1) + half(b, 1));
+}
 
 inline int32_t Dp4a(uint32_t a, uint32_t b, int32_t c) {
   for (int i = 0; i < 4; ++i)

@@ -178,6 +178,8 @@ Handler PlainHandler(const Statement& s, Type type) {
 
 Handler HandlerOfWords(const Statement& s) {
   const std::string_view name = s.Name();
+  if (name == "fma" && s.Has("rn") && s.Has("bf16x2"))
+    return &Lanewise<FusedBf16, uint32_t, uint32_t, uint32_t, uint32_t>::Run;
   if (name == "prmt") return &Lanewise<Permute, uint32_t, uint32_t, uint32_t, uint32_t>::Run;
   if (name == "dp4a" && s.parts[1] == "s32" && s.parts[2] == "s32")
     return &Lanewise<DotBytes, int32_t, uint32_t, uint32_t, int32_t>::Run;

@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "core/half.h"
+#include "tests/ptx/formulas.h"
 #include "tests/ptx/operand.h"
 #include "tests/ptx/warp.h"
 
@@ -21,12 +22,6 @@ float HalfValue(uint16_t bits) {
 }
 
 // To nearest even; bits of a NaN that are not kept are of no account.
-uint16_t ToBf16(float value) {
-  const auto bits = std::bit_cast<uint32_t>(value);
-  if (std::isnan(value)) return 0x7FFF;
-  return static_cast<uint16_t>((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
-}
-
 enum class Rounding { kNone, kNearest, kToInteger, kTruncate, kFloor, kCeiling };
 
 // What lies outside of D becomes its nearest, a NaN 0 (as the PTX ISA has it of cvt to integers).

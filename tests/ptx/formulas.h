@@ -68,6 +68,30 @@ struct Fused {
     return std::fma(a, b, c);
   }
 };
+inline uint16_t ToBf16(float value) {
+  const auto bits = std::bit_cast<uint32_t>(value);
+  if (std::isnan(value)) return 0x7FFF;
+  return static_cast<uint16_t>((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
+}
+
+struct FusedBf16 {
+  static uint32_t Of(uint32_t a, uint32_t b, uint32_t c) {
+    const auto half = [](uint32_t pair, int i) {
+      return double{std::bit_cast<float>((pair >> 16 * i & 0xFFFF) << 16)};
+    };
+    const auto fused = [&](int i) {
+      const double exact = half(a, i) * half(b, i) + half(c, i);
+      // To odd, so that rounding once more is as good as rounding once.
+      auto narrow = static_cast<float>(exact);
+      if (narrow != exact) {
+        if (std::fabs(narrow) > std::fabs(exact)) narrow = std::nextafter(narrow, 0.0f);
+        narrow = std::bit_cast<float>(std::bit_cast<uint32_t>(narrow) | 1);
+      }
+      return uint32_t{ToBf16(narrow)};
+    };
+    return fused(0) | fused(1) << 16;
+  }
+};
 struct Divide {
   template <typename T>
   static T Of(T a, T b) {

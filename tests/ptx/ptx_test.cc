@@ -139,6 +139,10 @@ const Operation kOperations[] = {
      0x3C013C00u},
     {"mov.f32 %f1, 0f3F818000;\nmov.f32 %f2, 0f3F808000;\ncvt.rn.bf16x2.f32 %r2, %f1, %f2;",
      0x3F823F80u},
+    // 128 + 5 - 256 and 1.0078125 - 2^-8, halfway between two values, whose even one it becomes.
+    {"mov.u32 %r3, 0x3F814305;\nmov.u32 %r4, 0x3F803F80;\nmov.u32 %r5, 0xBB80C380;\n"
+     "fma.rn.bf16x2 %r2, %r3, %r4, %r5;",
+     0x3F80C2F6u},
     {"mov.b32 {%rs1, %rs2}, 0x12345678;\nmov.b32 %r2, {%rs2, %rs1};", 0x56781234u},
     // A number beats what is none; -0 is less than 0.
     {"mov.f32 %f1, 0f7FC00000;\nmin.f32 %f2, %f1, 0f3F800000;\nmov.b32 %r2, %f2;", 0x3F800000u},
