@@ -64,7 +64,8 @@ __device__ __forceinline__ StrikeWords FirstStrikes(const StrikeList& list, int 
 }
 
 // All threads of the block, behind a barrier after the writing of the codes; none follows. `got`:
-// FirstStrikes. A call: its registers are not its caller's.
+// FirstStrikes. A call: its registers are not its caller's. Most words name no strike, so warps
+// pass over those that name none for any of their threads.
 FTT_NOINLINE __device__ inline void ApplyStrikes(const StrikeList& list, int lane, StruckTile t,
                                                  StrikeWords got) {
   const StrikeRange range(list, lane, t);
@@ -72,34 +73,42 @@ FTT_NOINLINE __device__ inline void ApplyStrikes(const StrikeList& list, int lan
   FaultStep step;  // what models with one fault a code read of it
   step.model = list.model;
   step.bits = list.bits;
-  const int threads = static_cast<int>(blockDim.x);
-  for (int i = range.begin + static_cast<int>(threadIdx.x); i < range.end;
-       i += kStrikeFlight * threads) {
+  const int threads = static_cast<int>(blockDim.x), thread = static_cast<int>(threadIdx.x);
+  for (int first = range.begin;;) {
     int at[kStrikeFlight], code[kStrikeFlight];
     FTT_UNROLL
     for (int k = 0; k < kStrikeFlight; ++k) {
+      at[k] = -1;
+      if (Ballot(got.word[k] != kNoStrike) == 0) continue;
       const StruckCode strike = StruckCode::Of(got.word[k]);
       int pixel = static_cast<int>(strike.pixel) - first_pixel;
-      if (!range.one_image) pixel += (i + k * threads) / range.map_words * t.map_pixels;
+      if (!range.one_image) {
+        const int image = (first + thread + k * threads) / range.map_words;
+        pixel += image * t.map_pixels;
+      }
       const int channel = static_cast<int>(strike.channel) - t.channel;
       const bool mine = got.word[k] != kNoStrike &&
                         static_cast<unsigned>(pixel) < static_cast<unsigned>(t.count) &&
                         static_cast<unsigned>(channel) < static_cast<unsigned>(t.width);
-      at[k] = mine ? pixel * t.stride + channel : -1;
-      code[k] = mine ? t.codes[at[k]] : 0;
+      if (!mine) continue;
+      at[k] = pixel * t.stride + channel;
+      code[k] = t.codes[at[k]];
     }
-    const StrikeWords next = range.Load(i + kStrikeFlight * threads);
+    first += kStrikeFlight * threads;
+    const bool more = first < range.end;
+    const StrikeWords now = got;
+    if (more) got = range.Load(first + thread);
     FTT_UNROLL
     for (int k = 0; k < kStrikeFlight; ++k) {
       if (at[k] < 0) continue;
-      const StruckCode strike = StruckCode::Of(got.word[k]);
+      const StruckCode strike = StruckCode::Of(now.word[k]);
       const FaultEffect effect = ApplyFaultOf<FaultUse::kOneFault>(
           step, code[k], {1u << strike.cell, strike.one << strike.cell});
       t.codes[at[k]] = static_cast<int8_t>(effect.code);
       if (effect.saturated && t.mask != nullptr)
         AtomicClear16(t.mask + at[k] / 16, static_cast<uint16_t>(1u << at[k] % 16));
     }
-    got = next;
+    if (!more) return;
   }
 }
 
