@@ -18,12 +18,14 @@ ConvWindowPlan PlanWindow(const ConvArguments& a) {
   const WindowGeometry& g = a.geometry;
   const int halo = (g.kernel - 1) * g.dilation, channels = PaddedChannels(g.in_channels);
   ConvWindowPlan p;
-  p.tile = {g.images, g.out_h,  g.out_w, g.stride, halo,  halo,
-            g.origin, g.origin, 1,       g.in_h,   g.in_w};
+  p.tile = g.IsPointwise() ? PixelTile(g.images, g.out_h, g.out_w)
+                           : MapTile{g.images, g.out_h,  g.out_w, g.stride, halo,  halo,
+                                     g.origin, g.origin, 1,       g.in_h,   g.in_w};
   p.tile.block = Tile::kRows;
   p.tile.Prepare();
   p.copy = TileCopy(p.tile, channels);
   p.by_kernel = Divider(g.kernel);
+  p.by_map = Divider(g.out_h * g.out_w);
   p.lane_codes = g.In().LaneElements();
   p.lane_weights = a.one_weight ? 0 : PackedConvBytes(g);
   p.depth = PackedConvDepth(g);
@@ -41,7 +43,8 @@ ConvWindowPlan PlanWindow(const ConvArguments& a) {
   return p;
 }
 
-// False where the windows do not fit.
+// False where the windows do not fit, and of pointwise convolutions where tall blocks would be few:
+// PointRows copies no more.
 template <int kWarpN, int kWarpsN, int kM16>
 bool LaunchWindow(const ConvArguments& a, DeviceStream stream, const ConvCut& cut) {
   using Tile = ConvTile<kWarpN, kWarpsN, kM16>;
@@ -53,7 +56,7 @@ bool LaunchWindow(const ConvArguments& a, DeviceStream stream, const ConvCut& cu
       return LaunchWindow<kWarpN, kWarpsN, kM16 / 2>(a, stream, cut);
   }
   const ConvWindowPlan plan = PlanWindow<kWarpN, kWarpsN, kM16>(a);
-  if (plan.shared_bytes > kGrantedBytes) {
+  if (plan.shared_bytes > kGrantedBytes || (g.IsPointwise() && (kM16 == 2 || !plan.resident))) {
     if constexpr (kM16 > 2) return LaunchWindow<kWarpN, kWarpsN, kM16 / 2>(a, stream, cut);
     return false;
   }
@@ -69,13 +72,14 @@ void LaunchConv(const ConvArguments& a, DeviceStream stream, const ConvCut& cut)
   using Tile = ConvTile<kWarpN, kWarpsN>;
   const WindowGeometry& g = a.geometry;
   constexpr int kTallest = Tile::kColumns <= 32 ? 128 / kWarpN : 2;
-  if (g.kernel > 1 && !cut.tap_by_tap && LaunchWindow<kWarpN, kWarpsN, kTallest>(a, stream, cut))
+  if ((g.kernel > 1 || g.IsPointwise()) && !cut.tap_by_tap &&
+      LaunchWindow<kWarpN, kWarpsN, kTallest>(a, stream, cut))
     return;
   const GridSize grid{static_cast<unsigned>(DivideUp(g.Out().Pixels(), Tile::kRows)),
                       static_cast<unsigned>(DivideUp(g.Out().Stride(), Tile::kColumns)),
                       static_cast<unsigned>(g.lanes)};
-  const auto kernel = PointRows<Tile::kThreads>::Fits(g) ? &ConvKernel<kWarpN, kWarpsN, PointRows>
-                                                         : &ConvKernel<kWarpN, kWarpsN, ConvRows>;
+  const auto kernel = g.IsPointwise() ? &ConvKernel<kWarpN, kWarpsN, PointRows>
+                                      : &ConvKernel<kWarpN, kWarpsN, ConvRows>;
   LaunchKernel("Conv", kernel, grid, Tile::kThreads,
                static_cast<size_t>(ConvSharedBytes<kWarpN, kWarpsN>(a.out.faults)), stream, a,
                ConvPlan(g));

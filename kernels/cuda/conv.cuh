@@ -99,14 +99,10 @@ class ConvRows {
   uint32_t taps_[kPerThread];  // inside: of columns, from bit 16 on of rows
 };
 
-// The same where a row is the input pixel of its number: 1x1, a stride of 1, no padding.
+// The same of pointwise convolutions: a row is the input pixel of its number.
 template <int kThreads>
 class PointRows {
  public:
-  FTT_HD static bool Fits(const WindowGeometry& g) {
-    return g.kernel == 1 && g.stride == 1 && g.origin == 0 && g.in_h == g.out_h &&
-           g.in_w == g.out_w;
-  }
   __device__ PointRows(const WindowGeometry& g, const ConvPlan&, const int8_t* x, int first_row)
       : x_(Anew(x)),
         stride_(PaddedChannels(g.in_channels)),

@@ -76,16 +76,7 @@ GradWindowPlan PlanGradWindow(const WindowGeometry& g, int rows, int columns) {
     if (k.y.count == 0 || k.x.count == 0) continue;
     k.tile = {g.images,  k.y.count, k.x.count, 1,       k.y.Halo(), k.x.Halo(),
               k.y.Low(), k.x.Low(), 1,         g.out_h, g.out_w};
-    if (g.kernel == 1 && k.y.Low() == 0 && k.x.Low() == 0 && k.y.count == g.out_h &&
-        k.x.count == g.out_w && g.stride == 1) {
-      // Pixels are positions, so rows may be of any length: those of a tile are whole ones.
-      const int pixels = g.images * g.out_h * g.out_w;
-      int w = g.out_w;
-      for (int longer = w + 1; longer <= kTilePositions; ++longer) {
-        if (pixels % longer == 0) w = longer;
-      }
-      k.tile = {1, pixels / w, w, 1, 0, 0, 0, 0, 1, pixels / w, w};
-    }
+    if (g.IsPointwise()) k.tile = PixelTile(g.images, g.out_h, g.out_w);
     k.tile.block = rows;
     k.tile.Prepare();
     k.copy = TileCopy(k.tile, 32 * chunks);

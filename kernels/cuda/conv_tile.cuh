@@ -64,6 +64,16 @@ struct MapTile {
   }
 };
 
+// Of windows of one pixel, without padding: positions are pixels, so rows may have any length that
+// all of them can be cut into, and a tile, which has whole rows, has few pixels that it needs not.
+inline MapTile PixelTile(int images, int h, int w) {
+  const int pixels = images * h * w;
+  for (int longer = w + 1; longer <= kTilePositions; ++longer) {
+    if (pixels % longer == 0) w = longer;
+  }
+  return {1, pixels / w, w, 1, 0, 0, 0, 0, 1, pixels / w, w};
+}
+
 // The rows of one block's tile.
 struct TileRows {
   int first = 0, count = 0;

@@ -14,7 +14,7 @@ namespace ftt::cuda {
 struct ConvWindowPlan {
   MapTile tile;
   TileCopy copy;
-  Divider by_kernel;
+  Divider by_kernel, by_map;  // by_map: by the pixels of an output map
   int64_t lane_codes = 0, lane_weights = 0;
   int depth = 0, steps = 0;         // of the GEMM
   bool resident = false;            // the weights of all steps are there at once
@@ -108,7 +108,7 @@ __global__ void __launch_bounds__(128 * kWarpsN, kWindowBlocks<kWarpN, kWarpsN, 
   SyncThreads();
   const int left = t.Positions() - first;
   const ConvBlock block{
-      lane,  first,     left < Tile::kRows ? left : Tile::kRows, t.by_h(t.by_w(first)), channel,
+      lane,  first,     left < Tile::kRows ? left : Tile::kRows, plan.by_map(first), channel,
       width, blockIdx.x};
   StoreOutput<Tile>(a.out, s, block, shared);
 }

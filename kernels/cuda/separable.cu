@@ -15,8 +15,8 @@ bool Narrow(const WindowGeometry& pointwise) { return pointwise.Out().Stride() <
 bool Follows(const WindowGeometry& d, const WindowGeometry& p) {
   const bool first = d.in_channels == d.out_channels && (d.kernel == 3 || d.kernel == 5) &&
                      (d.stride == 1 || d.stride == 2) && (d.dilation == 1 || d.dilation == 2);
-  const bool second = p.kernel == 1 && p.stride == 1 && p.origin == 0 && p.in_h == d.out_h &&
-                      p.in_w == d.out_w && p.in_channels == d.out_channels;
+  const bool second =
+      p.IsPointwise() && p.in_h == d.out_h && p.in_w == d.out_w && p.in_channels == d.out_channels;
   return first && second && d.lanes == p.lanes && d.images == p.images;
 }
 

@@ -46,6 +46,10 @@ struct WindowGeometry {
   int origin = 0;     // offset - pad
   bool relu = false;  // on load
 
+  // Whether an output reads the input pixel of its own number and nothing else.
+  FTT_HD bool IsPointwise() const {
+    return kernel == 1 && stride == 1 && origin == 0 && in_h == out_h && in_w == out_w;
+  }
   FTT_HD MapShape In() const { return {lanes, images, in_h, in_w, in_channels}; }
   FTT_HD MapShape Out() const { return {lanes, images, out_h, out_w, out_channels}; }
 };

@@ -33,6 +33,7 @@ std::vector<WindowCase> Cases() {
       {"pointwise_40_to_140", MakeWindow({5, 5, 40}, 140, Params(1, 1, 1, 1), false), 1, 2},
       {"pointwise_500_to_40", MakeWindow({4, 5, 500}, 40, Params(1, 1, 1, 1), true), 1, 2},
       {"pointwise_offset", MakeWindow({8, 6, 20}, 10, offset, true), 3, 2},
+      {"pointwise_tall", MakeWindow({15, 13, 20}, 20, Params(1, 1, 1, 1), true), 3, 1},
       {"pointwise_padded", MakeWindow({5, 4, 20}, 10, {1, 1, 1, 1, 1, 0}, true), 2, 2},
       {"pointwise_shifted", MakeWindow({5, 4, 20}, 10, {1, 1, 0, 1, 1, 1}, false), 2, 2},
       {"dense3x3_7_to_40", MakeWindow({7, 5, 7}, 40, Params(3, 1, 1, 1), true), 4, 1},
@@ -138,10 +139,8 @@ class CudaWindowTest : public ::testing::TestWithParam<WindowCase> {
     std::vector<ConvCut> cuts = {{}};
     if (!case_.shape.pool && !IsDepthwise(case_)) {
       for (const int columns : {16, 32, 48, 64, 96, 128}) cuts.push_back({columns});
-      if (case_.shape.conv.kernel > 1) {
-        cuts.insert(cuts.end(), {{16, 256}, {16, 512}, {32, 256}});
-        cuts.insert(cuts.end(), {{32, 0, true}, {128, 0, true}});
-      }
+      cuts.insert(cuts.end(), {{16, 256}, {16, 512}, {32, 256}});
+      if (case_.shape.conv.kernel > 1) cuts.insert(cuts.end(), {{32, 0, true}, {128, 0, true}});
     }
     for (const ConvCut& cut : cuts) {
       SCOPED_TRACE(::testing::Message() << cut.columns << " columns, " << cut.rows << " rows"
