@@ -125,8 +125,7 @@ __device__ __forceinline__ void ForTile(const MapTile& t, const TileRows& rows, 
        row += kThreads / kWarpSize) {
     const int image = t.by_image_rows(rows.first + row);
     const int y = t.low_y + (rows.first + row - image * image_rows) * t.step;
-    const bool inside =
-        image < t.images && static_cast<unsigned>(y) < static_cast<unsigned>(t.source_h);
+    const bool inside = static_cast<unsigned>(y) < static_cast<unsigned>(t.source_h);
     const int source = (image * t.source_h + y) * t.source_w;
     FTT_ROLLED
     for (int group = share.group; group < groups; group += share.GroupStep()) {
@@ -184,8 +183,7 @@ __device__ __forceinline__ void CopyTile(const MapTile& t, const TileCopy& copy,
        row += kThreads / kWarpSize) {
     const int image = t.by_image_rows(rows.first + row);
     const int y = t.low_y + (rows.first + row - image * t.ImageRows()) * t.step;
-    const bool inside =
-        image < t.images && static_cast<unsigned>(y) < static_cast<unsigned>(t.source_h);
+    const bool inside = static_cast<unsigned>(y) < static_cast<unsigned>(t.source_h);
     const uint8_t* from = static_cast<const uint8_t*>(source) +
                           (inside ? (image * t.source_h + y) * copy.line + copy.line_first : 0);
     uint8_t* to = tile + row * t.width * copy.pitch;
