@@ -34,6 +34,7 @@ std::vector<WindowCase> Cases() {
       {"pointwise_620_to_10", MakeWindow({2, 2, 620}, 10, Params(1, 1, 1, 1), true), 1, 1},
       {"pointwise_stride", MakeWindow({8, 7, 20}, 10, Params(1, 2, 1, 1), true), 3, 2},
       {"pointwise_offset", MakeWindow({8, 6, 20}, 10, Params(1, 2, 1, 1, 1), true), 3, 2},
+      {"pointwise_before", MakeWindow({8, 7, 20}, 10, Params(1, 2, 1, 1, -1), true), 3, 2},
       {"pointwise_many_tiles", MakeWindow({16, 17, 3}, 3, Params(1, 1, 1, 1), true), 58, 5},
       {"dense3x3_aligned", MakeWindow({8, 8, 16}, 16, Params(3, 1, 1, 1), true), 5, 2},
       {"dense3x3_7_to_40", MakeWindow({7, 5, 7}, 40, Params(3, 1, 1, 1), true), 4, 1},

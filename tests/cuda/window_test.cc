@@ -42,6 +42,7 @@ std::vector<WindowCase> Cases() {
       {"dense7x7_stride", MakeWindow({9, 8, 5}, 20, Params(7, 2, 1, 1), true), 1, 2},
       {"dense3x3_tall", MakeWindow({15, 13, 20}, 20, Params(3, 1, 1, 1), true), 3, 1},
       {"dense3x3_stride_tall", MakeWindow({33, 31, 5}, 16, Params(3, 2, 1, 1), false), 2, 1},
+      {"dense2x2_wide", MakeWindow({3, 900, 3}, 5, {2, 1, 0, 1, 1, 0}, true), 1, 1},
       {"dense3x3_far", MakeWindow({4, 30, 200}, 7, Params(3, 1, 4, 1), true), 1, 1},
       {"dense15x15", MakeWindow({4, 5, 3}, 17, Params(15, 1, 1, 1), false), 1, 1},
       {"dense5x5_3_to_100", MakeWindow({6, 7, 3}, 100, Params(5, 1, 1, 1), true), 1, 2},
