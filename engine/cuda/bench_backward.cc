@@ -10,6 +10,7 @@
 #include "engine/cuda/bench_operands.h"
 #include "engine/cuda/layout.h"
 #include "kernels/cuda/conv_backward.h"
+#include "kernels/cuda/conv_data_grad.h"
 #include "kernels/cuda/depthwise_backward.h"
 #include "kernels/ref_backend.h"
 

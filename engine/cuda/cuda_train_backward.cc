@@ -5,6 +5,7 @@
 #include "engine/cuda/layout.h"
 #include "kernels/cuda/backward.h"
 #include "kernels/cuda/conv_backward.h"
+#include "kernels/cuda/conv_data_grad.h"
 #include "kernels/cuda/depthwise_backward.h"
 #include "kernels/cuda/pool_backward.h"
 

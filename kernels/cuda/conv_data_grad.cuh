@@ -8,21 +8,17 @@
 #pragma once
 
 #include "kernels/cuda/conv_backward.h"
-#include "kernels/cuda/conv_tile.cuh"
+#include "kernels/cuda/conv_data_grad.h"
+#include "kernels/cuda/grad_class.h"
 #include "kernels/quantize_math.h"
 
 namespace ftt::cuda {
 
 inline constexpr int kDataGradStages = 3;
 
-struct DataGradClass {
-  GradAxis y, x;
-  MapTile tile;
-  int first_block = 0;
-};
 // How a launch is cut; `chunk`: output channels at a time, a multiple of 16.
 struct DataGradPlan {
-  DataGradClass classes[4];
+  GradClass classes[4];
   int count = 0, chunk = 16, chunks = 1, tile_pixels = 0;
   int tiles = 1;  // chunks of the gradient in shared memory
 };
@@ -44,7 +40,7 @@ struct DepthWalk {
   int tile = 0, stage = 0;
 
   __device__ bool NewChunk() const { return jy == 0 && jx == 0; }
-  __device__ __forceinline__ void Next(const DataGradClass& k, const DataGradPlan& plan) {
+  __device__ __forceinline__ void Next(const GradClass& k, const DataGradPlan& plan) {
     if (++stage == kDataGradStages) stage = 0;
     if (++jx < k.x.taps) return;
     jx = 0;
@@ -58,10 +54,10 @@ struct DepthWalk {
 // The weights of one step of the walk, [columns][8 * segments], by so many threads; columns beyond
 // the last are zeros.
 template <int kThreads, int kColumns>
-__device__ __forceinline__ void CopyGradWeights(const ConvDataGradArguments& a,
-                                                const DataGradClass& k, const DepthWalk& at,
-                                                const uint16_t* weights, int columns, int segments,
-                                                int pitch, int thread, uint16_t* to) {
+__device__ __forceinline__ void CopyGradWeights(const ConvDataGradArguments& a, const GradClass& k,
+                                                const DepthWalk& at, const uint16_t* weights,
+                                                int columns, int segments, int pitch, int thread,
+                                                uint16_t* to) {
   const WindowGeometry& g = a.geometry;
   const int depth = PaddedChannels(g.out_channels);
   const int tap =
@@ -114,7 +110,7 @@ __device__ __forceinline__ void DataGradStep(const uint16_t* const (&rows)[2],
 // The loads of several rows are under way together: a store in front of them would hold them back.
 template <int kWarpN>
 __device__ __forceinline__ void StoreDataGradTile(const ConvDataGradArguments& a,
-                                                  const DataGradClass& k, int lane, int first_row,
+                                                  const GradClass& k, int lane, int first_row,
                                                   int channel,
                                                   const float (&acc)[2][kWarpN / 8][4]) {
   constexpr int kVectors = kWarpN / 16;
@@ -185,8 +181,8 @@ __global__ void __launch_bounds__(128 * kWarpsN, DataGradShape<kWarpN, kWarpsN>:
   const int block = static_cast<int>(blockIdx.x);
   int which = 0;
   while (which + 1 < plan.count && block >= plan.classes[which + 1].first_block) ++which;
-  const DataGradClass& k = plan.classes[which];
-  const int steps = k.y.taps * k.x.taps * plan.chunks;
+  const GradClass& k = plan.classes[which];
+  const int steps = k.Taps() * plan.chunks;
   if (steps == 0 && a.accumulate) return StartKernel();
 
   const WindowGeometry& g = a.geometry;

@@ -6,18 +6,16 @@
 #pragma once
 
 #include "kernels/cuda/conv_backward.h"
+#include "kernels/cuda/conv_data_grad.h"
 #include "kernels/cuda/conv_output.cuh"
-#include "kernels/cuda/conv_tile.cuh"
+#include "kernels/cuda/grad_class.h"
 
 namespace ftt::cuda {
 
-struct GradWindowClass {
-  GradAxis y, x;
-  MapTile tile;
+struct GradWindowClass : GradClass {
   TileCopy copy;
   Divider by_taps_x;
   Divider by_column;  // segments of 16 bytes of a column's weights
-  int first_block = 0;
 };
 struct GradWindowPlan {
   GradWindowClass classes[4];
@@ -46,7 +44,7 @@ __device__ __forceinline__ void CopyGradWindowWeights(const ConvDataGradArgument
   const uint16_t* weights =
       a.weights + (a.one_weight ? 0 : static_cast<int>(blockIdx.z) * PackedConvGradElements(g)) +
       int64_t{channel} * taps * 16 * chunks;
-  const bool all_taps = k.y.taps * k.x.taps == taps;
+  const bool all_taps = k.Taps() == taps;
   const int left = PaddedChannels(g.in_channels) - channel, count = columns * k.by_column.Divisor();
   FTT_ROLLED
   for (int i = static_cast<int>(threadIdx.x); i < count; i += kThreads) {
@@ -139,7 +137,7 @@ __global__ void __launch_bounds__(128 * kWarpsN, kGradWindowBlocks<kWarpN, kWarp
   int which = 0;
   while (which + 1 < plan.count && block >= plan.classes[which + 1].first_block) ++which;
   const GradWindowClass& k = plan.classes[which];
-  const int steps = k.y.taps * k.x.taps * plan.by_chunks.Divisor();
+  const int steps = k.Taps() * plan.by_chunks.Divisor();
   if (steps == 0 && a.accumulate) return StartKernel();
 
   const int channel = static_cast<int>(blockIdx.y) * Tile::kColumns;

@@ -3,6 +3,7 @@ set(FTT_CUDA_SOURCES
   backward.cu
   conv.cu
   conv_backward.cu
+  conv_data_grad.cu
   depthwise.cu
   depthwise_backward.cu
   head.cu

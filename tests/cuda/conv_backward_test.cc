@@ -3,6 +3,7 @@
 #include "kernels/cuda/conv_backward.h"
 
 #include "core/error.h"
+#include "kernels/cuda/conv_data_grad.h"
 #include "kernels/cuda/weight_reduce.h"
 #include "kernels/ref_backend.h"
 #include "tests/cuda/gradients.h"
