@@ -122,8 +122,6 @@ __device__ __forceinline__ void StoreDataGradTile(const ConvDataGradArguments& a
   const int64_t lane_at = lane * in.LaneElements() + channel + thread % 4 / 2 * 4 + (odd ? 8 : 0);
   const float unit = PowerOfTwo(*a.weight_exponent);
   int position = first_row + thread / 4;
-  int y = k.tile.by_w(position), x = position - y * k.tile.w, image = k.tile.by_h(y);
-  y -= image * k.tile.h;
   FTT_UNROLL
   for (int first = 0; first < 4; first += kRows) {
     int64_t at[kRows];
@@ -132,16 +130,9 @@ __device__ __forceinline__ void StoreDataGradTile(const ConvDataGradArguments& a
     float4 before[kRows][kVectors];
     FTT_UNROLL
     for (int r = 0; r < kRows; ++r) {
-      const int pixel =
-          (image * g.in_h + k.y.first + g.stride * y) * g.in_w + k.x.first + g.stride * x;
       inside[r] = position < k.tile.Positions();
-      at[r] = lane_at + int64_t{pixel} * stride;
+      at[r] = lane_at + int64_t{k.Pixel(g, position)} * stride;
       position += 8;
-      for (x += 8; x >= k.tile.w; x -= k.tile.w) {
-        if (++y < k.tile.h) continue;
-        y = 0;
-        ++image;
-      }
       FTT_UNROLL
       for (int v = 0; v < kVectors; ++v) {
         codes[r][v] = 0x01010101u;

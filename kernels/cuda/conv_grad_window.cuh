@@ -100,13 +100,7 @@ __device__ __forceinline__ void StoreGradWindow(const ConvDataGradArguments& a,
     float4 before[kFlight];
     FTT_UNROLL
     for (int r = 0; r < kFlight; ++r) {
-      int pixel = first + p + r * kStep;
-      if (g.stride != 1) {
-        const int line = k.tile.by_w(pixel), image = k.tile.by_h(line);
-        const int x = pixel - line * k.tile.w, y = line - image * k.tile.h;
-        pixel = (image * g.in_h + k.y.first + g.stride * y) * g.in_w + k.x.first + g.stride * x;
-      }
-      at[r] = lane_at + int64_t{pixel} * stride;
+      at[r] = lane_at + int64_t{k.Pixel(g, first + p + r * kStep)} * stride;
       codes[r] = 0x01010101u;
       before[r] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
       if (p + r * kStep >= count) continue;

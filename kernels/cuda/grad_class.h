@@ -22,6 +22,14 @@ struct GradClass {
   int first_block = 0;
 
   FTT_HD int Taps() const { return y.taps * x.taps; }
+  // The input pixel of a position.
+  FTT_HD int Pixel(const WindowGeometry& g, int position) const {
+    if (g.stride == 1) return position;
+    const int row = tile.by_w(position), column = position - row * tile.w;
+    const int image = tile.by_h(row);
+    return (image * g.in_h + y.first + g.stride * (row - image * tile.h)) * g.in_w + x.first +
+           g.stride * column;
+  }
 };
 
 // Calls visit(class) for the classes that there are, in order; blocks of so many positions.
