@@ -1,8 +1,9 @@
-// Gradients of a convolution's input and weights, beside cuDNN's. Dense convolutions read the
-// gradient of the output as NarrowGradient leaves it, in bfloat16, cuDNN in half precision.
+// Gradients of a convolution's input and weights, in bfloat16 as between ops, beside cuDNN's in
+// half precision.
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "core/half.h"
@@ -21,9 +22,20 @@ namespace {
 constexpr int kInputExponent = -5, kFilterExponent = -7;
 // Gradients of the output are whole multiples of this: exact in bfloat16 and in half precision.
 constexpr float kGradientUnit = 1.0f / 64;
-// Norm of the difference over that of the reference's gradient. Ours adds up in float32, cuDNN's
-// result is rounded to half precision.
-constexpr double kOwnTolerance = 1e-5, kPeerTolerance = 2e-3;
+// Norm of the difference over that of the reference's gradient. Ours adds up in float32; gradients
+// of data are then rounded to bfloat16, cuDNN's results to half precision.
+constexpr double kOwnTolerance = 1e-5, kOwnRoundedTolerance = 4e-3, kPeerTolerance = 2e-3;
+
+Bf16 ExactBf16(float v) { return static_cast<Bf16>(std::bit_cast<uint32_t>(v) >> 16); }
+float Bf16ToFloat(Bf16 v) { return std::bit_cast<float>(uint32_t{v} << 16); }
+
+// 16-bit values of any kind.
+template <typename F>
+std::vector<float> Floats(const std::vector<uint16_t>& values, const F& to_float) {
+  std::vector<float> floats;
+  for (const uint16_t v : values) floats.push_back(to_float(v));
+  return floats;
+}
 
 double Distance(const std::vector<float>& got, const std::vector<float>& want) {
   if (got.size() != want.size()) return HUGE_VAL;
@@ -39,15 +51,19 @@ class BackwardBench {
  public:
   BackwardBench(BenchBed& bed, const Shape& map, int kernel, int stride, bool depthwise);
   void Run() {
-    Row(true);
-    Row(false);
+    if (depthwise_) return Row({true, true});
+    Row({true, false});
+    Row({false, true});
   }
 
  private:
   int64_t In() const { return geometry_.In().LaneElements(); }
   int64_t Out() const { return geometry_.Out().LaneElements(); }
-  int64_t GradientBytes() const { return (depthwise_ ? 4 : 2) * Out(); }
-  void Differentiate(int set, bool weights);
+  // Gradients of a row.
+  struct Wanted {
+    bool weights, data;
+  };
+  void Differentiate(int set, const Wanted& wanted);
   void DifferentiatePeer(int set, bool weights);
   // All but the first and the last image of the last set's gradient become zero.
   void KeepEnds();
@@ -55,8 +71,9 @@ class BackwardBench {
   std::vector<float> Peer(bool weights) const;
   template <typename T>
   std::vector<T> Ends(const T* device) const;
-  void MeasurePeer(KernelBenchRow& row, bool weights);
-  void Row(bool weights);
+  void MeasurePeer(KernelBenchRow& row, const Wanted& wanted);
+  void CheckPeer(KernelBenchRow& row, bool weights);
+  void Row(const Wanted& wanted);
 
   BenchBed& bed_;
   const Program program_;
@@ -67,7 +84,7 @@ class BackwardBench {
   std::vector<int8_t> x_, gradient_;  // dense
   WeightCodes weights_;
   std::vector<float> want_x_, want_w_;
-  SetMemory device_x_, grad_y_, narrow_, grad_x_;
+  SetMemory device_x_, grad_y_, grad_x_;
   SetMemory half_x_, half_grad_y_, half_grad_x_;
   DeviceMemory codes_, packed_, half_w_, half_grad_w_, exponents_, scratch_, grad_w_;
 };
@@ -80,15 +97,14 @@ BackwardBench::BackwardBench(BenchBed& bed, const Shape& map, int kernel, int st
       peer_(bed.Cudnn() != nullptr),
       geometry_(GeometryOf(program_, program_.ops[0], 1, bed.Options().batch)),
       n_(program_.params[static_cast<size_t>(program_.ops[0].weight)].Elements()),
-      sets_(bed.Sets(5 * In() + GradientBytes())),
+      sets_(bed.Sets(3 * In() + 2 * Out())),
       // Positive: the ReLU lets every gradient pass, as cuDNN does.
       x_(BenchCodes(bed.Options().batch * map.Elements(), 1, 127, bed.Options().seed)),
       gradient_(BenchCodes(bed.Options().batch * program_.values[1].Elements(), -127, 127,
                            bed.Options().seed + 2)),
       device_x_(sets_, PadRows(x_, map.c), bed.S()),
-      grad_y_(depthwise ? sets_ : 1, 4 * Out()),
-      narrow_(depthwise ? 1 : sets_, 2 * Out()),
-      grad_x_(sets_, 4 * In()),
+      grad_y_(sets_, 2 * Out()),
+      grad_x_(sets_, 2 * In()),
       half_x_(peer_ ? sets_ : 1, 2 * In()),
       half_grad_y_(peer_ ? sets_ : 1, 2 * Out()),
       half_grad_x_(peer_ ? sets_ : 1, 2 * In()) {
@@ -99,11 +115,11 @@ BackwardBench::BackwardBench(BenchBed& bed, const Shape& map, int kernel, int st
   exponents_ = Resident(std::vector<int>{kInputExponent, kFilterExponent}, bed.S());
   grad_w_.Resize(4 * n_);
   if (depthwise) {
-    scratch_.Resize(4 * DepthwiseWeightGradScratch(geometry_));
+    scratch_.Resize(4 * DepthwiseGradScratch(geometry_));
   } else {
     scratch_.Resize(4 * ConvWeightGradScratch(geometry_));
     packed_.Resize(2 * PackedConvGradElements(geometry_));
-    PackConvGradWeights(geometry_, 1, codes_.As<int8_t>(), packed_.As<uint16_t>(), bed.S());
+    PackConvGradWeights(geometry_, 1, codes_.As<int8_t>(), packed_.As<Bf16>(), bed.S());
   }
   // cuDNN's filters: [padded out][k][k][padded in, or 1].
   const int64_t filter =
@@ -132,24 +148,21 @@ BackwardBench::BackwardBench(BenchBed& bed, const Shape& map, int kernel, int st
                               want_x_.data(), false, want_w_.data(), nullptr);
 }
 
-void BackwardBench::Differentiate(int set, bool weights) {
+void BackwardBench::Differentiate(int set, const Wanted& wanted) {
   const auto* x = device_x_.At<int8_t>(set);
   const int* exponent = exponents_.As<int>();
   OutputGradient y;
-  if (depthwise_) y.grad = grad_y_.At<float>(set);
-  const uint16_t* narrow = depthwise_ ? nullptr : narrow_.At<uint16_t>(set);
-  auto *grad_x = grad_x_.At<float>(set), *scratch = scratch_.As<float>();
-  if (weights && depthwise_) {
-    DepthwiseWeightGrad({geometry_, x, exponent, nullptr, true, y, scratch, grad_w_.As<float>()},
-                        bed_.S());
-  } else if (weights) {
-    ConvWeightGrad({geometry_, x, exponent, nullptr, true, narrow, scratch, grad_w_.As<float>()},
-                   bed_.S());
-  } else if (depthwise_) {
-    DepthwiseDataGrad({geometry_, x, codes_.As<int8_t>(), true, exponent + 1, y, grad_x, false},
-                      bed_.S());
+  y.grad = grad_y_.At<Bf16>(set);
+  auto* grad_x = grad_x_.At<Bf16>(set);
+  auto *scratch = scratch_.As<float>(), *grad_w = grad_w_.As<float>();
+  if (depthwise_) {
+    DepthwiseGrad({geometry_, x, exponent, codes_.As<int8_t>(), nullptr, true, exponent + 1, y,
+                   grad_x, false, scratch, grad_w},
+                  bed_.S());
+  } else if (wanted.weights) {
+    ConvWeightGrad({geometry_, x, exponent, nullptr, true, y.grad, scratch, grad_w}, bed_.S());
   } else {
-    ConvDataGrad({geometry_, x, packed_.As<uint16_t>(), true, exponent + 1, narrow, grad_x, false},
+    ConvDataGrad({geometry_, x, packed_.As<Bf16>(), true, exponent + 1, y.grad, grad_x, false},
                  bed_.S());
   }
 }
@@ -165,11 +178,7 @@ void BackwardBench::KeepEnds() {
   const int64_t image = Out() / geometry_.images, middle = image * (geometry_.images - 2);
   if (middle <= 0) return;
   const int set = sets_ - 1;
-  if (depthwise_) {
-    FillDevice(grad_y_.At<float>(set) + image, 0, 4 * middle, bed_.S());
-  } else {
-    FillDevice(narrow_.At<uint16_t>(set) + image, 0, 2 * middle, bed_.S());
-  }
+  FillDevice(grad_y_.At<Bf16>(set) + image, 0, 2 * middle, bed_.S());
   if (peer_) FillDevice(half_grad_y_.At<uint16_t>(set) + image, 0, 2 * middle, bed_.S());
 }
 
@@ -185,7 +194,7 @@ std::vector<T> BackwardBench::Ends(const T* device) const {
 }
 
 std::vector<float> BackwardBench::Own(bool weights) const {
-  if (!weights) return Ends(grad_x_.At<float>(sets_ - 1));
+  if (!weights) return Floats(Ends(grad_x_.At<Bf16>(sets_ - 1)), Bf16ToFloat);
   std::vector<float> got = Download(grad_w_.As<float>(), n_, bed_.S());
   bed_.Wait();
   return got;
@@ -201,35 +210,43 @@ std::vector<float> BackwardBench::Peer(bool weights) const {
   } else {
     halves = Ends(half_grad_x_.At<uint16_t>(sets_ - 1));
   }
-  std::vector<float> values;
-  for (const uint16_t v : halves) values.push_back(HalfToFloat(v));
-  return values;
+  return Floats(halves, HalfToFloat);
 }
 
-void BackwardBench::MeasurePeer(KernelBenchRow& row, bool weights) {
+// Of both gradients where both are wanted: the sum.
+void BackwardBench::MeasurePeer(KernelBenchRow& row, const Wanted& wanted) {
   if (!peer_) {
     row.peer = bed_.CudnnMissing();
     return;
   }
-  row.peer = "cuDNN has no plan";
-  if (!bed_.Cudnn()->PrepareBackward(geometry_, depthwise_, weights)) return;
   row.peer = "cuDNN fp16";
-  row.peer_us = 1e6 * bed_.Seconds(sets_, [&](int set) { DifferentiatePeer(set, weights); });
+  for (const bool weights : {true, false}) {
+    if (!(weights ? wanted.weights : wanted.data)) continue;
+    if (!bed_.Cudnn()->PrepareBackward(geometry_, depthwise_, weights)) {
+      row.peer = "cuDNN has no plan";
+      row.peer_us = 0;
+      return;
+    }
+    row.peer_us += 1e6 * bed_.Seconds(sets_, [&](int set) { DifferentiatePeer(set, weights); });
+  }
 }
 
-void BackwardBench::Row(bool weights) {
+void BackwardBench::CheckPeer(KernelBenchRow& row, bool weights) {
+  if (row.peer_us <= 0 || !bed_.Cudnn()->PrepareBackward(geometry_, depthwise_, weights)) return;
+  DifferentiatePeer(sets_ - 1, weights);
+  if (Distance(Peer(weights), weights ? want_w_ : want_x_) <= kPeerTolerance) return;
+  row.peer_us = 0;
+  row.peer = "cuDNN gives a wrong result";
+}
+
+void BackwardBench::Row(const Wanted& wanted) {
   const std::vector<int8_t> gradient = PadRows(gradient_, geometry_.out_channels);
-  std::vector<float> grad_y(gradient.size());
+  std::vector<Bf16> grad_y(gradient.size());
   for (size_t i = 0; i < grad_y.size(); ++i)
-    grad_y[i] = kGradientUnit * static_cast<float>(gradient[i]);
+    grad_y[i] = ExactBf16(kGradientUnit * static_cast<float>(gradient[i]));
   const std::vector<uint16_t> half = Halves(gradient);
   const std::vector<uint16_t> half_x = Halves(PadRows(x_, geometry_.in_channels));
   grad_y_.Fill(grad_y, bed_.S());
-  for (int set = 0; !depthwise_ && set < sets_; ++set) {
-    OutputGradient y;
-    y.grad = grad_y_.At<float>(set);
-    NarrowGradient(geometry_.Out(), y, narrow_.At<uint16_t>(set), bed_.S());
-  }
   if (peer_) {
     half_grad_y_.Fill(half, bed_.S());
     half_x_.Fill(half_x, bed_.S());
@@ -237,31 +254,29 @@ void BackwardBench::Row(bool weights) {
   bed_.Wait();
   const WindowGeometry& g = geometry_;
   KernelBenchRow row;
-  row.op = fmt::format("{} {} gradient", depthwise_ ? "depthwise" : "dense",
-                       weights ? "weight" : "data");
+  row.op = depthwise_       ? "depthwise gradients"
+           : wanted.weights ? "dense weight gradient"
+                            : "dense data gradient";
   row.shape = fmt::format("{} x {}x{}x{} {}x{} stride {}", g.images, g.in_h, g.in_w, g.in_channels,
                           g.kernel, g.kernel, g.stride);
   row.faults = "none";
-  const double seconds = bed_.Seconds(sets_, [&](int set) { Differentiate(set, weights); });
+  const double seconds = bed_.Seconds(sets_, [&](int set) { Differentiate(set, wanted); });
   // bfloat16 products take twice as long as those of codes.
   bed_.Fill(row, seconds,
-            In() + GradientBytes() + (weights ? 4 * n_ : 4 * In() + PackedBytes(g, depthwise_)),
+            In() + 2 * Out() + (wanted.weights ? 4 * n_ : 0) +
+                (wanted.data ? 2 * In() + PackedBytes(g, depthwise_) : 0),
             depthwise_ ? 0 : 2 * program_.MacsPerOutput(program_.ops[0]) * Out());
-  MeasurePeer(row, weights);
+  MeasurePeer(row, wanted);
   KeepEnds();
   FillDevice(grad_w_.Data(), 0, grad_w_.Size(), bed_.S());
-  Differentiate(sets_ - 1, weights);
-  const std::vector<float>& want = weights ? want_w_ : want_x_;
-  const double own = Distance(Own(weights), want);
-  row.passed = own <= kOwnTolerance;
-  row.parity = fmt::format("{}ref: {:.1e} off in norm", row.passed ? "" : "DIFFERS from ", own);
-  if (row.peer_us > 0) {
-    DifferentiatePeer(sets_ - 1, weights);
-    if (Distance(Peer(weights), want) > kPeerTolerance) {
-      row.peer_us = 0;
-      row.peer = "cuDNN gives a wrong result";
-    }
-  }
+  Differentiate(sets_ - 1, wanted);
+  const double weights = wanted.weights ? Distance(Own(true), want_w_) : 0;
+  const double data = wanted.data ? Distance(Own(false), want_x_) : 0;
+  row.passed = weights <= kOwnTolerance && data <= kOwnRoundedTolerance;
+  row.parity = fmt::format("{}ref: {:.1e} off in norm", row.passed ? "" : "DIFFERS from ",
+                           std::max(weights, data));
+  if (wanted.weights) CheckPeer(row, true);
+  if (wanted.data) CheckPeer(row, false);
   bed_.Report(row);
 }
 

@@ -113,13 +113,13 @@ class CudaTrainExecutor final : public TrainExecutor {
   void BackwardOp(size_t i);
   OutputGradient BackwardNorm(size_t i);
   void BackwardWindow(size_t i);
-  void ReducePartials();
+  void ReducePartials(bool depthwise);
   void StartWeightGrads();
   void EndWeightGrads(size_t i);
   void AwaitWeightGrads(size_t i);
   void BackwardSum(const Op& op);
   void BackwardLinear(size_t i);
-  float* GradTarget(int value, bool* accumulate);
+  Bf16* GradTarget(int value, bool* accumulate);
 
   bool Training() const { return mode_ == TrainMode::kTrain; }
   const Op& OpAt(size_t i) const { return program_->ops[i]; }
@@ -139,8 +139,7 @@ class CudaTrainExecutor final : public TrainExecutor {
   int8_t* Codes(int value) { return At<int8_t>(layout_.code_at, value); }
   void* Raw(int value) { return At<void>(layout_.raw_at, value); }
   uint8_t* Mask(int value) { return At<uint8_t>(layout_.mask_at, value); }
-  float* Grad(int value) { return At<float>(layout_.grad_at, value); }
-  uint16_t* Narrow(int value) { return At<uint16_t>(layout_.narrow_at, value); }
+  Bf16* Grad(int value) { return At<Bf16>(layout_.grad_at, value); }
   int* Exponent(int value) { return exponents_.As<int>() + int64_t{value} * lanes_; }
   template <typename T>
   T* OpMemory(int64_t offset) {
@@ -201,8 +200,11 @@ class CudaTrainExecutor final : public TrainExecutor {
   EncodeArguments input_;
   WeightArguments weight_arguments_;
   PackArguments pack_arguments_;
-  std::vector<WeightReduceTables> reductions_;  // in the order of the backward pass
-  size_t next_reduction_ = 0;
+  // In the order of the backward pass: first those of depthwise convolutions, then, from
+  // dense_reductions_ on, of dense ones.
+  std::vector<WeightReduceTables> reductions_;
+  size_t dense_reductions_ = 0;
+  size_t next_depthwise_ = 0, next_dense_ = 0;
   std::deque<size_t> weights_pending_;  // ops whose weight gradients are under way
   std::variant<std::monostate, SgdArguments, AdamArguments> update_;
   // In the step's staging block.

@@ -11,7 +11,7 @@
 
 namespace ftt::cuda {
 
-float* CudaTrainExecutor::GradTarget(int value, bool* accumulate) {
+Bf16* CudaTrainExecutor::GradTarget(int value, bool* accumulate) {
   if (value == 0) return nullptr;
   char& written = has_grad_[static_cast<size_t>(value)];
   *accumulate = written == 2;
@@ -19,8 +19,8 @@ float* CudaTrainExecutor::GradTarget(int value, bool* accumulate) {
   return Grad(value);
 }
 
-// Gradient of the codes -> gradient of the real output: for a pool in place, for a convolution by
-// the kernels that load or narrow it.
+// Gradient of the codes -> gradient of the real output: in place, but for depthwise convolutions,
+// whose kernels apply mask and map where they load it.
 OutputGradient CudaTrainExecutor::BackwardNorm(size_t i) {
   const Op& op = OpAt(i);
   const OpBuffers& b = layout_.ops[i];
@@ -42,20 +42,25 @@ OutputGradient CudaTrainExecutor::BackwardNorm(size_t i) {
   n.grad = Grad(op.output);
   n.partials = scratch_.As<GradSums>();
   n.map = OpMemory<float>(b.grad_map);
-  if (op.kind == OpKind::kConv) return DeferredNormBackward(n, S());
-  NormBackward(n, S());
+  const OutputGradient deferred = NormBackward(n, S());
+  if (IsDepthwise(op)) return deferred;
+  MapGradient(n.shape, deferred, n.grad, S());
   OutputGradient y;
   y.grad = n.grad;
   return y;
 }
 
-// --- weight gradients, beside the rest of the pass -----------------------------------------------
+// --- weight gradients of dense convolutions, beside the rest of the pass -------------------------
 // Nothing but the optimizer waits for them, and neither they nor the gradients of the data fill a
 // device alone.
 
 // The partial sums that are there become weight gradients.
-void CudaTrainExecutor::ReducePartials() {
-  ReduceWeightGrads(reductions_[next_reduction_++], weight_stream_.Get());
+void CudaTrainExecutor::ReducePartials(bool depthwise) {
+  if (depthwise) {
+    ReduceWeightGrads(reductions_[next_depthwise_++], S());
+  } else {
+    ReduceWeightGrads(reductions_[next_dense_++], weight_stream_.Get());
+  }
 }
 
 // Their stream waits for what they read.
@@ -85,7 +90,7 @@ void CudaTrainExecutor::BackwardWindow(size_t i) {
   const int input = op.inputs[0].value;
   const int8_t* x = Codes(input);
   bool accumulate = false;
-  float* target = GradTarget(input, &accumulate);
+  Bf16* target = GradTarget(input, &accumulate);
   if (op.kind == OpKind::kPool) {
     if (target == nullptr) return;
     const PoolType type = op.pool == PoolKind::kMax ? PoolType::kMax : PoolType::kAverage;
@@ -94,29 +99,26 @@ void CudaTrainExecutor::BackwardWindow(size_t i) {
   }
   const bool one = b.copies == 1;
   const int* weight_exponent = OpMemory<int>(b.weight_exponent);
-  if (b.restarts_partials) ReducePartials();
+  if (b.restarts_partials) ReducePartials(IsDepthwise(op));
   if (IsDepthwise(op)) {
-    auto weights = WeightGradOf<DepthwiseWeightGradArguments>(i);
-    weights.grad_y = y;
-    StartWeightGrads();
-    DepthwiseWeightGrad(weights, weight_stream_.Get());
-    EndWeightGrads(i);
-    if (target != nullptr) {
-      DepthwiseDataGrad(
-          {g, x, OpMemory<int8_t>(b.codes), one, weight_exponent, y, target, accumulate}, S());
-    }
+    auto both = WeightGradOf<DepthwiseGradArguments>(i);
+    both.weights = OpMemory<int8_t>(b.codes);
+    both.weight_exponent = weight_exponent;
+    both.grad_y = y;
+    both.grad_x = target;
+    both.accumulate = accumulate;
+    DepthwiseGrad(both, S());
     return;
   }
-  NarrowGradient(g.Out(), y, Narrow(op.output), S());
   auto weights = WeightGradOf<ConvWeightGradArguments>(i);
-  weights.grad_y = Narrow(op.output);
+  weights.grad_y = y.grad;
   StartWeightGrads();
   ConvWeightGrad(weights, weight_stream_.Get());
   EndWeightGrads(i);
   if (target != nullptr) {
-    ConvDataGrad({g, x, OpMemory<uint16_t>(b.packed_grad), one, weight_exponent, Narrow(op.output),
-                  target, accumulate},
-                 S());
+    ConvDataGrad(
+        {g, x, OpMemory<Bf16>(b.packed_grad), one, weight_exponent, y.grad, target, accumulate},
+        S());
   }
 }
 
@@ -131,7 +133,7 @@ void CudaTrainExecutor::BackwardSum(const Op& op) {
   for (const OpInput& in : op.inputs) {
     bool accumulate = false;
     const int channels = ShapeOf(in.value).c;
-    float* target = GradTarget(in.value, &accumulate);
+    Bf16* target = GradTarget(in.value, &accumulate);
     const auto conflicts = [&](const SumBackwardArguments& other) {
       return other.grad_x == target || other.channels != channels;
     };
@@ -183,7 +185,7 @@ void CudaTrainExecutor::BackwardOp(size_t i) {
     case OpKind::kGlobalPool: {
       const OpInput& in = op.inputs[0];
       bool accumulate = false;
-      float* target = GradTarget(in.value, &accumulate);
+      Bf16* target = GradTarget(in.value, &accumulate);
       if (target == nullptr) return;
       GlobalSumBackward({Map(in.value), in.relu, Codes(in.value), Mask(op.output), Grad(op.output),
                          target, accumulate},
@@ -196,15 +198,17 @@ void CudaTrainExecutor::BackwardOp(size_t i) {
 }
 
 void CudaTrainExecutor::Backward() {
-  next_reduction_ = 0;
+  next_depthwise_ = 0;
+  next_dense_ = dense_reductions_;
   weights_pending_.clear();
   for (size_t i = program_->ops.size(); i-- > 0;) {
     const Op& op = OpAt(i);
     AwaitWeightGrads(i);
     if (op.kind == OpKind::kLinear || has_grad_[static_cast<size_t>(op.output)] != 0) BackwardOp(i);
   }
+  ReducePartials(true);
   StartWeightGrads();
-  ReducePartials();
+  ReducePartials(false);
   weights_done_[0].Record(weight_stream_.Get());
   weights_done_[0].HoldBack(S());
 }

@@ -158,14 +158,16 @@ void CudaTrainExecutor::StageWeights() {
 
 void CudaTrainExecutor::StageReductions() {
   ReduceList list;
-  for (size_t i = layout_.ops.size(); i-- > 0;) {
-    if (!layout_.HasWeightPartials(*program_, i)) continue;
-    if (layout_.ops[i].restarts_partials) list.EndLaunch();
-    list.Add(IsDepthwise(OpAt(i))
-                 ? DepthwiseWeightPartials(WeightGradOf<DepthwiseWeightGradArguments>(i))
-                 : ConvWeightPartials(WeightGradOf<ConvWeightGradArguments>(i)));
+  for (const bool depthwise : {true, false}) {
+    if (!depthwise) dense_reductions_ = list.Launches();
+    for (size_t i = layout_.ops.size(); i-- > 0;) {
+      if (!layout_.HasWeightPartials(*program_, i) || IsDepthwise(OpAt(i)) != depthwise) continue;
+      if (layout_.ops[i].restarts_partials) list.EndLaunch();
+      list.Add(depthwise ? DepthwiseWeightPartials(WeightGradOf<DepthwiseGradArguments>(i))
+                         : ConvWeightPartials(WeightGradOf<ConvWeightGradArguments>(i)));
+    }
+    list.EndLaunch();
   }
-  list.EndLaunch();
   reductions_ = list.Stage(staging_);
 }
 

@@ -13,6 +13,7 @@ class ReduceList {
   void Add(const WeightReduceArguments& job);
   // What is added from now on belongs to another launch.
   void EndLaunch() { ends_.push_back(list_.ChunkCount()); }
+  size_t Launches() const { return ends_.size(); }
   // By launch; the tables are on the device after the staging's Send.
   std::vector<WeightReduceTables> Stage(Staging& staging) const;
 

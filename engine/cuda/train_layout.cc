@@ -21,29 +21,27 @@ void PlanValues(const Program& program, const TrainShape& s, TrainLayout& layout
   const size_t n = program.values.size();
   const std::vector<ValueBuffers> buffers = PlanTrainBuffers(program, s.training);
   std::vector<int64_t> raw_bytes(n, 4);
-  std::vector<bool> convolved(n), narrowed(n);                     // see NarrowGradient
+  std::vector<bool> lags(n);  // weight gradients of dense convolutions read the output's gradient
   const auto backward = static_cast<int>(program.ops.size()) + 1;  // last step before it
   for (const Op& op : program.ops) {
-    convolved[static_cast<size_t>(op.output)] = op.kind == OpKind::kConv;
-    narrowed[static_cast<size_t>(op.output)] = op.kind == OpKind::kConv && !IsDepthwise(op);
+    lags[static_cast<size_t>(op.output)] = op.kind == OpKind::kConv && !IsDepthwise(op);
     raw_bytes[static_cast<size_t>(op.output)] = RawBytes(StoredAs(op, TrainingRaw(s.exact_raw)));
   }
-  std::vector<BufferRequest> all(5 * n);
+  std::vector<BufferRequest> all(4 * n);
   layout.wants_grad.assign(n, 0);
   for (size_t v = 0; v < n; ++v) {
     const MapShape map = MapOf(program.values[v], s.lanes, s.images);
     const int64_t elements = map.lanes * map.LaneElements();
     const ValueBuffers& b = buffers[v];
     const auto request = [&](size_t part, const BufferSpan& span, int64_t bytes,
-                             bool lags = false) {
-      const int lag = lags && span.last > backward ? kWeightLag : 0;
+                             bool lagging = false) {
+      const int lag = lagging && span.last > backward ? kWeightLag : 0;
       if (span.Used()) all[part * n + v] = {RoundBytes(bytes), span.first, span.last + lag};
     };
     request(0, b.codes, elements, true);
-    request(1, b.acc, elements * raw_bytes[v], convolved[v] && !narrowed[v]);
-    request(2, b.mask, elements / 8, convolved[v] && !narrowed[v]);
-    request(3, b.grad, elements * 4, convolved[v] && !narrowed[v]);
-    if (narrowed[v] && b.grad.Used()) request(4, {b.grad.last, b.grad.last}, elements * 2, true);
+    request(1, b.acc, elements * raw_bytes[v]);
+    request(2, b.mask, elements / 8);
+    request(3, b.grad, elements * static_cast<int64_t>(sizeof(Bf16)), lags[v]);
     layout.wants_grad[v] = b.wants_grad ? 1 : 0;
   }
   layout.values = PlanMemory(all);
@@ -57,7 +55,6 @@ void PlanValues(const Program& program, const TrainShape& s, TrainLayout& layout
   take(1, layout.raw_at);
   take(2, layout.mask_at);
   take(3, layout.grad_at);
-  take(4, layout.narrow_at);
 }
 
 class OpPlanner {
@@ -128,23 +125,27 @@ class OpPlanner {
   TrainLayout& layout_;
 };
 
-// In the order of the backward pass. The block is small enough to stay in a device's cache until
+// In the order of the backward pass. Depthwise convolutions write theirs in another stream than the
+// dense ones, so each kind has a part of the block, small enough to stay in a device's cache until
 // it is full; a larger one would save few launches.
 void PlanWeightPartials(const Program& program, const TrainShape& s, TrainLayout& layout) {
-  constexpr int64_t kBlockBytes = int64_t{32} << 20;
-  int64_t used = 0;
-  for (size_t i = program.ops.size(); i-- > 0;) {
-    if (!layout.HasWeightPartials(program, i)) continue;
-    const Op& op = program.ops[i];
-    const WindowGeometry g = GeometryOf(program, op, s.lanes, s.images);
-    const int64_t bytes = RoundBytes(
-        4 * (IsDepthwise(op) ? DepthwiseWeightGradScratch(g) : ConvWeightGradScratch(g)));
-    OpBuffers& b = layout.ops[i];
-    b.restarts_partials = used > 0 && used + bytes > kBlockBytes;
-    if (b.restarts_partials) used = 0;
-    b.weight_partials = used;
-    used += bytes;
-    layout.weight_partials = std::max(layout.weight_partials, used);
+  for (const bool depthwise : {true, false}) {
+    const int64_t part_bytes = int64_t{depthwise ? 16 : 32} << 20;
+    const int64_t start = layout.weight_partials;
+    int64_t used = 0;
+    for (size_t i = program.ops.size(); i-- > 0;) {
+      const Op& op = program.ops[i];
+      if (!layout.HasWeightPartials(program, i) || IsDepthwise(op) != depthwise) continue;
+      const WindowGeometry g = GeometryOf(program, op, s.lanes, s.images);
+      const int64_t bytes =
+          RoundBytes(4 * (depthwise ? DepthwiseGradScratch(g) : ConvWeightGradScratch(g)));
+      OpBuffers& b = layout.ops[i];
+      b.restarts_partials = used > 0 && used + bytes > part_bytes;
+      if (b.restarts_partials) used = 0;
+      b.weight_partials = start + used;
+      used += bytes;
+      layout.weight_partials = std::max(layout.weight_partials, start + used);
+    }
   }
 }
 

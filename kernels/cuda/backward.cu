@@ -2,6 +2,7 @@
 
 #include "core/error.h"
 #include "kernels/cuda/backward.cuh"
+#include "kernels/cuda/map_gradient.cuh"
 #include "kernels/cuda/multiprocessors.h"
 
 namespace ftt::cuda {
@@ -43,17 +44,13 @@ void LaunchNormSums(const NormBackwardArguments& a, DeviceStream stream) {
                stream, a, static_cast<int>(plan.grid.x));
 }
 
-template <typename Raw>
-void LaunchNormBackward(const NormBackwardArguments& a, DeviceStream stream) {
-  LaunchNormSums<Raw>(a, stream);
-  const PixelPlan plan = PlanPixels(a.shape, ManyBlocks());
-  LaunchKernel("NormApply", &NormApplyKernel<Raw>, plan.grid, kBackwardThreads, 0, stream, a,
-               plan.place);
-}
-
-void CheckNormBackward(const NormBackwardArguments& a) {
-  FTT_CHECK(a.shape.lanes > 0 && a.shape.Pixels() > 0 && a.shape.channels > 0,
-            "norm backward: the map is empty");
+template <bool kMapped, RawType kRaw>
+void LaunchMap(const MapShape& s, const OutputGradient& y, Bf16* to, DeviceStream stream) {
+  const int all = s.Stride() / 8, groups = DivideUp(all, DivideUp(all, kMapGroups));
+  LaunchKernel("MapGradient", &MapGradientKernel<kMapped, kRaw>,
+               {static_cast<unsigned>(DivideUp(s.Pixels(), kMapThreads / groups * kMapPixels)),
+                static_cast<unsigned>(DivideUp(all, groups)), static_cast<unsigned>(s.lanes)},
+               kMapThreads, 0, stream, s, y, MapPlan{kMapThreads / groups, Divider(groups)}, to);
 }
 
 }  // namespace
@@ -62,17 +59,9 @@ int NormBackwardBlocks(const MapShape& s) {
   return static_cast<int>(PlanPixels(s, SumBlocks()).grid.x);
 }
 
-void NormBackward(const NormBackwardArguments& a, DeviceStream stream) {
-  CheckNormBackward(a);
-  if (a.raw_type == RawType::kInt32) {
-    LaunchNormBackward<int32_t>(a, stream);
-  } else {
-    LaunchNormBackward<Half>(a, stream);
-  }
-}
-
-OutputGradient DeferredNormBackward(const NormBackwardArguments& a, DeviceStream stream) {
-  CheckNormBackward(a);
+OutputGradient NormBackward(const NormBackwardArguments& a, DeviceStream stream) {
+  FTT_CHECK(a.shape.lanes > 0 && a.shape.Pixels() > 0 && a.shape.channels > 0,
+            "norm backward: the map is empty");
   if (a.raw_type == RawType::kInt32) {
     LaunchNormSums<int32_t>(a, stream);
   } else {
@@ -89,6 +78,12 @@ OutputGradient DeferredNormBackward(const NormBackwardArguments& a, DeviceStream
   y.q = a.map + n;
   y.r = a.map + 2 * n;
   return y;
+}
+
+void MapGradient(const MapShape& s, const OutputGradient& y, Bf16* to, DeviceStream stream) {
+  if (y.raw == nullptr) return LaunchMap<false, RawType::kInt32>(s, y, to, stream);
+  if (y.raw_type == RawType::kHalf) return LaunchMap<true, RawType::kHalf>(s, y, to, stream);
+  LaunchMap<true, RawType::kInt32>(s, y, to, stream);
 }
 
 void SumBackward(const SumBackwardArguments& a, DeviceStream stream) {

@@ -4,6 +4,7 @@
 #include "kernels/cuda/backward.h"
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/divider.h"
+#include "kernels/cuda/gradient.cuh"
 #include "kernels/cuda/raw_values.cuh"
 #include "kernels/quantize_math.h"
 
@@ -52,23 +53,12 @@ __device__ __forceinline__ uint32_t PassBits(const uint8_t* mask, int64_t at) {
   return mask == nullptr ? 0xFu : static_cast<uint32_t>(mask[at >> 3]) >> (at & 4);
 }
 
-__device__ __forceinline__ void LoadFour(const float* from, float (&v)[4]) {
-  const float4 f = *reinterpret_cast<const float4*>(from);
-  v[0] = f.x;
-  v[1] = f.y;
-  v[2] = f.z;
-  v[3] = f.w;
-}
-__device__ __forceinline__ void StoreFour(float* to, const float (&v)[4]) {
-  *reinterpret_cast<float4*>(to) = make_float4(v[0], v[1], v[2], v[3]);
-}
-
 // What a thread reads of kBackwardFlight pixels of a gradient and of the raw outputs beside it. All
 // loads are under way before the first value is used: Load is a block of its own, from which the
 // compiler takes nothing apart.
 template <typename Raw>
 struct NormFlight {
-  float grad[kBackwardFlight][4];
+  RawValues<Bf16, 4> grad[kBackwardFlight];
   RawValues<Raw, 4> raw[kBackwardFlight];
   uint32_t pass[kBackwardFlight];  // mask bytes; 0 beyond the last pixel
 
@@ -79,7 +69,7 @@ struct NormFlight {
     for (int u = 0; u < kBackwardFlight; ++u) {
       const bool inside = p + u * place.slots < place.count;
       const int64_t at = base + int64_t{inside ? p + u * place.slots : p} * stride;
-      LoadFour(a.grad + at, grad[u]);
+      grad[u].Load(a.grad + at);
       if (a.mean != nullptr) raw[u].Load(static_cast<const Raw*>(a.raw) + at);
       pass[u] = inside ? 0xFF : 0;
       if (inside && a.mask != nullptr) pass[u] = a.mask[at >> 3];
@@ -108,11 +98,12 @@ __global__ void __launch_bounds__(kBackwardThreads, 3)
   for (int p = first; p < place.count;) {
     FTT_UNROLL
     for (int u = 0; u < kBackwardFlight; ++u) {
-      float raw[4];
+      float v4[4], raw[4];
+      flight.grad[u].Floats(v4);
       if (norm) flight.raw[u].Floats(raw);
       FTT_UNROLL
       for (int k = 0; k < 4; ++k) {
-        const double v = flight.Passes(place, u, k) ? flight.grad[u][k] : 0.0f;
+        const double v = flight.Passes(place, u, k) ? v4[k] : 0.0f;
         grad[k] += v;
         if (norm) grad_raw[k] = fma(v, static_cast<double>(raw[k]), grad_raw[k]);
       }
@@ -261,56 +252,17 @@ __global__ void __launch_bounds__(kFinishThreads)
   if (gamma) a.grad_gamma[c] = grad_gamma;
 }
 
-template <typename Raw>
-__global__ void __launch_bounds__(kBackwardThreads, 3)
-    NormApplyKernel(FTT_IN_PLACE NormBackwardArguments a, FTT_IN_PLACE PlacePlan plan) {
-  const int lane = static_cast<int>(blockIdx.y), stride = a.shape.Stride();
-  const VectorPlace place(stride, a.shape.Pixels(), plan);
-  StartKernel(place.Index());
-  if (!place.Works()) return;
-  const bool norm = a.mean != nullptr;
-  const int64_t base =
-      lane * a.shape.LaneElements() + int64_t{place.first} * stride + place.channel;
-  const uint32_t real = place.Real(a.shape.channels);
-  float p[4] = {1, 1, 1, 1}, q[4] = {}, r[4] = {};
-  if (norm) {
-    const int n = a.shape.lanes * stride, i = lane * stride + place.channel;
-    LoadFour(a.map + i, p);
-    LoadFour(a.map + n + i, q);
-    LoadFour(a.map + 2 * n + i, r);
-  }
-  NormFlight<Raw> flight;
-  flight.Load(a, place, base, stride, place.slot);
-  for (int pixel = place.slot; pixel < place.count;) {
-    FTT_UNROLL
-    for (int u = 0; u < kBackwardFlight; ++u) {
-      const int at_pixel = pixel + u * place.slots;
-      if (at_pixel >= place.count) break;
-      float raw[4], out[4];
-      if (norm) flight.raw[u].Floats(raw);
-      FTT_UNROLL
-      for (int k = 0; k < 4; ++k) {
-        float v = flight.Passes(place, u, k) ? flight.grad[u][k] : 0.0f;
-        if (norm) v = fmaf(raw[k], q[k], fmaf(v, p[k], r[k]));
-        out[k] = (real >> k & 1) != 0 ? v : 0.0f;
-      }
-      StoreFour(a.grad + base + int64_t{at_pixel} * stride, out);
-    }
-    pixel += kBackwardFlight * place.slots;
-    flight.Load(a, place, base, stride, pixel);
-  }
-}
-
 // grad_x (+)= g in the channels of `open`; before: what grad_x was.
-__device__ __forceinline__ void AddOpen(float* grad_x, bool accumulate, uint32_t open,
-                                        const float (&g)[4], const float (&before)[4]) {
-  float v[4];
+__device__ __forceinline__ void AddOpen(Bf16* grad_x, bool accumulate, uint32_t open,
+                                        const float (&g)[4], const RawValues<Bf16, 4>& before) {
+  float v[4], was[4];
+  if (accumulate) before.Floats(was);
   FTT_UNROLL
   for (int k = 0; k < 4; ++k) {
     v[k] = (open >> k & 1) != 0 ? g[k] : 0.0f;
-    if (accumulate) v[k] = before[k] + v[k];
+    if (accumulate) v[k] = was[k] + v[k];
   }
-  StoreFour(grad_x, v);
+  *FourOf(grad_x) = make_uint2(PackBf16(v[0], v[1]), PackBf16(v[2], v[3]));
 }
 
 // Bits of the four codes that are positive.
@@ -345,7 +297,7 @@ __global__ void __launch_bounds__(kBackwardThreads, 3)
   // Vectors of pads may lie behind the output's; they read its first one.
   const int64_t y0 = pixel0 * out_stride + (real != 0 ? a.channel_offset + place.channel : 0);
   const int bit = (a.channel_offset + place.channel) & 7;  // of the vector in its mask byte
-  float g[kBackwardFlight][4], before[kBackwardFlight][4];
+  RawValues<Bf16, 4> g[kBackwardFlight], before[kBackwardFlight];
   uint32_t pass[kBackwardFlight], codes[kBackwardFlight];
   // As NormFlight::Load.
   const auto load = [&](int p) {
@@ -356,20 +308,22 @@ __global__ void __launch_bounds__(kBackwardThreads, 3)
       const int64_t at = x0 + int64_t{pixel} * stride, from = y0 + int64_t{pixel} * out_stride;
       pass[u] = 0xFF;
       if constexpr (kAligned) {
-        LoadFour(a.grad_y + from, g[u]);
+        g[u].Load(a.grad_y + from);
         if (a.mask != nullptr) pass[u] = a.mask[from >> 3];
       } else {
         pass[u] = 0;
+        Bf16 apart[4] = {};
         FTT_UNROLL
         for (int k = 0; k < 4; ++k) {
           if ((real >> k & 1) == 0) continue;
-          g[u][k] = a.grad_y[from + k];
+          apart[k] = a.grad_y[from + k];
           if (Passes(a.mask, from + k)) pass[u] |= 1u << k;
         }
+        memcpy(&g[u], &apart, sizeof apart);
       }
       codes[u] = 0x01010101;
       if (a.relu) codes[u] = *reinterpret_cast<const uint32_t*>(a.x + at);
-      if (a.accumulate) LoadFour(a.grad_x + at, before[u]);
+      if (a.accumulate) before[u].Load(a.grad_x + at);
     }
   };
   load(place.slot);
@@ -379,7 +333,9 @@ __global__ void __launch_bounds__(kBackwardThreads, 3)
       const int pixel = p + u * place.slots;
       if (pixel >= place.count) break;
       const uint32_t open = (kAligned ? pass[u] >> bit : pass[u]) & real & PositiveBits(codes[u]);
-      AddOpen(a.grad_x + x0 + int64_t{pixel} * stride, a.accumulate, open, g[u], before[u]);
+      float v[4];
+      g[u].Floats(v);
+      AddOpen(a.grad_x + x0 + int64_t{pixel} * stride, a.accumulate, open, v, before[u]);
     }
     p += kBackwardFlight * place.slots;
     load(p);
@@ -398,27 +354,29 @@ __global__ void __launch_bounds__(kBackwardThreads, 3)
   const int64_t x0 = lane * a.in.LaneElements() + int64_t{place.first} * stride + place.channel;
   const int64_t y0 = int64_t{lane} * a.in.images * stride + place.channel;
   for (int p = place.slot; p < place.count; p += kBackwardFlight * place.slots) {
-    float g[kBackwardFlight][4], before[kBackwardFlight][4];
+    RawValues<Bf16, 4> g[kBackwardFlight], before[kBackwardFlight];
     uint32_t open[kBackwardFlight], codes[kBackwardFlight];
     FTT_UNROLL
     for (int u = 0; u < kBackwardFlight; ++u) {
       const int pixel = p + u * place.slots < place.count ? p + u * place.slots : p;
       const int64_t at = x0 + int64_t{pixel} * stride;
       const int64_t from = y0 + int64_t{by_map(place.first + pixel)} * stride;
-      LoadFour(a.grad_y + from, g[u]);
+      g[u].Load(a.grad_y + from);
       open[u] = PassBits(a.mask, from) & real;
       codes[u] = 0x01010101;
       if (a.relu) codes[u] = *reinterpret_cast<const uint32_t*>(a.x + at);
-      if (a.accumulate) LoadFour(a.grad_x + at, before[u]);
+      if (a.accumulate) before[u].Load(a.grad_x + at);
     }
     FTT_UNROLL
     for (int u = 0; u < kBackwardFlight; ++u) {
       const int pixel = p + u * place.slots;
       if (pixel >= place.count) break;
+      float v[4];
+      g[u].Floats(v);
       FTT_UNROLL
-      for (int k = 0; k < 4; ++k) g[u][k] *= share;
+      for (int k = 0; k < 4; ++k) v[k] *= share;
       AddOpen(a.grad_x + x0 + int64_t{pixel} * stride, a.accumulate,
-              open[u] & PositiveBits(codes[u]), g[u], before[u]);
+              open[u] & PositiveBits(codes[u]), v, before[u]);
     }
   }
 }

@@ -1,5 +1,6 @@
-// Elementwise backward passes. Gradients are float32 with respect to real values, laid out like
-// codes: [lanes][Pixels()][Stride()]; pads are written as 0.
+// Elementwise backward passes. Gradients are bfloat16 with respect to real values, laid out like
+// codes: [lanes][Pixels()][Stride()]; pads are written as 0. Sums and products are float32, rounded
+// once where they are stored.
 #pragma once
 
 #include <cstdint>
@@ -28,18 +29,18 @@ struct NormBackwardArguments {
   const float* gamma = nullptr;    // [channels]; null: 1
   bool frozen = false;             // mean and inv_std are constants
   const uint8_t* mask = nullptr;   // null: everything passes
-  float* grad = nullptr;           // in place: of the codes -> of the real convolution output
+  Bf16* grad = nullptr;            // of the codes
   GradSums* partials = nullptr;    // scratch: [lanes][NormBackwardBlocks()][Stride()]
   float* map = nullptr;            // scratch: [3][lanes][Stride()], unused without batch norm
   float* grad_gamma = nullptr;     // [channels], added to, lanes in order; null: not wanted
   float* grad_beta = nullptr;      // [channels], without batch norm of the bias; null: not wanted
 };
 int NormBackwardBlocks(const MapShape& shape);
-void NormBackward(const NormBackwardArguments& arguments, DeviceStream stream);
-// The same without the pass that applies it: sums, grad_gamma and grad_beta are computed, and what
-// is returned reads as the gradient of the real convolution output. arguments.grad stays as it was;
-// it, mask, raw and map must live as long as the returned gradient is read.
-OutputGradient DeferredNormBackward(const NormBackwardArguments& arguments, DeviceStream stream);
+// Computes sums, grad_gamma and grad_beta. What is returned reads as the gradient of the real
+// output; arguments' grad, mask, raw and map must live as long as it is read.
+OutputGradient NormBackward(const NormBackwardArguments& arguments, DeviceStream stream);
+// Applies mask and map of y: [lanes][Pixels()][Stride()] at `to`, which may be where y.grad lies.
+void MapGradient(const MapShape& shape, const OutputGradient& y, Bf16* to, DeviceStream stream);
 
 // One input of an addition or concatenation: grad_x (+)= grad_y where the mask passes and the
 // input's ReLU was open.
@@ -50,8 +51,8 @@ struct SumBackwardArguments {
   bool relu = false;
   const int8_t* x = nullptr;      // codes of the input; needed with relu
   const uint8_t* mask = nullptr;  // of the output; null: everything passes
-  const float* grad_y = nullptr;
-  float* grad_x = nullptr;
+  const Bf16* grad_y = nullptr;
+  Bf16* grad_x = nullptr;
   bool accumulate = false;
 };
 void SumBackward(const SumBackwardArguments& arguments, DeviceStream stream);
@@ -64,8 +65,8 @@ struct GlobalSumBackwardArguments {
   bool relu = false;
   const int8_t* x = nullptr;
   const uint8_t* mask = nullptr;  // of the pooled value: [lanes][images][Stride()] bits
-  const float* grad_y = nullptr;  // [lanes][images][Stride()]
-  float* grad_x = nullptr;
+  const Bf16* grad_y = nullptr;   // [lanes][images][Stride()]
+  Bf16* grad_x = nullptr;
   bool accumulate = false;
 };
 void GlobalSumBackward(const GlobalSumBackwardArguments& arguments, DeviceStream stream);

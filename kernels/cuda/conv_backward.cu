@@ -4,7 +4,6 @@
 #include "kernels/cuda/conv_weight_grad.cuh"
 #include "kernels/cuda/grad_class.h"
 #include "kernels/cuda/multiprocessors.h"
-#include "kernels/cuda/narrow_gradient.cuh"
 #include "kernels/cuda/pack.h"
 
 namespace ftt::cuda {
@@ -108,18 +107,6 @@ void LaunchWeightGradRows(const ConvWeightGradArguments& a, const WeightGradPlan
   }
 }
 
-template <bool kMapped, RawType kRaw>
-void LaunchNarrow(const MapShape& s, const OutputGradient& y, uint16_t* narrow,
-                  DeviceStream stream) {
-  const int all = s.Stride() / 8, groups = DivideUp(all, DivideUp(all, kNarrowGroups));
-  LaunchKernel(
-      "NarrowGradient", &NarrowGradientKernel<kMapped, kRaw>,
-      {static_cast<unsigned>(DivideUp(s.Pixels(), kNarrowThreads / groups * kNarrowPixels)),
-       static_cast<unsigned>(DivideUp(all, groups)), static_cast<unsigned>(s.lanes)},
-      kNarrowThreads, 0, stream, s, y, NarrowPlan{kNarrowThreads / groups, Divider(groups)},
-      narrow);
-}
-
 int64_t RowFloats(const WindowGeometry& g) {
   return int64_t{g.out_channels} * g.kernel * g.kernel * PaddedChannels(g.in_channels);
 }
@@ -129,13 +116,6 @@ int64_t RowFloats(const WindowGeometry& g) {
 void PackConvGradWeights(const WindowGeometry& g, int copies, const int8_t* codes, uint16_t* packed,
                          DeviceStream stream) {
   PackTensor({PackLayout::kConvGrad, g, copies, codes, packed}, stream);
-}
-
-void NarrowGradient(const MapShape& s, const OutputGradient& y, uint16_t* narrow,
-                    DeviceStream stream) {
-  if (y.raw == nullptr) return LaunchNarrow<false, RawType::kInt32>(s, y, narrow, stream);
-  if (y.raw_type == RawType::kHalf) return LaunchNarrow<true, RawType::kHalf>(s, y, narrow, stream);
-  LaunchNarrow<true, RawType::kInt32>(s, y, narrow, stream);
 }
 
 int64_t ConvWeightGradScratch(const WindowGeometry& g) {

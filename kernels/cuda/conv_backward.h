@@ -1,5 +1,5 @@
 // Backward passes of dense convolutions: implicit GEMMs on the tensor cores. Codes are exact in
-// bfloat16, gradients are rounded to it by a pass of their own, sums are float32. Deterministic.
+// bfloat16, gradients are kept in it, sums are float32. Deterministic.
 #pragma once
 
 #include <cstdint>
@@ -19,23 +19,18 @@ FTT_HD constexpr int64_t PackedConvGradElements(const WindowGeometry& g) {
 // codes: [copies][out_c][k][k][in_c], faults already applied; packed:
 // [copies][PackedConvGradElements], 16-byte aligned.
 void PackConvGradWeights(const WindowGeometry& geometry, int copies, const int8_t* codes,
-                         uint16_t* packed, DeviceStream stream);
-
-// The gradient with its mask and map applied, in bfloat16: [lanes][Pixels()][Stride()], 16-byte
-// aligned. Both passes below read it.
-void NarrowGradient(const MapShape& shape, const OutputGradient& grad_y, uint16_t* narrow,
-                    DeviceStream stream);
+                         Bf16* packed, DeviceStream stream);
 
 struct ConvWeightGradArguments {
   WindowGeometry geometry;
   const int8_t* x = nullptr;
-  const int* x_exponent = nullptr;   // [lanes]
-  const uint8_t* keep = nullptr;     // [lanes or 1][n], 0 where no gradient passes; nullable
-  bool one_weight = false;           // one copy of `keep`
-  const uint16_t* grad_y = nullptr;  // by NarrowGradient
-  float* scratch = nullptr;          // [ConvWeightGradScratch()], 16-byte aligned
-  float* grad_w = nullptr;           // [n] = [out_c][k][k][in_c], added to, lanes in order
-  bool reduces = true;               // false: only partial sums, see ConvWeightPartials
+  const int* x_exponent = nullptr;  // [lanes]
+  const uint8_t* keep = nullptr;    // [lanes or 1][n], 0 where no gradient passes; nullable
+  bool one_weight = false;          // one copy of `keep`
+  const Bf16* grad_y = nullptr;     // by MapGradient, 16-byte aligned, as ConvDataGrad reads it
+  float* scratch = nullptr;         // [ConvWeightGradScratch()], 16-byte aligned
+  float* grad_w = nullptr;          // [n] = [out_c][k][k][in_c], added to, lanes in order
+  bool reduces = true;              // false: only partial sums, see ConvWeightPartials
 };
 // Floats of scratch memory. Depends on the geometry alone, as does the order of all sums.
 int64_t ConvWeightGradScratch(const WindowGeometry& geometry);

@@ -10,6 +10,7 @@
 #include "kernels/cuda/conv_backward.h"
 #include "kernels/cuda/conv_data_grad.h"
 #include "kernels/cuda/grad_class.h"
+#include "kernels/cuda/gradient.cuh"
 #include "kernels/quantize_math.h"
 
 namespace ftt::cuda {
@@ -55,21 +56,21 @@ struct DepthWalk {
 // the last are zeros.
 template <int kThreads, int kColumns>
 __device__ __forceinline__ void CopyGradWeights(const ConvDataGradArguments& a, const GradClass& k,
-                                                const DepthWalk& at, const uint16_t* weights,
+                                                const DepthWalk& at, const Bf16* weights,
                                                 int columns, int segments, int pitch, int thread,
-                                                uint16_t* to) {
+                                                Bf16* to) {
   const WindowGeometry& g = a.geometry;
   const int depth = PaddedChannels(g.out_channels);
   const int tap =
       (k.y.first_tap + at.jy * k.y.tap_step) * g.kernel + k.x.first_tap + at.jx * k.x.tap_step;
   const int column_pitch = g.kernel * g.kernel * depth;
-  const uint16_t* from = weights + tap * depth + at.channel;
+  const Bf16* from = weights + tap * depth + at.channel;
   const GroupShare<kThreads> share(segments, thread);
   const int step = share.ColumnStep();
   FTT_ROLLED
   for (int segment = share.group; segment < segments; segment += share.GroupStep()) {
-    const uint16_t* source = from + int64_t{share.column} * column_pitch + 8 * segment;
-    uint16_t* target = to + share.column * pitch + 8 * segment;
+    const Bf16* source = from + int64_t{share.column} * column_pitch + 8 * segment;
+    Bf16* target = to + share.column * pitch + 8 * segment;
     FTT_ROLLED
     for (int column = share.column; column < kColumns; column += step) {
       const bool inside = column < columns;
@@ -82,11 +83,10 @@ __device__ __forceinline__ void CopyGradWeights(const ConvDataGradArguments& a, 
 
 // One tap of one chunk; rows: where the two matrix rows of this thread start.
 template <int kWarpN>
-__device__ __forceinline__ void DataGradStep(const uint16_t* const (&rows)[2],
-                                             const uint16_t* weights, int pitch, int depth,
-                                             float (&acc)[2][kWarpN / 8][4]) {
+__device__ __forceinline__ void DataGradStep(const Bf16* const (&rows)[2], const Bf16* weights,
+                                             int pitch, int depth, float (&acc)[2][kWarpN / 8][4]) {
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
-  const uint16_t* columns = weights + (lane / 16 * 8 + lane % 8) * pitch + lane / 8 % 2 * 8;
+  const Bf16* columns = weights + (lane / 16 * 8 + lane % 8) * pitch + lane / 8 % 2 * 8;
   FTT_ROLLED
   for (int k = 0; k < depth; k += 16) {
     uint32_t f[2][4];
@@ -127,7 +127,7 @@ __device__ __forceinline__ void StoreDataGradTile(const ConvDataGradArguments& a
     int64_t at[kRows];
     bool inside[kRows];
     uint32_t codes[kRows][kVectors];
-    float4 before[kRows][kVectors];
+    uint2 before[kRows][kVectors];
     FTT_UNROLL
     for (int r = 0; r < kRows; ++r) {
       inside[r] = position < k.tile.Positions();
@@ -136,10 +136,10 @@ __device__ __forceinline__ void StoreDataGradTile(const ConvDataGradArguments& a
       FTT_UNROLL
       for (int v = 0; v < kVectors; ++v) {
         codes[r][v] = 0x01010101u;
-        before[r][v] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+        before[r][v] = make_uint2(0, 0);
         if (!inside[r] || channel + 16 * v >= stride) continue;
         if (g.relu) codes[r][v] = *reinterpret_cast<const uint32_t*>(a.x + at[r] + 16 * v);
-        if (a.accumulate) before[r][v] = *reinterpret_cast<float4*>(a.grad_x + at[r] + 16 * v);
+        if (a.accumulate) before[r][v] = *FourOf(a.grad_x + at[r] + 16 * v);
       }
     }
     FTT_UNROLL
@@ -156,10 +156,9 @@ __device__ __forceinline__ void StoreDataGradTile(const ConvDataGradArguments& a
         for (int c = 0; c < 4; ++c)
           f[c] = static_cast<int8_t>(codes[r][v] >> 8 * c & 0xFF) > 0 ? f[c] * unit : 0.0f;
         if (!inside[r] || channel + 16 * v >= stride) continue;
-        const float4& b = before[r][v];
-        *reinterpret_cast<float4*>(a.grad_x + at[r] + 16 * v) =
-            a.accumulate ? make_float4(f[0] + b.x, f[1] + b.y, f[2] + b.z, f[3] + b.w)
-                         : make_float4(f[0], f[1], f[2], f[3]);
+        const float4 b = FloatsOf(before[r][v]);  // zeros where nothing is added to
+        *FourOf(a.grad_x + at[r] + 16 * v) =
+            RoundedToBf16(make_float4(f[0] + b.x, f[1] + b.y, f[2] + b.z, f[3] + b.w));
       }
     }
   }
@@ -184,20 +183,20 @@ __global__ void __launch_bounds__(128 * kWarpsN, DataGradShape<kWarpN, kWarpsN>:
   const int warp_row = warp % 4 * 32, warp_column = warp / 4 * kWarpN;
   const int first = (block - k.first_block) * kTilePositions;
   const int pitch = plan.chunk + kTileSkew, depth = out.Stride();
-  const uint16_t* weights = a.weights + (a.one_weight ? 0 : lane * PackedConvGradElements(g)) +
-                            int64_t{channel} * g.kernel * g.kernel * depth;
+  const Bf16* weights = a.weights + (a.one_weight ? 0 : lane * PackedConvGradElements(g)) +
+                        int64_t{channel} * g.kernel * g.kernel * depth;
   const int columns = PaddedChannels(g.in_channels) - channel;
-  const uint16_t* y = a.grad_y + lane * out.LaneElements();
-  auto* tiles = reinterpret_cast<uint16_t*>(SharedMemory());
-  uint16_t* stages = tiles + plan.tiles * plan.tile_pixels * pitch;
+  const Bf16* y = a.grad_y + lane * out.LaneElements();
+  auto* tiles = reinterpret_cast<Bf16*>(SharedMemory());
+  Bf16* stages = tiles + plan.tiles * plan.tile_pixels * pitch;
   const TileRows tile_rows(k.tile, first);
   StartKernel(tile_rows.first + tile_rows.count);
 
   DepthWalk ahead, now;
   const auto copy_gradient = [&](const DepthWalk& at, int width) {
-    uint16_t* to = tiles + at.tile * plan.tile_pixels * pitch;
+    Bf16* to = tiles + at.tile * plan.tile_pixels * pitch;
     ForTile<Shape::kThreads>(k.tile, tile_rows, width / 8, [&](int source, int group, int pixel) {
-      const uint16_t* from = y + int64_t{source} * depth + at.channel + 8 * group;
+      const Bf16* from = y + int64_t{source} * depth + at.channel + 8 * group;
       AsyncCopy16(to + pixel * pitch + 8 * group, source >= 0 ? from : y, source >= 0 ? 16 : 0);
     });
   };
@@ -229,8 +228,8 @@ __global__ void __launch_bounds__(128 * kWarpsN, DataGradShape<kWarpN, kWarpsN>:
     const int left = depth - now.channel, width = left < plan.chunk ? left : plan.chunk;
     const int shift = (k.y.taps - 1 - now.jy) * k.y.offset_step * k.tile.Width() +
                       (k.x.taps - 1 - now.jx) * k.x.offset_step;
-    const uint16_t* tile = tiles + now.tile * plan.tile_pixels * pitch + matrix_lane / 16 * 8;
-    const uint16_t* rows[2];
+    const Bf16* tile = tiles + now.tile * plan.tile_pixels * pitch + matrix_lane / 16 * 8;
+    const Bf16* rows[2];
     FTT_UNROLL
     for (int mt = 0; mt < 2; ++mt) rows[mt] = tile + (pixel[mt] + shift) * pitch;
     DataGradStep<kWarpN>(rows, stages + (now.stage * Shape::kColumns + warp_column) * pitch, pitch,

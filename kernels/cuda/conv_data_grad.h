@@ -1,5 +1,5 @@
 // The gradient of a dense convolution's input: an implicit GEMM on the tensor cores, of gradients
-// in bfloat16 (NarrowGradient) with sums in float32. Deterministic.
+// in bfloat16 with sums in float32. Deterministic.
 #pragma once
 
 #include <cstdint>
@@ -12,11 +12,11 @@ namespace ftt::cuda {
 struct ConvDataGradArguments {
   WindowGeometry geometry;               // stride 1 or 2
   const int8_t* x = nullptr;             // codes of the input; needed with geometry.relu
-  const uint16_t* weights = nullptr;     // packed by PackConvGradWeights
+  const Bf16* weights = nullptr;         // packed by PackConvGradWeights
   bool one_weight = false;               // one copy for all lanes
   const int* weight_exponent = nullptr;  // one, in device memory
-  const uint16_t* grad_y = nullptr;      // by NarrowGradient
-  float* grad_x = nullptr;               // out: [lanes][In().Pixels()][In().Stride()]
+  const Bf16* grad_y = nullptr;          // by MapGradient
+  Bf16* grad_x = nullptr;                // out: [lanes][In().Pixels()][In().Stride()]
   bool accumulate = false;               // add to grad_x, whose pads are 0
 };
 // How a launch is cut. Zeros: what suits the shape. Results do not depend on it.

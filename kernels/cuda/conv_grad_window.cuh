@@ -9,6 +9,7 @@
 #include "kernels/cuda/conv_data_grad.h"
 #include "kernels/cuda/conv_output.cuh"
 #include "kernels/cuda/grad_class.h"
+#include "kernels/cuda/gradient.cuh"
 
 namespace ftt::cuda {
 
@@ -41,7 +42,7 @@ __device__ __forceinline__ void CopyGradWindowWeights(const ConvDataGradArgument
                                                       int channel, int pitch, uint8_t* to) {
   const WindowGeometry& g = a.geometry;
   const int chunks = plan.by_chunks.Divisor(), taps = g.kernel * g.kernel;
-  const uint16_t* weights =
+  const Bf16* weights =
       a.weights + (a.one_weight ? 0 : static_cast<int>(blockIdx.z) * PackedConvGradElements(g)) +
       int64_t{channel} * taps * 16 * chunks;
   const bool all_taps = k.Taps() == taps;
@@ -97,15 +98,15 @@ __device__ __forceinline__ void StoreGradWindow(const ConvDataGradArguments& a,
   for (int p = row; p < count; p += kFlight * kStep, from += kFlight * kStep * Tile::kAccStride) {
     int64_t at[kFlight];
     uint32_t codes[kFlight];
-    float4 before[kFlight];
+    uint2 before[kFlight];
     FTT_UNROLL
     for (int r = 0; r < kFlight; ++r) {
       at[r] = lane_at + int64_t{k.Pixel(g, first + p + r * kStep)} * stride;
       codes[r] = 0x01010101u;
-      before[r] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+      before[r] = make_uint2(0, 0);
       if (p + r * kStep >= count) continue;
       if (g.relu) codes[r] = *reinterpret_cast<const uint32_t*>(a.x + at[r]);
-      if (a.accumulate) before[r] = *reinterpret_cast<const float4*>(a.grad_x + at[r]);
+      if (a.accumulate) before[r] = *FourOf(a.grad_x + at[r]);
     }
     FTT_UNROLL
     for (int r = 0; r < kFlight; ++r) {
@@ -115,10 +116,9 @@ __device__ __forceinline__ void StoreGradWindow(const ConvDataGradArguments& a,
       FTT_UNROLL
       for (int c = 0; c < 4; ++c)
         f[c] = static_cast<int8_t>(codes[r] >> 8 * c & 0xFF) > 0 ? f[c] * unit : 0.0f;
-      const float4& b = before[r];
-      *reinterpret_cast<float4*>(a.grad_x + at[r]) =
-          a.accumulate ? make_float4(f[0] + b.x, f[1] + b.y, f[2] + b.z, f[3] + b.w)
-                       : make_float4(f[0], f[1], f[2], f[3]);
+      const float4 b = FloatsOf(before[r]);  // zeros where nothing is added to
+      *FourOf(a.grad_x + at[r]) =
+          RoundedToBf16(make_float4(f[0] + b.x, f[1] + b.y, f[2] + b.z, f[3] + b.w));
     }
   }
 }
@@ -155,7 +155,7 @@ __global__ void __launch_bounds__(128 * kWarpsN, kGradWindowBlocks<kWarpN, kWarp
   StartKernel(row[0] + row[kM16 - 1]);
 
   if (steps != 0) {
-    const uint16_t* y = a.grad_y + static_cast<int>(blockIdx.z) * a.geometry.Out().LaneElements();
+    const Bf16* y = a.grad_y + static_cast<int>(blockIdx.z) * a.geometry.Out().LaneElements();
     CopyTile<Tile::kThreads>(k.tile, k.copy, rows, y, shared);
     CopyGradWindowWeights<Tile::kThreads>(a, plan, k, Tile::kColumns, channel, weight_pitch,
                                           weights);

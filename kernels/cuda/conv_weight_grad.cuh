@@ -39,8 +39,8 @@ using WeightGradSums = float[kM16][kUnits][2][4];
 
 // The gradient of `count` positions, kM16 * 16 channels from `channel` on; zeros beyond the map.
 template <int kM16>
-__device__ __forceinline__ void CopyGradientTile(const uint16_t* y, const MapShape& s, int first,
-                                                 int count, int channel, uint16_t* to) {
+__device__ __forceinline__ void CopyGradientTile(const Bf16* y, const MapShape& s, int first,
+                                                 int count, int channel, Bf16* to) {
   constexpr int kGroups = 2 * kM16, kPitch = 16 * kM16 + kTileSkew;
   const int stride = s.Stride();
   FTT_ROLLED
@@ -55,7 +55,7 @@ __device__ __forceinline__ void CopyGradientTile(const uint16_t* y, const MapSha
 // The codes of a tile.
 __device__ __forceinline__ void ConvertInputTile(const uint8_t* codes, int pixels,
                                                  const Divider& by_segments, bool relu, int pitch,
-                                                 uint16_t* to) {
+                                                 Bf16* to) {
   const Relu rectify(relu);
   const int segments = by_segments.Divisor(), skew = pitch - 16 * segments;
   FTT_ROLLED
@@ -67,7 +67,7 @@ __device__ __forceinline__ void ConvertInputTile(const uint8_t* codes, int pixel
 
 // Sixteen positions of the depth.
 template <int kM16, int kUnits>
-__device__ __forceinline__ void WeightGradStep(const uint16_t* gradient, const uint16_t* input,
+__device__ __forceinline__ void WeightGradStep(const Bf16* gradient, const Bf16* input,
                                                const int (&unit)[kUnits],
                                                WeightGradSums<kM16, kUnits>& acc) {
   uint32_t f[kM16][4];
@@ -151,13 +151,13 @@ __global__ void __launch_bounds__(kWeightGradThreads, 2)
   constexpr int kPitch = 16 * kM16 + kTileSkew;
   const int pitch = plan.x_channels + kTileSkew;
 
-  auto* gradients = reinterpret_cast<uint16_t*>(SharedMemory());
-  uint16_t* input = gradients + plan.stages * t.block * kPitch;
+  auto* gradients = reinterpret_cast<Bf16*>(SharedMemory());
+  Bf16* input = gradients + plan.stages * t.block * kPitch;
   int* pixels = reinterpret_cast<int*>(input + plan.tile_pixels * pitch);
   auto* codes = reinterpret_cast<uint8_t*>(pixels + t.block);
 
   const int lane_at = (matrix_lane % 8 + matrix_lane / 16 * 8) * kPitch + matrix_lane / 8 % 2 * 8;
-  const uint16_t* y = a.grad_y + lane * out.LaneElements();
+  const Bf16* y = a.grad_y + lane * out.LaneElements();
   const int8_t* x = a.x + lane * g.In().LaneElements() + in_channel;
   const int first_tile = split * plan.tiles_per_split, tiles = t.Blocks();
   const int after = first_tile + plan.tiles_per_split, end = after < tiles ? after : tiles;
@@ -204,7 +204,7 @@ __global__ void __launch_bounds__(kWeightGradThreads, 2)
     if (thread < t.block) pixels[thread] = TilePixel(t, rows, tile * t.block + thread) * pitch;
     SyncThreads();
     (plan.stages == 3 ? later : next) = copy(tile + plan.stages - 1);
-    const uint16_t* gradient = gradients + at_gradient * t.block * kPitch + lane_at;
+    const Bf16* gradient = gradients + at_gradient * t.block * kPitch + lane_at;
     if (++at_gradient == plan.stages) at_gradient = 0;
     if (++at_codes == plan.stages - 1) at_codes = 0;
     for (int k = 16 * warp_k; k < t.block; k += 16 * warps_k) {

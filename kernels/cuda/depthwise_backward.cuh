@@ -1,11 +1,12 @@
-// Kernels of depthwise_backward.h.
+// The kernel of depthwise_backward.h.
 //
-// A block takes a square tile of positions of 16 channels. What the tile reads is brought into
-// shared memory once, as floats: gradients through the norm's map, codes converted, zeros outside
-// the map. A thread then computes a strip of 4 x 4 positions of one channel, without a bound to
-// check: it reads a row of what the strip reads once and uses it for all taps of all the strip's
-// positions. Where taps lie further apart than positions, a strip takes every second position, so
-// that it still reads one sequence.
+// A block takes square tiles of input positions of 16 channels, one after the other. The gradients
+// that a tile meets are brought into shared memory once, through the norm's map, as floats, zeros
+// outside the map. A thread then has a strip of 4 x 4 positions of one channel and no bound to
+// check: it reads a row of gradients once and uses it for all taps of all the strip's positions,
+// and each value twice, for the sum that becomes the input's gradient and, times the position's
+// code, for that of the tap's weight. Where taps lie further apart than positions, a strip takes
+// every second position, so that it still reads one sequence.
 #pragma once
 
 #include "kernels/cuda/depthwise_backward.h"
@@ -24,8 +25,7 @@ FTT_HD constexpr int TileThreads(int tile) {
 // Blocks of a multiprocessor: `warps` in all.
 FTT_HD constexpr int TileBlocks(int tile, int warps) { return warps * 32 / TileThreads(tile); }
 // Warps of a multiprocessor that leave each thread its registers.
-inline constexpr int kDataGradWarps = 32;
-FTT_HD constexpr int WeightGradWarps(int kernel) { return kernel == 3 ? 32 : 24; }
+FTT_HD constexpr int GradWarps(int taps) { return taps == 2 ? 32 : taps == 3 ? 24 : 16; }
 // First position of a strip whose positions are `step` apart, along one dimension.
 FTT_HD constexpr int FirstOfStrip(int strip, int step) {
   return strip % step + strip / step * step * kStrip;
@@ -54,35 +54,21 @@ struct SharedTile {
   FTT_HD static constexpr int At(int y, int x) { return (y * kPitch + Column(x)) * kTileChannels; }
 };
 
-// What lies in a tile: pixel (u, v) is (y + u * unit, x + v * unit) of an h x w map.
+// What lies in a tile: pixel (u, v) is (y + u, x + v) of an h x w map.
 struct TilePlace {
-  int y, x, unit, h, w;
+  int y, x, h, w;
 };
 
 // Loaders take four channels of a pixel in two steps, so that several loads are under way at once.
 // Outside the map, where the second gives 0, the first reads any pixel.
-struct CodeLoader {
-  using Word = uint32_t;
-  const int8_t* image;
-  float least;  // 0 with relu
-
-  __device__ Word Load(int at) const { return *reinterpret_cast<const uint32_t*>(image + at); }
-  __device__ float4 Value(Word word, bool inside) const {
-    if (!inside) word = 0;
-    return make_float4(Code(word, 0), Code(word, 1), Code(word, 2), Code(word, 3));
-  }
-  __device__ float Code(Word word, int i) const {
-    return fmaxf(CodeToFloat(word, i, false), least);
-  }
-};
 
 // A gradient and its mask; first: element of the image's first pixel.
 struct GradientLoader {
   struct Word {
-    float4 grad;
+    uint2 grad;
     uint32_t mask;
   };
-  const float* grad;
+  const Bf16* grad;
   const uint8_t* mask;
   uint32_t passes;  // without a mask any byte is read, and all bits are set
 
@@ -90,13 +76,12 @@ struct GradientLoader {
       : grad(y.grad + first),
         mask(y.mask == nullptr ? reinterpret_cast<const uint8_t*>(grad) : y.mask + (first >> 3)),
         passes(y.mask == nullptr ? 0xFF : 0) {}
-  __device__ Word Load(int at) const {
-    return {*reinterpret_cast<const float4*>(grad + at), mask[at >> 3]};
-  }
+  __device__ Word Load(int at) const { return {*FourOf(grad + at), mask[at >> 3]}; }
   __device__ float4 Value(const Word& word) const {
     const uint32_t bits = (word.mask | passes) >> (threadIdx.x % 2 * 4);
-    return make_float4((bits & 1) != 0 ? word.grad.x : 0.0f, (bits & 2) != 0 ? word.grad.y : 0.0f,
-                       (bits & 4) != 0 ? word.grad.z : 0.0f, (bits & 8) != 0 ? word.grad.w : 0.0f);
+    const float4 v = FloatsOf(word.grad);
+    return make_float4((bits & 1) != 0 ? v.x : 0.0f, (bits & 2) != 0 ? v.y : 0.0f,
+                       (bits & 4) != 0 ? v.z : 0.0f, (bits & 8) != 0 ? v.w : 0.0f);
   }
   __device__ float4 Value(const Word& word, bool inside) const {
     const float4 passed = Value(word);
@@ -171,11 +156,11 @@ __device__ __forceinline__ void FillTile(const Loader& loader, const TilePlace& 
   for (int i = 0; i < DivideUp(Tile::kSize, kSlots); ++i) {
     const int v = (kRows == 1 ? slot : slot - u0 * Tile::kSize) + i * kSlots;
     if (kRows == 1 && v >= Tile::kSize) continue;
-    const int x = place.x + v * place.unit;
+    const int x = place.x + v;
     const int h = static_cast<unsigned>(x) < static_cast<unsigned>(place.w) ? place.h : 0;
     float* to = tile + Tile::At(u0, v) + quad;
-    const int step = kRows * place.unit, next = step * place.w * stride;
-    int y = place.y + u0 * place.unit, at = (y * place.w + x) * stride + quad;
+    const int next = kRows * place.w * stride;
+    int y = place.y + u0, at = (y * place.w + x) * stride + quad;
     for (int u = u0; u < Tile::kSize; u += kBatch * kRows) {
       typename Loader::Word words[kBatch];
       bool inside[kBatch];
@@ -183,7 +168,7 @@ __device__ __forceinline__ void FillTile(const Loader& loader, const TilePlace& 
       for (int b = 0; b < kBatch; ++b) {
         inside[b] = static_cast<unsigned>(y) < static_cast<unsigned>(h);
         words[b] = loader.Load(inside[b] ? at : 0);
-        y += step;
+        y += kRows;
         at += next;
       }
       FTT_UNROLL
@@ -214,293 +199,239 @@ __device__ __forceinline__ void FillGradient(const OutputGradient& y, const MapS
   }
 }
 
-// --- data ---
+// --- the kernel ---
 
-// Classes of input rows and columns, and how blockIdx is made up: x: image; y: tile, across first;
-// z: class, groups of channels, lanes, in this order.
-struct DepthwiseDataPlan {
+// Classes of input rows and columns, and how the grid is made up: x: blocks of a lane's tiles, of
+// each the classes, first; y: groups of channels; z: lanes. A block takes `tiles` tiles of its
+// class, image by image.
+struct DepthwiseGradPlan {
   GradAxis y[2], x[2];
-  int class_bits = 0;  // of blockIdx.z
-  Divider across, groups;
+  int class_bits = 0;
+  int tiles = 1, blocks = 1;
+  Divider across, of_image;  // tiles
   // Of each class: kN x kN taps in the order in which a sequence of outputs meets them, the last
   // tap first; -1 where there is none.
   int8_t taps[4][25];
 };
 
-// Weights of 16 channels as floats, in the order of DepthwiseDataPlan::taps, 0 where there is none.
+// Weights of 16 channels as floats, in the order of DepthwiseGradPlan::taps, 0 where there is none.
 template <int kN>
 using DepthwiseTaps = float[kN * kN][kTileChannels];
 
-// A thread's part of them, loaded at once.
+// A thread's part of them, loaded at once; what else it takes to store them is found out anew.
 template <int kN, int kThreads>
-struct DepthwiseTapCodes {
+struct TapCodes {
   static constexpr int kSlots = kThreads / kTileChannels;
   static constexpr int kCount = DivideUp(kN * kN, kSlots);
-  const int channel = static_cast<int>(threadIdx.x) % kTileChannels;
-  const int first = static_cast<int>(threadIdx.x) / kTileChannels;
   int8_t code[kCount];
-  uint32_t used = 0;  // bits by tap: the others are 0
 
-  __device__ DepthwiseTapCodes(const DepthwiseDataGradArguments& a, int lane, int channel0,
-                               const int8_t (&order)[25]) {
+  static __device__ __forceinline__ int Channel() {
+    return static_cast<int>(threadIdx.x) % kTileChannels;
+  }
+  static __device__ __forceinline__ int Place(int i) {
+    return static_cast<int>(threadIdx.x) / kTileChannels + i * kSlots;
+  }
+  __device__ __forceinline__ void Load(const DepthwiseGradArguments& a, int lane, int channel0,
+                                       const int8_t (&order)[25]) {
     const WindowGeometry& g = a.geometry;
-    const bool pad = channel0 + channel >= g.in_channels;
-    const int from = (a.one_weight ? 0 : lane * g.in_channels) + channel0 + (pad ? 0 : channel);
+    const int channel = channel0 + Channel();
+    const int from =
+        (a.one_weight ? 0 : lane * g.in_channels) + (channel < g.in_channels ? channel : channel0);
     const int8_t* codes = a.weights + int64_t{from} * (g.kernel * g.kernel);
     FTT_UNROLL
     for (int i = 0; i < kCount; ++i) {
-      const int place = first + i * kSlots;
-      const int tap = pad || place >= kN * kN ? -1 : order[place];
+      const int place = Place(i), tap = place < kN * kN ? order[place] : -1;
       code[i] = codes[tap < 0 ? 0 : tap];
-      used |= (tap >= 0 ? 1u : 0u) << i;
     }
   }
-  __device__ void Store(float unit, DepthwiseTaps<kN>& taps) const {
+  __device__ __forceinline__ void Store(const DepthwiseGradArguments& a, int channel0,
+                                        const int8_t (&order)[25], DepthwiseTaps<kN>& taps) const {
+    const float unit = PowerOfTwo(*a.weight_exponent);
+    const int channels = a.geometry.in_channels - channel0;
     FTT_UNROLL
     for (int i = 0; i < kCount; ++i) {
-      const int place = first + i * kSlots;
-      if (place < kN * kN)
-        taps[place][channel] = (used >> i & 1) != 0 ? static_cast<float>(code[i]) * unit : 0.0f;
+      const int place = Place(i);
+      if (place >= kN * kN) continue;
+      const bool used = order[place] >= 0 && Channel() < channels;
+      taps[place][Channel()] = used ? static_cast<float>(code[i]) * unit : 0.0f;
     }
   }
 };
-
-// Stores a tile of 16 channels whose first position is y0, x0; a thread takes four channels of a
-// column of four pixels. Loads lie on the thread's own pixels even where nothing is stored.
-template <typename Tile>
-__device__ __forceinline__ void StoreTile(const DepthwiseDataGradArguments& a,
-                                          const GradAxis& axis_y, const GradAxis& axis_x, int image,
-                                          int channel0, int y0, int x0, const float* tile) {
-  constexpr int kRows = Tile::kSize / kStrip;  // at once
-  const WindowGeometry& g = a.geometry;
-  const int me = static_cast<int>(threadIdx.x), quad = me % 4 * 4;
-  const int v = me / 4 % Tile::kSize, u = me / 4 / Tile::kSize;
-  const int stride = g.In().Stride(), x = x0 + v, y = y0 + u;
-  const int64_t first = int64_t{image} * (g.In().MapPixels() * stride) + channel0;
-  const int8_t* codes = a.x + first;
-  float* grad_x = a.grad_x + first;
-  int left = x < axis_x.count ? DivideUp(axis_y.count - y, kRows) : 0;  // pixels
-  if (left <= 0) return;
-  const int at0 = ((axis_y.first + g.stride * y) * g.in_w + axis_x.first + g.stride * x) * stride;
-  const int next = kRows * g.stride * g.in_w * stride;
-  int at[kStrip];
-  float4 value[kStrip];
-  FTT_UNROLL
-  for (int i = 0; i < kStrip; ++i) {
-    at[i] = at0 + (i < left ? i * next : 0) + quad;
-    value[i] = *reinterpret_cast<const float4*>(tile + Tile::At(u + i * kRows, v) + quad);
-  }
-  if (g.relu) {
-    uint32_t word[kStrip];
-    FTT_UNROLL
-    for (int i = 0; i < kStrip; ++i) word[i] = *reinterpret_cast<const uint32_t*>(codes + at[i]);
-    FTT_UNROLL
-    for (int i = 0; i < kStrip; ++i) {
-      // The top bit of each byte that is above 0.
-      const uint32_t positive = ((word[i] & 0x7F7F7F7Fu) + 0x7F7F7F7Fu) & ~word[i];
-      value[i].x = (positive & 0x80u) != 0 ? value[i].x : 0.0f;
-      value[i].y = (positive & 0x8000u) != 0 ? value[i].y : 0.0f;
-      value[i].z = (positive & 0x800000u) != 0 ? value[i].z : 0.0f;
-      value[i].w = (positive & 0x80000000u) != 0 ? value[i].w : 0.0f;
-    }
-  }
-  if (a.accumulate) {
-    float4 before[kStrip];
-    FTT_UNROLL
-    for (int i = 0; i < kStrip; ++i) before[i] = *reinterpret_cast<const float4*>(grad_x + at[i]);
-    FTT_UNROLL
-    for (int i = 0; i < kStrip; ++i) {
-      value[i].x += before[i].x;
-      value[i].y += before[i].y;
-      value[i].z += before[i].z;
-      value[i].w += before[i].w;
-    }
-  }
-  FTT_UNROLL
-  for (int i = 0; i < kStrip; ++i) {
-    if (i < left) *reinterpret_cast<float4*>(grad_x + at[i]) = value[i];
-  }
-}
 
 template <int kN, int kStep, int kTile>
-struct DepthwiseDataGradShared {
-  using Tile = SharedTile<kTile + (kN - 1) * kStep, kStep == 1 ? kStrip : 0>;
-  alignas(16) float tile[Tile::kFloats];
-  DepthwiseTaps<kN> taps;
-};
-
-// kN: taps of a class along a dimension, at most. kStep: distance of the outputs that they meet.
-template <int kN, int kStep, int kTile>
-__global__ void __launch_bounds__(TileThreads(kTile), TileBlocks(kTile, kDataGradWarps))
-    DepthwiseDataGradKernel(FTT_IN_PLACE DepthwiseDataGradArguments a,
-                            FTT_IN_PLACE DepthwiseDataPlan plan) {
-  using Shared = DepthwiseDataGradShared<kN, kStep, kTile>;
-  using Tile = typename Shared::Tile;
-  FTT_SHARED(Shared, shared);
-  const WindowGeometry& g = a.geometry;
-  const int image = static_cast<int>(blockIdx.x), part = static_cast<int>(blockIdx.y);
-  const int item = static_cast<int>(blockIdx.z), down = plan.across(part);
-  const int y0 = down * kTile, x0 = (part - down * plan.across.Divisor()) * kTile;
-  const int kind = item & ((1 << plan.class_bits) - 1), rest = item >> plan.class_bits;
-  const GradAxis &axis_y = plan.y[kind >> 1], &axis_x = plan.x[kind & 1];
-  const int lane = plan.groups(rest);
-  const int channel0 = (rest - lane * plan.groups.Divisor()) * kTileChannels;
-  StartKernel(y0 + x0 + channel0);
-  if (y0 >= axis_y.count || x0 >= axis_x.count) return;
-  if (axis_y.taps * axis_x.taps == 0 && a.accumulate) return;
-
-  const TilePlace place{y0 + axis_y.offset - (kN - 1) * kStep,
-                        x0 + axis_x.offset - (kN - 1) * kStep, 1, g.out_h, g.out_w};
-  using TapCodes = DepthwiseTapCodes<kN, TileThreads(kTile)>;
-  const TapCodes codes(a, lane, channel0, plan.taps[kind]);
-  const int exponent = *a.weight_exponent;
-  // Few codes stay in registers until they are there; for many there is no room.
-  constexpr bool kLate = TapCodes::kCount <= 3;
-  if constexpr (!kLate) codes.Store(PowerOfTwo(exponent), shared.taps);
-  FillGradient<Tile, TileThreads(kTile), 4>(a.grad_y, g.Out(), lane, image, channel0, place,
-                                            shared.tile);
-  if constexpr (kLate) codes.Store(PowerOfTwo(exponent), shared.taps);
-  SyncThreads();
-
-  const TileThread<kTile, kStep> me;
-  float taps[kN * kN];
-  FTT_UNROLL
-  for (int i = 0; i < kN * kN; ++i) taps[i] = shared.taps[i][me.channel];
-  const float* from = shared.tile + Tile::At(me.y, me.x) + me.channel;
-  float acc[kStrip][kStrip] = {};
-  FTT_UNROLL
-  for (int j = 0; j < kStrip + kN - 1; ++j) {
-    float v[kStrip + kN - 1];
-    FTT_UNROLL
-    for (int i = 0; i < kStrip + kN - 1; ++i) v[i] = from[Tile::At(j * kStep, i * kStep)];
-    FTT_UNROLL
-    for (int r = 0; r < kStrip; ++r) {
-      const int fy = j - r;
-      if (fy < 0 || fy >= kN) continue;
-      FTT_UNROLL
-      for (int i = 0; i < kStrip * kN; ++i) {
-        const int column = i / kN, fx = i % kN;
-        acc[r][column] = fmaf(v[column + fx], taps[fy * kN + fx], acc[r][column]);
-      }
-    }
-  }
-
-  // Through shared memory, so that accesses are of four channels.
-  using Result = SharedTile<kTile, kStep == 1 ? kStrip : 0>;
-  SyncThreads();
-  float* to = shared.tile + Result::At(me.y, me.x) + me.channel;
-  FTT_UNROLL
-  for (int i = 0; i < kStrip * kStrip; ++i)
-    to[Result::At(i / kStrip * kStep, i % kStrip * kStep)] = acc[i / kStrip][i % kStrip];
-  SyncThreads();
-  StoreTile<Result>(a, axis_y, axis_x, lane * g.images + image, channel0, y0, x0, shared.tile);
-}
-
-// --- weights ---
-
-// A block takes `tiles` tiles of a group of channels, image by image.
-struct DepthwiseWeightPlan {
-  int tiles = 1, blocks = 1;
-  Divider across, of_image;  // tiles
-};
-
-// kAdvance: distance of what neighbouring outputs read; kStep: of taps, and of a strip's outputs.
-template <int kKernel, int kAdvance, int kStep, int kTile>
-struct DepthwiseWeightGradShared {
-  static constexpr int kReach = (kTile - 1) * kAdvance + 1 + (kKernel - 1) * kStep;
-  using Gradients = SharedTile<kTile, kStep == 1 ? kStrip : 0>;
-  using Inputs = SharedTile<kReach, kStep == 1 ? kStrip * kAdvance : 0>;
+struct DepthwiseGradShared {
+  using Gradients = SharedTile<kTile + (kN - 1) * kStep, kStep == 1 ? kStrip : 0>;
+  using Results = SharedTile<kTile, kStep == 1 ? kStrip : 0>;
   // The row is one longer than the threads, so that taps of a channel lie in different banks.
-  using Sums = float[kKernel * kKernel][TileThreads(kTile) + 1];
+  using Sums = float[kN * kN][TileThreads(kTile) + 1];
   struct Tiles {
     alignas(16) float gradients[Gradients::kFloats];
-    float inputs[Inputs::kFloats];
+    float results[Results::kFloats];
+    uint32_t codes[kTile * kTile][kTileChannels / 4];
   };
   union {
     Tiles tiles;
     Sums sums;
   };
+  DepthwiseTaps<kN> taps;
 };
 
-// Grid: (blocks, groups of channels, lanes). Row blockIdx.x of the lane's scratch,
-// [channels][k][k], receives the sums of the block's tiles, strip by strip.
-template <int kKernel, int kAdvance, int kStep, int kTile>
-__global__ void __launch_bounds__(TileThreads(kTile), TileBlocks(kTile, WeightGradWarps(kKernel)))
-    DepthwiseWeightGradKernel(FTT_IN_PLACE DepthwiseWeightGradArguments a,
-                              FTT_IN_PLACE DepthwiseWeightPlan plan) {
-  using Shared = DepthwiseWeightGradShared<kKernel, kAdvance, kStep, kTile>;
+// A tile of the input, four channels of a column of four pixels a thread: the codes, and where the
+// gradients go.
+template <int kTile>
+struct InputPlace {
+  static constexpr int kRows = kTile / kStrip;  // at once
+  const int quad = static_cast<int>(threadIdx.x) % 4;
+  const int v = static_cast<int>(threadIdx.x) / 4 % kTile;
+  const int u = static_cast<int>(threadIdx.x) / 4 / kTile;
+  int left;      // pixels of the column that lie inside
+  int at, next;  // elements from the map's first: of the first of them, and on to the others
+
+  __device__ __forceinline__ InputPlace(const WindowGeometry& g, const GradAxis& axis_y,
+                                        const GradAxis& axis_x, int y0, int x0) {
+    const int stride = g.In().Stride(), x = x0 + v, y = y0 + u;
+    left = x < axis_x.count ? DivideUp(axis_y.count - y, kRows) : 0;
+    at = ((axis_y.first + g.stride * y) * g.in_w + axis_x.first + g.stride * x) * stride + 4 * quad;
+    next = kRows * g.stride * g.in_w * stride;
+  }
+  __device__ __forceinline__ void LoadCodes(const int8_t* image, uint32_t (&word)[kStrip]) const {
+    FTT_UNROLL
+    for (int i = 0; i < kStrip; ++i) {
+      word[i] = 0;
+      if (i < left) word[i] = *reinterpret_cast<const uint32_t*>(image + at + i * next);
+    }
+  }
+  __device__ __forceinline__ void KeepCodes(const uint32_t (&word)[kStrip],
+                                            uint32_t (*codes)[kTileChannels / 4]) const {
+    FTT_UNROLL
+    for (int i = 0; i < kStrip; ++i) codes[(u + i * kRows) * kTile + v][quad] = word[i];
+  }
+  template <typename Results>
+  __device__ __forceinline__ void Store(const float* results, bool accumulate, Bf16* image) const {
+    uint2 before[kStrip] = {};
+    if (accumulate) {
+      FTT_UNROLL
+      for (int i = 0; i < kStrip; ++i)
+        if (i < left) before[i] = *FourOf(image + at + i * next);
+    }
+    FTT_UNROLL
+    for (int i = 0; i < kStrip; ++i) {
+      if (i >= left) continue;
+      const float* from = results + Results::At(u + i * kRows, v) + 4 * quad;
+      const float4 f = *reinterpret_cast<const float4*>(from), b = FloatsOf(before[i]);
+      *FourOf(image + at + i * next) =
+          RoundedToBf16(make_float4(f.x + b.x, f.y + b.y, f.z + b.z, f.w + b.w));
+    }
+  }
+};
+
+// kN: taps of a class along a dimension, at most. kStep: distance of the outputs that they meet.
+// Row blockIdx.x of the lane's scratch, [channels][k][k], receives the sums of the class's taps
+// over the block's tiles, strip by strip.
+template <int kN, int kStep, int kTile>
+__global__ void __launch_bounds__(TileThreads(kTile), TileBlocks(kTile, GradWarps(kN)))
+    DepthwiseGradKernel(FTT_IN_PLACE DepthwiseGradArguments a,
+                        FTT_IN_PLACE DepthwiseGradPlan plan) {
+  using Shared = DepthwiseGradShared<kN, kStep, kTile>;
   using Gradients = typename Shared::Gradients;
-  using Inputs = typename Shared::Inputs;
-  constexpr int kThreads = TileThreads(kTile), kTaps = kKernel * kKernel;
-  constexpr int kLength = (kStrip - 1) * kAdvance + kKernel;  // of what a strip reads
+  using Results = typename Shared::Results;
+  constexpr int kThreads = TileThreads(kTile), kTaps = kN * kN, kLength = kStrip + kN - 1;
   auto& shared = *reinterpret_cast<Shared*>(SharedMemory());
   const WindowGeometry& g = a.geometry;
-  const int lane = static_cast<int>(blockIdx.z), stride = g.Out().Stride();
+  const int block = static_cast<int>(blockIdx.x) >> plan.class_bits;
+  const int kind = static_cast<int>(blockIdx.x) & ((1 << plan.class_bits) - 1);
+  const GradAxis &axis_y = plan.y[kind >> 1], &axis_x = plan.x[kind & 1];
+  const int lane = static_cast<int>(blockIdx.z);
   const int channel0 = static_cast<int>(blockIdx.y) * kTileChannels;
-  const int first = static_cast<int>(blockIdx.x) * plan.tiles,
-            all = g.images * plan.of_image.Divisor();
+  const int first = block * plan.tiles, all = g.images * plan.of_image.Divisor();
   const int end = first + plan.tiles < all ? first + plan.tiles : all;
-  const int unit = kAdvance == 1 ? g.stride : 1;
+  StartKernel(end + kind);
+  if (axis_y.taps * axis_x.taps == 0 && (a.accumulate || a.grad_x == nullptr)) return;
+
+  {
+    TapCodes<kN, kThreads> codes;
+    codes.Load(a, lane, channel0, plan.taps[kind]);
+    codes.Store(a, channel0, plan.taps[kind], shared.taps);
+  }
+  const float least = g.relu ? 0.0f : -128.0f;
   const TileThread<kTile, kStep> me;
-  StartKernel(me.x + me.y + end);
-  float acc[kTaps] = {};
+  const float* gradients = shared.tiles.gradients + Gradients::At(me.y, me.x) + me.channel;
+  const auto* codes =
+      reinterpret_cast<const int8_t*>(shared.tiles.codes[me.y * kTile + me.x]) + me.channel;
+  float* results = shared.tiles.results + Results::At(me.y, me.x) + me.channel;
+  float taps[kTaps], sums[kTaps] = {};
+  bool has_taps = false;
+  FTT_ROLLED
   for (int item = first; item < end; ++item) {
     const int image = plan.of_image(item), part = item - image * plan.of_image.Divisor();
     const int down = plan.across(part);
     const int y0 = down * kTile, x0 = (part - down * plan.across.Divisor()) * kTile;
-    const int64_t input =
-        int64_t{lane * g.images + image} * (g.In().MapPixels() * stride) + channel0;
-    if (item != first) SyncThreads();
-    FillTile<Inputs, kThreads, 4>(
-        CodeLoader{a.x + input, g.relu ? 0.0f : -128.0f},
-        {y0 * g.stride + g.origin, x0 * g.stride + g.origin, unit, g.in_h, g.in_w}, stride,
-        shared.tiles.inputs);
-    FillGradient<Gradients, kThreads, 2>(a.grad_y, g.Out(), lane, image, channel0,
-                                         {y0, x0, 1, g.out_h, g.out_w}, shared.tiles.gradients);
+    if (y0 >= axis_y.count || x0 >= axis_x.count) continue;
+    const InputPlace<kTile> input(g, axis_y, axis_x, y0, x0);
+    const int64_t map_at = lane * g.In().LaneElements() +
+                           int64_t{image} * (g.In().MapPixels() * g.In().Stride()) + channel0;
+    uint32_t word[kStrip];
+    input.LoadCodes(a.x + map_at, word);
+    const TilePlace tile{y0 + axis_y.offset - (kN - 1) * kStep,
+                         x0 + axis_x.offset - (kN - 1) * kStep, g.out_h, g.out_w};
+    FillGradient<Gradients, kThreads, 4>(a.grad_y, g.Out(), lane, image, channel0, tile,
+                                         shared.tiles.gradients);
+    input.KeepCodes(word, shared.tiles.codes);
+    // Everybody has read the results of the tile before.
     SyncThreads();
-
-    const float* gradients = shared.tiles.gradients + Gradients::At(me.y, me.x) + me.channel;
-    float grad[kStrip][kStrip];
-    FTT_UNROLL
-    for (int i = 0; i < kStrip * kStrip; ++i) {
-      const int r = i / kStrip, column = i % kStrip;
-      grad[r][column] = gradients[Gradients::At(r * kStep, column * kStep)];
+    if (!has_taps) {
+      FTT_UNROLL
+      for (int i = 0; i < kTaps; ++i) taps[i] = shared.taps[i][me.channel];
+      has_taps = true;
     }
-    const float* inputs =
-        shared.tiles.inputs + Inputs::At(me.y * kAdvance, me.x * kAdvance) + me.channel;
+    float acc[kStrip][kStrip] = {}, code[kStrip][kStrip];
     FTT_UNROLL
     for (int j = 0; j < kLength; ++j) {
       float v[kLength];
       FTT_UNROLL
-      for (int i = 0; i < kLength; ++i) v[i] = inputs[Inputs::At(j * kStep, i * kStep)];
+      for (int i = 0; i < kLength; ++i) v[i] = gradients[Gradients::At(j * kStep, i * kStep)];
+      FTT_UNROLL
+      for (int c = 0; c < kStrip && j < kStrip; ++c) {
+        code[j][c] =
+            fmaxf(static_cast<float>(codes[(j * kTile + c) * kStep * kTileChannels]), least);
+      }
       FTT_UNROLL
       for (int r = 0; r < kStrip; ++r) {
-        const int ky = j - r * kAdvance;
-        if (ky < 0 || ky >= kKernel) continue;
+        const int fy = j - r;
+        if (fy < 0 || fy >= kN) continue;
         FTT_UNROLL
-        for (int i = 0; i < kStrip * kKernel; ++i) {
-          const int column = i / kKernel, kx = i % kKernel;
-          float& sum = acc[ky * kKernel + kx];
-          sum = fmaf(grad[r][column], v[column * kAdvance + kx], sum);
+        for (int i = 0; i < kStrip * kN; ++i) {
+          const int column = i / kN, fx = i % kN;
+          acc[r][column] = fmaf(v[column + fx], taps[fy * kN + fx], acc[r][column]);
+          sums[fy * kN + fx] = fmaf(v[column + fx], code[r][column], sums[fy * kN + fx]);
         }
+        if (fy != kN - 1) continue;
+        FTT_UNROLL
+        for (int c = 0; c < kStrip; ++c)
+          results[Results::At(r * kStep, c * kStep)] = code[r][c] > 0 || !g.relu ? acc[r][c] : 0.0f;
       }
     }
+    SyncThreads();
+    if (a.grad_x != nullptr)
+      input.template Store<Results>(shared.tiles.results, a.accumulate, a.grad_x + map_at);
   }
+
   SyncThreads();
   FTT_UNROLL
-  for (int i = 0; i < kTaps; ++i) shared.sums[i][threadIdx.x] = acc[i];
+  for (int i = 0; i < kTaps; ++i) shared.sums[i][threadIdx.x] = sums[i];
   SyncThreads();
-  const int left = g.in_channels - channel0;
+  const int left = g.in_channels - channel0, of_channel = g.kernel * g.kernel;
   const int channels = left < kTileChannels ? left : kTileChannels;
   float* row =
-      a.scratch + ((int64_t{lane} * plan.blocks + blockIdx.x) * g.in_channels + channel0) * kTaps;
+      a.scratch + ((int64_t{lane} * plan.blocks + block) * g.in_channels + channel0) * of_channel;
   FTT_ROLLED
   for (int i = static_cast<int>(threadIdx.x); i < channels * kTaps; i += kThreads) {
-    const int c = i / kTaps, tap = i - c * kTaps;
+    const int c = i / kTaps, place = i - c * kTaps, tap = plan.taps[kind][place];
+    if (tap < 0) continue;
     float sum = 0;
     FTT_UNROLL
-    for (int at = 0; at < kThreads; at += kTileChannels) sum += shared.sums[tap][at + c];
-    row[i] = sum;
+    for (int at = 0; at < kThreads; at += kTileChannels) sum += shared.sums[place][at + c];
+    row[c * of_channel + tap] = sum;
   }
 }
 

@@ -8,11 +8,11 @@
 
 namespace ftt::cuda {
 
-// Gradient of an output, float32 [lanes][Pixels()][Stride()], pads 0. With `mask` it is zeroed
-// where a bit is 0; with `raw` it is then mapped by g -> fma(raw, q, fma(g, p, r)), the backward
+// Gradient of an output, [lanes][Pixels()][Stride()], pads 0. With `mask` it is zeroed where a bit
+// is 0; with `raw` it is then mapped by g -> fma(raw, q, fma(g, p, r)) in float32, the backward
 // pass of a batch norm, so that no pass of its own has to read and write it.
 struct OutputGradient {
-  const float* grad = nullptr;
+  const Bf16* grad = nullptr;
   const uint8_t* mask = nullptr;  // null: everything passes
   const void* raw = nullptr;      // stored outputs of the convolution; null: no map
   RawType raw_type = RawType::kInt32;

@@ -46,7 +46,7 @@ __global__ void __launch_bounds__(kHeadThreads) LinearGradXKernel(LinearBackward
     for (int o = 0; o < a.out; ++o)
       sum += grad[o] * a.keep_scale * static_cast<float>(w[int64_t{o} * a.in]) * unit;
   }
-  a.grad_x[at] = sum;
+  a.grad_x[at] = static_cast<Bf16>(PackBf16(sum, 0.0f) & 0xFFFFu);
 }
 
 // A block takes 32 inputs of one class, each of its warps a share of the images; what they have is

@@ -32,7 +32,7 @@ struct LinearBackwardArguments {
   const uint8_t* keep = nullptr;         // dropout: [images][in], 1 keeps; null without dropout
   float keep_scale = 1;                  // of what dropout keeps
   const float* grad_logits = nullptr;    // [lanes][images][out]
-  float* grad_x = nullptr;               // out: [lanes][images][padded in], pads 0
+  Bf16* grad_x = nullptr;                // out: [lanes][images][padded in], pads 0
   float* grad_w = nullptr;               // [out][in], added to, lanes in order
   float* grad_bias = nullptr;            // [out], added to, lanes in order
 };

@@ -7,6 +7,7 @@
 
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/divider.h"
+#include "kernels/cuda/gradient.cuh"
 #include "kernels/cuda/pool_backward.h"
 #include "kernels/cuda/pool_strip.cuh"
 
@@ -146,10 +147,10 @@ __global__ void __launch_bounds__(kPoolGradThreads)
     const int pixel = i / words, word = i - pixel * words;
     const int row = pixel / g.in_w, iy = b.first_row + row, ix = pixel - row * g.in_w;
     const int64_t at = (int64_t{iy} * g.in_w + ix) * stride + 4 * word;
-    auto* to = reinterpret_cast<float4*>(a.grad_x + b.x + at);
+    uint2* to = FourOf(a.grad_x + b.x + at);
     float sum[4] = {};
     if (a.accumulate) {
-      const float4 before = *to;
+      const float4 before = FloatsOf(*to);
       sum[0] = before.x;
       sum[1] = before.y;
       sum[2] = before.z;
@@ -161,11 +162,11 @@ __global__ void __launch_bounds__(kPoolGradThreads)
     for (int ky = kernel - 1; ky >= 0; --ky) {
       const int y = iy - g.origin - ky * g.dilation, oy = y / step;
       if (y < 0 || oy >= g.out_h || oy * step != y) continue;
-      const float* from = a.grad_y + b.y + int64_t{oy} * g.out_w * stride + 4 * word;
+      const Bf16* from = a.grad_y + b.y + int64_t{oy} * g.out_w * stride + 4 * word;
       for (int kx = kernel - 1; kx >= 0; --kx) {
         const int column = ix - g.origin - kx * g.dilation, ox = column / step;
         if (column < 0 || ox >= g.out_w || ox * step != column) continue;
-        const float4 v = *reinterpret_cast<const float4*>(from + int64_t{ox} * stride);
+        const float4 v = FloatsOf(*FourOf(from + int64_t{ox} * stride));
         const float grad[4] = {v.x, v.y, v.z, v.w};
         if constexpr (kType == PoolType::kMax) {
           const uint32_t won = winners[((oy - range.first) * g.out_w + ox) * words + word];
@@ -187,7 +188,7 @@ __global__ void __launch_bounds__(kPoolGradThreads)
         }
       }
     }
-    *to = make_float4(sum[0], sum[1], sum[2], sum[3]);
+    *to = RoundedToBf16(make_float4(sum[0], sum[1], sum[2], sum[3]));
   }
 }
 
@@ -280,8 +281,8 @@ __global__ void __launch_bounds__(kPoolGradThreads, kType == PoolType::kMax || k
     SyncThreads();
   }
   if (!works) return;
-  const auto* grad_y = reinterpret_cast<const uint8_t*>(a.grad_y + b.y + 4 * word);
-  float* grad_x = a.grad_x + b.x + 4 * word;
+  const Bf16* grad_y = a.grad_y + b.y + 4 * word;
+  Bf16* grad_x = a.grad_x + b.x + 4 * word;
   const int shift = kStride == 2 ? g.origin & 1 : 0;  // quads start where windows do
   const int quad_rows = DivideUp(b.rows + shift, 2), quad_columns = plan.quads.Divisor();
   for (int item = slot; item < quad_rows * quad_columns; item += slots) {
@@ -298,8 +299,7 @@ __global__ void __launch_bounds__(kPoolGradThreads, kType == PoolType::kMax || k
             static_cast<unsigned>(iy0 + p - b.first_row) < static_cast<unsigned>(b.rows) &&
             static_cast<unsigned>(ix0 + q) < static_cast<unsigned>(g.in_w);
         if (!a.accumulate || !inside[p][q]) continue;
-        const float4 before =
-            *reinterpret_cast<const float4*>(grad_x + ((iy0 + p) * g.in_w + ix0 + q) * stride);
+        const float4 before = FloatsOf(*FourOf(grad_x + ((iy0 + p) * g.in_w + ix0 + q) * stride));
         sum[p][q][0] = before.x;
         sum[p][q][1] = before.y;
         sum[p][q][2] = before.z;
@@ -323,11 +323,10 @@ __global__ void __launch_bounds__(kPoolGradThreads, kType == PoolType::kMax || k
     for (int r = 0; r < kOutputs; ++r) {
       const int oy = oy0 + r;
       const bool is_output = IsInside(oy - range.first, range.count);
-      const auto* from = reinterpret_cast<const float*>(grad_y + Nearest(oy, g.out_h - 1) *
-                                                                     (4 * g.out_w * stride));
-      float4 v[kOutputs];
+      const Bf16* from = grad_y + Nearest(oy, g.out_h - 1) * (g.out_w * stride);
+      uint2 v[kOutputs];
       FTT_UNROLL
-      for (int j = 0; j < kOutputs; ++j) v[j] = *reinterpret_cast<const float4*>(from + column[j]);
+      for (int j = 0; j < kOutputs; ++j) v[j] = *FourOf(from + column[j]);
       uint32_t won[kOutputs];
       if constexpr (kMax) {
         const uint32_t row_counts = is_output ? 0xFFFFFFFFu : 0u;
@@ -338,7 +337,8 @@ __global__ void __launch_bounds__(kPoolGradThreads, kType == PoolType::kMax || k
       const AxisTaps row_taps(oy * kStride + g.origin, g.in_h, is_output);
       FTT_UNROLL
       for (int j = 0; j < kOutputs; ++j) {
-        float grad[4] = {v[j].x, v[j].y, v[j].z, v[j].w};
+        const float4 f = FloatsOf(v[j]);
+        float grad[4] = {f.x, f.y, f.z, f.w};
         if constexpr (!kMax) {
           // The correctly rounded quotient, by one step from the product with the inverse.
           const float taps = row_taps.count * column_taps[j].count;
@@ -371,17 +371,17 @@ __global__ void __launch_bounds__(kPoolGradThreads, kType == PoolType::kMax || k
       for (int q = 0; q < 2; ++q) {
         if (!inside[p][q]) continue;
         const int at = ((iy0 + p) * g.in_w + ix0 + q) * stride;
-        float* to = grad_x + at;
+        Bf16* to = grad_x + at;
         if (!kMax && g.relu) {
           const uint32_t codes = *reinterpret_cast<const uint32_t*>(x + at);
           FTT_UNROLL
           for (int c = 0; c < 4; ++c) {
             if (static_cast<int8_t>(codes >> 8 * c & 0xFF) <= 0)
-              sum[p][q][c] = a.accumulate ? to[c] : 0.0f;
+              sum[p][q][c] = a.accumulate ? BitsToFloat(uint32_t{to[c]} << 16) : 0.0f;
           }
         }
-        *reinterpret_cast<float4*>(to) =
-            make_float4(sum[p][q][0], sum[p][q][1], sum[p][q][2], sum[p][q][3]);
+        *FourOf(to) =
+            RoundedToBf16(make_float4(sum[p][q][0], sum[p][q][1], sum[p][q][2], sum[p][q][3]));
       }
     }
   }

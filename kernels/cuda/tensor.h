@@ -22,6 +22,9 @@ FTT_HD constexpr int Nearest(int at, int last) {
 }
 FTT_HD constexpr int PaddedChannels(int channels) { return RoundUp(channels, kChannelPad); }
 
+// bfloat16, the upper half of a float: gradients of feature maps.
+using Bf16 = uint16_t;
+
 // A feature map of all lanes: codes [lanes][images][h][w][Stride()], dense. Straight-through masks
 // have one bit per padded element in the same order: [lanes][Pixels()][Stride() / 16] words of 16
 // bits, 1 where the gradient passes.

@@ -6,7 +6,7 @@
 
 #include "core/half.h"
 #include "kernels/ref_backend.h"
-#include "tests/cuda/layout.h"
+#include "tests/cuda/gradients.h"
 #include "tests/kernels/parity_util.h"
 
 namespace ftt::cuda::test {
@@ -45,10 +45,10 @@ class CudaBackwardTest : public ::testing::TestWithParam<BackwardCase> {
         n_(maps_ * case_.map.Elements()),
         mask_(operands_.Mask(maps_, case_.map.Elements())),
         x_(operands_.Codes(n_)),
-        grad_(operands_.Floats(n_)) {}
+        grad_(ShortFloats(operands_, n_)) {}
 
   const uint8_t* HostMask() const { return case_.masked ? mask_.data() : nullptr; }
-  void CheckNorm(bool deferred);
+  void CheckNorm(bool in_place);
   void CheckSum(int offset);
   std::vector<float> Applied(const OutputGradient& y, const DeviceBuffer<float>& map,
                              const std::vector<int32_t>& raw, std::vector<float> grad) const;
@@ -64,7 +64,7 @@ class CudaBackwardTest : public ::testing::TestWithParam<BackwardCase> {
   const std::vector<float> grad_;
 };
 
-void CudaBackwardTest::CheckNorm(bool deferred) {
+void CudaBackwardTest::CheckNorm(bool in_place) {
   const int c = case_.map.c;
   std::vector<int32_t> acc(static_cast<size_t>(n_));
   for (int32_t& v : acc) v = static_cast<int32_t>(operands_.Below(2001)) - 1000;
@@ -87,7 +87,8 @@ void CudaBackwardTest::CheckNorm(bool deferred) {
     const DeviceBuffer<int32_t> raw(Padded(acc, c, 777));
     const DeviceBuffer<uint16_t> halves(Halves(raw.Get()));
     const DeviceBuffer<float> d_mean(Padded(mean, c)), d_inv_std(Padded(inv_std, c)), d_unit(unit);
-    const DeviceBuffer<float> d_gamma(gamma), grad(Padded(grad_, c, 9.0f));
+    const DeviceBuffer<float> d_gamma(gamma);
+    const DeviceBuffer<Bf16> grad(ToBf16(Padded(grad_, c, 9.0f)));
     const DeviceBuffer<uint8_t> mask(PaddedMask(mask_, shape_));
     const size_t rows = static_cast<size_t>(case_.lanes) * static_cast<size_t>(shape_.Stride());
     const DeviceBuffer<GradSums> partials(rows * static_cast<size_t>(NormBackwardBlocks(shape_)));
@@ -110,12 +111,13 @@ void CudaBackwardTest::CheckNorm(bool deferred) {
     a.map = map.Data();
     a.grad_gamma = case_.batch_norm && case_.affine ? got_gamma.Data() : nullptr;
     a.grad_beta = case_.affine ? got_beta.Data() : nullptr;
-    if (deferred) {
-      const OutputGradient y = DeferredNormBackward(a, {});
-      EXPECT_LT(RelativeError(want, Applied(y, map, raw.Get(), grad.Get())), kTolerance);
+    const OutputGradient y = NormBackward(a, {});
+    if (in_place) {
+      MapGradient(shape_, y, grad.Data(), {});
+      ExpectRounded(want, grad.Get(), c, kTolerance);
     } else {
-      NormBackward(a, {});
-      EXPECT_LT(RelativeError(want, Dense(grad.Get(), c)), kTolerance);
+      const std::vector<float> grads = FromBf16(grad.Get());
+      EXPECT_LT(RelativeError(want, Applied(y, map, raw.Get(), grads)), kTolerance);
     }
     EXPECT_LT(RelativeError(want_gamma, got_gamma.Get()), kTolerance);
     EXPECT_LT(RelativeError(want_beta, got_beta.Get()), kTolerance);
@@ -152,13 +154,13 @@ std::vector<float> CudaBackwardTest::Applied(const OutputGradient& y,
 }
 
 TEST_P(CudaBackwardTest, Norm) { CheckNorm(false); }
-TEST_P(CudaBackwardTest, DeferredNorm) { CheckNorm(true); }
+TEST_P(CudaBackwardTest, NormInPlace) { CheckNorm(true); }
 
 void CudaBackwardTest::CheckSum(int offset) {
   const int c = case_.map.c, width = c - offset;
   const int64_t inputs = n_ / c * width;
   const std::vector<int8_t> x = operands_.Codes(inputs);
-  const std::vector<float> before = operands_.Floats(inputs);
+  const std::vector<float> before = ShortFloats(operands_, inputs);
   for (const bool accumulate : {false, true}) {
     std::vector<float> want = before;
     const int exponent = 0;
@@ -167,11 +169,12 @@ void CudaBackwardTest::CheckSum(int offset) {
                              accumulate);
     const DeviceBuffer<int8_t> d_x(Padded(x, width));
     const DeviceBuffer<uint8_t> mask(PaddedMask(mask_, shape_));
-    const DeviceBuffer<float> grad_y(Padded(grad_, c, 9.0f)), grad_x(Padded(before, width));
+    const DeviceBuffer<Bf16> grad_y(ToBf16(Padded(grad_, c, 9.0f)));
+    const DeviceBuffer<Bf16> grad_x(ToBf16(Padded(before, width)));
     SumBackward({shape_, width, offset, true, d_x.Data(), case_.masked ? mask.Data() : nullptr,
                  grad_y.Data(), grad_x.Data(), accumulate},
                 {});
-    EXPECT_EQ(want, Dense(grad_x.Get(), width));
+    EXPECT_EQ(RoundedToBf16(want), Dense(FromBf16(grad_x.Get()), width));
   }
 }
 
@@ -186,13 +189,13 @@ TEST_P(CudaBackwardTest, SumAndConcat) {
 TEST_P(CudaBackwardTest, SumOfSeveralInputs) {
   const int c = case_.map.c;
   const DeviceBuffer<uint8_t> mask(PaddedMask(mask_, shape_));
-  const DeviceBuffer<float> grad_y(Padded(grad_, c, 9.0f));
+  const DeviceBuffer<Bf16> grad_y(ToBf16(Padded(grad_, c, 9.0f)));
   std::vector<DeviceBuffer<int8_t>> codes;
-  std::vector<DeviceBuffer<float>> apart, together;
+  std::vector<DeviceBuffer<Bf16>> apart, together;
   std::vector<SumBackwardArguments> inputs;
   for (int k = 0; k < 3; ++k) {
     codes.emplace_back(Padded(operands_.Codes(n_), c));
-    const std::vector<float> before = Padded(operands_.Floats(n_), c);
+    const std::vector<Bf16> before = ToBf16(Padded(operands_.Floats(n_), c));
     apart.emplace_back(before);
     together.emplace_back(before);
     SumBackwardArguments a{shape_,
@@ -214,7 +217,7 @@ TEST_P(CudaBackwardTest, SumOfSeveralInputs) {
 
 TEST_P(CudaBackwardTest, GlobalSum) {
   const int c = case_.map.c;
-  const std::vector<float> grad_y = operands_.Floats(maps_ * c);
+  const std::vector<float> grad_y = ShortFloats(operands_, maps_ * c);
   const std::vector<uint8_t> mask = operands_.Mask(maps_, c);
   const MapShape pooled{case_.lanes, case_.images, 1, 1, c};
   for (const bool accumulate : {false, true}) {
@@ -224,11 +227,12 @@ TEST_P(CudaBackwardTest, GlobalSum) {
                                    accumulate);
     const DeviceBuffer<int8_t> x(Padded(x_, c));
     const DeviceBuffer<uint8_t> d_mask(PaddedMask(mask, pooled));
-    const DeviceBuffer<float> d_y(Padded(grad_y, c, 9.0f)), grad_x(Padded(grad_, c));
+    const DeviceBuffer<Bf16> d_y(ToBf16(Padded(grad_y, c, 9.0f)));
+    const DeviceBuffer<Bf16> grad_x(ToBf16(Padded(grad_, c)));
     GlobalSumBackward({shape_, true, x.Data(), case_.masked ? d_mask.Data() : nullptr, d_y.Data(),
                        grad_x.Data(), accumulate},
                       {});
-    EXPECT_EQ(want, Dense(grad_x.Get(), c));
+    EXPECT_EQ(RoundedToBf16(want), Dense(FromBf16(grad_x.Get()), c));
   }
 }
 

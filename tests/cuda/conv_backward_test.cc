@@ -3,6 +3,7 @@
 #include "kernels/cuda/conv_backward.h"
 
 #include "core/error.h"
+#include "kernels/cuda/backward.h"
 #include "kernels/cuda/conv_data_grad.h"
 #include "kernels/cuda/weight_reduce.h"
 #include "kernels/ref_backend.h"
@@ -65,7 +66,7 @@ class CudaConvBackwardTest : public ::testing::TestWithParam<WindowCase> {
         dims_{case_.lanes, case_.images, ids_.data()},
         inputs_(case_.lanes * case_.images * case_.shape.in.Elements()),
         x_(operands_.Codes(inputs_)),
-        before_(operands_.Floats(inputs_)) {
+        before_(ShortFloats(operands_, inputs_)) {
     for (int l = 0; l < case_.lanes; ++l) exponents_.push_back(l % 3 - 4);
   }
 
@@ -76,10 +77,10 @@ class CudaConvBackwardTest : public ::testing::TestWithParam<WindowCase> {
   }
 
   // As both passes read it.
-  static DeviceBuffer<uint16_t> Narrowed(const MapShape& s, const MappedGradient& grad_y) {
-    DeviceBuffer<uint16_t> narrow(static_cast<size_t>(s.lanes * s.LaneElements()));
-    NarrowGradient(s, grad_y.Device(), narrow.Data(), {});
-    return narrow;
+  static DeviceBuffer<Bf16> Mapped(const MapShape& s, const MappedGradient& grad_y) {
+    DeviceBuffer<Bf16> mapped(static_cast<size_t>(s.lanes * s.LaneElements()));
+    MapGradient(s, grad_y.Device(), mapped.Data(), {});
+    return mapped;
   }
 
   std::vector<DataGradCut> Cuts() const {
@@ -114,20 +115,19 @@ class CudaConvBackwardTest : public ::testing::TestWithParam<WindowCase> {
         const DeviceBuffer<uint16_t> packed(
             static_cast<size_t>(copies * PackedConvGradElements(geometry_)));
         const DeviceBuffer<int> exponent(std::vector<int>{w.exponent});
-        const DeviceBuffer<uint16_t> narrow = Narrowed(geometry_.Out(), grad_y);
+        const DeviceBuffer<Bf16> mapped = Mapped(geometry_.Out(), grad_y);
         PackConvGradWeights(geometry_, copies, codes.Data(), packed.Data(), {});
         for (const DataGradCut& cut : Cuts()) {
           SCOPED_TRACE(::testing::Message() << cut.columns << " columns, " << cut.rows << " rows"
                                             << (cut.streams ? ", in steps" : ""));
-          DeviceBuffer<float> grad_x(static_cast<size_t>(case_.lanes) *
-                                     static_cast<size_t>(geometry_.In().LaneElements()));
-          if (accumulate) grad_x.Set(Padded(before_, channels));
+          DeviceBuffer<Bf16> grad_x(static_cast<size_t>(case_.lanes) *
+                                    static_cast<size_t>(geometry_.In().LaneElements()));
+          if (accumulate) grad_x.Set(ToBf16(Padded(before_, channels)));
           ConvDataGrad({geometry_, x.Data(), packed.Data(), copies == 1, exponent.Data(),
-                        narrow.Data(), grad_x.Data(), accumulate},
+                        mapped.Data(), grad_x.Data(), accumulate},
                        {}, cut);
-          const std::vector<float> got = Dense(grad_x.Get(), channels);
-          EXPECT_LT(RelativeError(want, got), kParity);
-          ExpectClose(close, got, kClose);
+          EXPECT_LT(RelativeError(want, Dense(FromBf16(grad_x.Get()), channels)), kParity);
+          ExpectRounded(close, grad_x.Get(), channels, kClose);
         }
       });
     }
@@ -151,10 +151,10 @@ class CudaConvBackwardTest : public ::testing::TestWithParam<WindowCase> {
         const DeviceBuffer<uint8_t> keep(w.keep);
         const DeviceBuffer<float> scratch(static_cast<size_t>(ConvWeightGradScratch(geometry_)));
         const DeviceBuffer<float> grad_w(before);
-        const DeviceBuffer<uint16_t> narrow = Narrowed(geometry_.Out(), grad_y);
+        const DeviceBuffer<Bf16> mapped = Mapped(geometry_.Out(), grad_y);
         ConvWeightGrad(
             {geometry_, x.Data(), exponents.Data(), w.keep.empty() ? nullptr : keep.Data(),
-             copies == 1, narrow.Data(), scratch.Data(), grad_w.Data()},
+             copies == 1, mapped.Data(), scratch.Data(), grad_w.Data()},
             {});
         EXPECT_LT(RelativeError(want, grad_w.Get()), kParity);
         ExpectClose(close, grad_w.Get(), kClose);
@@ -211,7 +211,7 @@ std::vector<WindowCase> TilesCases() {
 INSTANTIATE_TEST_SUITE_P(All, CudaConvWeightTilesTest, ::testing::ValuesIn(TilesCases()),
                          [](const auto& info) { return std::string(info.param.name); });
 
-// The gradient's mask and norm map, applied by NarrowGradient.
+// The gradient's mask and norm map, applied by MapGradient.
 class CudaConvBackwardMapTest : public CudaConvBackwardTest {};
 
 TEST_P(CudaConvBackwardMapTest, DataGrad) {
@@ -229,7 +229,7 @@ INSTANTIATE_TEST_SUITE_P(
         WindowCase{"dense3x3_stride", MakeWindow({9, 7, 5}, 17, Params(3, 2, 1, 1), true), 2, 2}),
     [](const auto& info) { return std::string(info.param.name); });
 
-TEST(CudaNarrowGradientTest, AppliesMaskAndMap) {
+TEST(CudaMapGradientTest, AppliesMaskAndMap) {
   Operands operands(6);
   for (const int channels : {1, 20, 300}) {
     const MapShape s{2, 3, 5, 7, channels};
@@ -238,14 +238,9 @@ TEST(CudaNarrowGradientTest, AppliesMaskAndMap) {
         const MappedGradient grad_y(operands, s, mapped, type);
         const std::vector<float> want = Padded(RoundedToBf16(grad_y.Host()), channels);
         InBothOrders([&] {
-          const DeviceBuffer<uint16_t> narrow(want.size());
-          NarrowGradient(s, grad_y.Device(), narrow.Data(), {});
-          const std::vector<uint16_t> got = narrow.Get();
-          for (size_t i = 0; i < want.size(); ++i) {
-            uint32_t bits;
-            std::memcpy(&bits, &want[i], 4);
-            ASSERT_EQ(bits >> 16 & 0x7FFF, got[i] & 0x7FFF) << i;  // zeros have either sign
-          }
+          const DeviceBuffer<Bf16> mapped(want.size());
+          MapGradient(s, grad_y.Device(), mapped.Data(), {});
+          EXPECT_EQ(want, FromBf16(mapped.Get()));
         });
       }
     }

@@ -1,4 +1,4 @@
-// Backward passes of depthwise convolutions against the reference, in float32.
+// Backward passes of depthwise convolutions against the reference.
 #include "kernels/cuda/depthwise_backward.h"
 
 #include "core/error.h"
@@ -51,53 +51,41 @@ class CudaDepthwiseBackwardTest : public ::testing::TestWithParam<WindowCase> {
         inputs_(case_.lanes * case_.images * case_.shape.in.Elements()),
         n_(int64_t{case_.shape.in.c} * case_.shape.conv.kernel * case_.shape.conv.kernel),
         x_(operands_.Codes(inputs_)),
-        before_(operands_.Floats(inputs_)) {
+        before_(ShortFloats(operands_, inputs_)) {
     for (int l = 0; l < case_.lanes; ++l) exponents_.push_back(l % 3 - 4);
   }
 
-  void CheckDataGrad(const MappedGradient& grad_y) {
+  // Both copies of weights (one with accumulation, and without the input's gradient), both orders
+  // of threads.
+  void Check(const MappedGradient& grad_y) {
     const int channels = case_.shape.in.c;
+    const std::vector<float> before_w(static_cast<size_t>(n_), 0.5f);
     for (const int copies : {1, case_.lanes}) {
       const bool accumulate = copies == 1;
-      WeightCodes w = MakeWeights(operands_, n_, copies, false);
-      std::vector<float> want = before_;
+      WeightCodes w = MakeWeights(operands_, n_, copies, copies == case_.lanes);
+      std::vector<float> want_x = before_, want_w = before_w;
       RefBackend().WindowBackward(dims_, case_.shape, x_.data(), exponents_.data(), &w,
-                                  grad_y.Host().data(), nullptr, want.data(), accumulate, nullptr,
-                                  nullptr);
+                                  grad_y.Host().data(), nullptr, want_x.data(), accumulate,
+                                  want_w.data(), nullptr);
       InBothOrders([&] {
         const DeviceBuffer<int8_t> x(Padded(x_, channels)), codes(w.codes);
-        const DeviceBuffer<int> exponent(std::vector<int>{w.exponent});
-        DeviceBuffer<float> grad_x(static_cast<size_t>(case_.lanes) *
-                                   static_cast<size_t>(geometry_.In().LaneElements()));
-        if (accumulate) grad_x.Set(Padded(before_, channels));
-        DepthwiseDataGrad({geometry_, x.Data(), codes.Data(), copies == 1, exponent.Data(),
-                           grad_y.Device(), grad_x.Data(), accumulate},
-                          {});
-        ExpectClose(want, Dense(grad_x.Get(), channels), kClose);
-      });
-    }
-  }
-
-  void CheckWeightGrad(const MappedGradient& grad_y) {
-    for (const int copies : {1, case_.lanes}) {
-      WeightCodes w = MakeWeights(operands_, n_, copies, copies == case_.lanes);
-      const std::vector<float> before(static_cast<size_t>(n_), 0.5f);
-      std::vector<float> want = before;
-      RefBackend().WindowBackward(dims_, case_.shape, x_.data(), exponents_.data(), &w,
-                                  grad_y.Host().data(), nullptr, nullptr, false, want.data(),
-                                  nullptr);
-      InBothOrders([&] {
-        const DeviceBuffer<int8_t> x(Padded(x_, case_.shape.in.c));
-        const DeviceBuffer<int> exponents(exponents_);
+        const DeviceBuffer<int> exponents(exponents_), exponent(std::vector<int>{w.exponent});
         const DeviceBuffer<uint8_t> keep(w.keep);
-        const DeviceBuffer<float> scratch(
-            static_cast<size_t>(DepthwiseWeightGradScratch(geometry_)));
-        const DeviceBuffer<float> grad_w(before);
-        DepthwiseWeightGrad(
-            {geometry_, x.Data(), exponents.Data(), w.keep.empty() ? nullptr : keep.Data(),
-             copies == 1, grad_y.Device(), scratch.Data(), grad_w.Data()},
-            {});
-        ExpectClose(want, grad_w.Get(), kClose);
+        for (const bool wants_data : {true, false}) {
+          if (!wants_data && !accumulate) continue;
+          const DeviceBuffer<float> scratch(static_cast<size_t>(DepthwiseGradScratch(geometry_)));
+          const DeviceBuffer<float> grad_w(before_w);
+          DeviceBuffer<Bf16> grad_x(static_cast<size_t>(case_.lanes) *
+                                    static_cast<size_t>(geometry_.In().LaneElements()));
+          if (accumulate) grad_x.Set(ToBf16(Padded(before_, channels)));
+          DepthwiseGrad({geometry_, x.Data(), exponents.Data(), codes.Data(),
+                         w.keep.empty() ? nullptr : keep.Data(), copies == 1, exponent.Data(),
+                         grad_y.Device(), wants_data ? grad_x.Data() : nullptr, accumulate,
+                         scratch.Data(), grad_w.Data()},
+                        {});
+          ExpectClose(want_w, grad_w.Get(), kClose);
+          if (wants_data) ExpectRounded(want_x, grad_x.Get(), channels, kClose);
+        }
       });
     }
   }
@@ -113,35 +101,25 @@ class CudaDepthwiseBackwardTest : public ::testing::TestWithParam<WindowCase> {
   std::vector<int> exponents_;
 };
 
-TEST_P(CudaDepthwiseBackwardTest, DataGrad) {
-  CheckDataGrad(MappedGradient(operands_, geometry_.Out(), false, RawType::kInt32));
+TEST_P(CudaDepthwiseBackwardTest, BothGradients) {
+  Check(MappedGradient(operands_, geometry_.Out(), false, RawType::kInt32));
 }
 
-TEST_P(CudaDepthwiseBackwardTest, WeightGrad) {
-  CheckWeightGrad(MappedGradient(operands_, geometry_.Out(), false, RawType::kInt32));
-}
-
-TEST_P(CudaDepthwiseBackwardTest, DataGradThroughTheNormMap) {
+TEST_P(CudaDepthwiseBackwardTest, BothGradientsThroughTheNormMap) {
   for (const RawType type : {RawType::kInt32, RawType::kHalf})
-    CheckDataGrad(MappedGradient(operands_, geometry_.Out(), true, type));
-}
-
-TEST_P(CudaDepthwiseBackwardTest, WeightGradThroughTheNormMap) {
-  for (const RawType type : {RawType::kInt32, RawType::kHalf})
-    CheckWeightGrad(MappedGradient(operands_, geometry_.Out(), true, type));
+    Check(MappedGradient(operands_, geometry_.Out(), true, type));
 }
 
 INSTANTIATE_TEST_SUITE_P(All, CudaDepthwiseBackwardTest, ::testing::ValuesIn(Cases()),
                          [](const auto& info) { return std::string(info.param.name); });
 
 TEST(CudaDepthwiseBackwardErrorTest, RefusesWhatItCannotDo) {
-  DepthwiseDataGradArguments a;
+  DepthwiseGradArguments a;
   a.geometry.kernel = 7;
-  EXPECT_THROW(DepthwiseDataGrad(a, {}), Error);
-  DepthwiseWeightGradArguments w;
-  w.geometry.kernel = 3;
-  w.geometry.out_channels = 2;
-  EXPECT_THROW(DepthwiseWeightGrad(w, {}), Error);
+  EXPECT_THROW(DepthwiseGrad(a, {}), Error);
+  a.geometry.kernel = 3;
+  a.geometry.out_channels = 2;
+  EXPECT_THROW(DepthwiseGrad(a, {}), Error);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // What the tests of backward kernels share: geometry, operands and gradients on the device.
 #pragma once
 
+#include <bit>
 #include <cmath>
 #include <vector>
 
@@ -22,35 +23,54 @@ inline ConvParams Params(int k, int stride, int dilation, int groups, int offset
   return {k, stride, dilation * (k - 1) / 2, dilation, groups, offset};
 }
 
-// To bfloat16 and back, to nearest even.
-inline std::vector<float> RoundedToBf16(std::vector<float> values) {
-  for (float& v : values) {
-    uint32_t bits;
-    std::memcpy(&bits, &v, 4);
-    bits = (bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000u;
-    std::memcpy(&v, &bits, 4);
+// To nearest even.
+inline std::vector<Bf16> ToBf16(const std::vector<float>& values) {
+  std::vector<Bf16> rounded;
+  rounded.reserve(values.size());
+  for (const float v : values) {
+    const auto bits = std::bit_cast<uint32_t>(v);
+    rounded.push_back(static_cast<Bf16>((bits + 0x7FFF + (bits >> 16 & 1)) >> 16));
   }
-  return values;
+  return rounded;
+}
+inline std::vector<float> FromBf16(const std::vector<Bf16>& values) {
+  std::vector<float> floats;
+  floats.reserve(values.size());
+  for (const Bf16 v : values) floats.push_back(std::bit_cast<float>(uint32_t{v} << 16));
+  return floats;
+}
+inline std::vector<float> RoundedToBf16(const std::vector<float>& values) {
+  return FromBf16(ToBf16(values));
+}
+// Random numbers that bfloat16 holds.
+inline std::vector<float> ShortFloats(ftt::test::Operands& operands, int64_t n) {
+  return RoundedToBf16(operands.Floats(n));
 }
 
-// Every value within `tolerance` of the largest.
+// Every value within `tolerance` of the largest, and the share `rounding` of its own.
 inline void ExpectClose(const std::vector<float>& want, const std::vector<float>& got,
-                        double tolerance) {
+                        double tolerance, double rounding = 0) {
   ASSERT_EQ(want.size(), got.size());
   double largest = 0;
   for (const float v : want) largest = std::max(largest, std::fabs(double{v}));
   for (size_t i = 0; i < want.size(); ++i) {
-    ASSERT_LE(std::fabs(double{want[i]} - got[i]), tolerance * largest + 1e-30)
+    ASSERT_LE(std::fabs(double{want[i]} - got[i]),
+              rounding * std::fabs(want[i]) + tolerance * largest + 1e-30)
         << "at " << i << ": " << want[i] << " against " << got[i];
   }
+}
+// The same of what was rounded to bfloat16 in the end.
+inline void ExpectRounded(const std::vector<float>& want, const std::vector<Bf16>& got,
+                          int channels, double tolerance) {
+  ExpectClose(want, Dense(FromBf16(got), channels), tolerance, 1.0 / 256);
 }
 
 // A gradient behind a mask and a map, on the device and, applied, for the reference.
 class MappedGradient {
  public:
   MappedGradient(ftt::test::Operands& operands, const MapShape& s, bool mapped, RawType type)
-      : applied_(operands.Floats(int64_t{s.lanes} * s.Pixels() * s.channels)),
-        grad_(Padded(applied_, s.channels)),
+      : applied_(ShortFloats(operands, int64_t{s.lanes} * s.Pixels() * s.channels)),
+        grad_(ToBf16(Padded(applied_, s.channels))),
         raw_int_(grad_.Size()),
         raw_half_(grad_.Size()),
         mask_(grad_.Size() / 8),
@@ -104,7 +124,7 @@ class MappedGradient {
 
  private:
   std::vector<float> applied_;
-  DeviceBuffer<float> grad_;
+  DeviceBuffer<Bf16> grad_;
   DeviceBuffer<int32_t> raw_int_;
   DeviceBuffer<uint16_t> raw_half_;
   DeviceBuffer<uint8_t> mask_;

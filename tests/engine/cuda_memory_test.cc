@@ -6,6 +6,7 @@
 #include "core/file.h"
 #include "engine/cuda/cuda_device.h"
 #include "engine/cuda/deploy_layout.h"
+#include "engine/cuda/layout.h"
 #include "engine/cuda/memory_check.h"
 #include "engine/cuda/train_layout.h"
 #include "engine/evaluate.h"
@@ -86,23 +87,29 @@ TEST(MemoryPlanTest, PartialSumsOfWeightGradientsLieBesideEachOther) {
     shape.images = 128;
     shape.faulty_weights.assign(program.ops.size(), 0);
     const cuda::TrainLayout layout = cuda::PlanTraining(program, shape);
-    // In the order of the backward pass; the last op of a launch ends within the block.
-    int64_t used = 0, last = -1;
-    int launches = 1;
-    for (size_t i = program.ops.size(); i-- > 0;) {
-      if (!layout.HasWeightPartials(program, i)) continue;
-      const cuda::OpBuffers& b = layout.ops[i];
-      if (b.restarts_partials) {
-        EXPECT_GT(last, -1);
-        last = -1;
-        ++launches;
+    // In the order of the backward pass; the last op of a launch ends within the kind's part, and
+    // that of the dense convolutions lies behind that of the others.
+    int64_t used = -1;
+    int launches = 0;
+    for (const bool depthwise : {true, false}) {
+      const int64_t before = used;
+      int64_t start = -1, last = -1;
+      for (size_t i = program.ops.size(); i-- > 0;) {
+        if (!layout.HasWeightPartials(program, i)) continue;
+        if (cuda::IsDepthwise(program.ops[i]) != depthwise) continue;
+        const cuda::OpBuffers& b = layout.ops[i];
+        launches += last == -1 || b.restarts_partials ? 1 : 0;
+        if (last == -1) start = b.weight_partials;
+        if (b.restarts_partials) {
+          EXPECT_GT(last, -1);
+          EXPECT_EQ(start, b.weight_partials);
+        } else {
+          EXPECT_GT(b.weight_partials, last);
+        }
+        EXPECT_GT(b.weight_partials, before);
+        last = b.weight_partials;
+        used = std::max(used, last);
       }
-      EXPECT_GT(b.weight_partials, last);
-      if (last == -1) {
-        EXPECT_EQ(0, b.weight_partials);
-      }
-      last = b.weight_partials;
-      used = std::max(used, last);
     }
     EXPECT_LT(used, layout.weight_partials);
     EXPECT_LE(layout.weight_partials, int64_t{64} << 20);
