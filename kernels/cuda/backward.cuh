@@ -58,7 +58,7 @@ __device__ __forceinline__ uint32_t PassBits(const uint8_t* mask, int64_t at) {
 // compiler takes nothing apart.
 template <typename Raw>
 struct NormFlight {
-  RawValues<Bf16, 4> grad[kBackwardFlight];
+  uint2 grad[kBackwardFlight];
   RawValues<Raw, 4> raw[kBackwardFlight];
   uint32_t pass[kBackwardFlight];  // mask bytes; 0 beyond the last pixel
 
@@ -69,15 +69,15 @@ struct NormFlight {
     for (int u = 0; u < kBackwardFlight; ++u) {
       const bool inside = p + u * place.slots < place.count;
       const int64_t at = base + int64_t{inside ? p + u * place.slots : p} * stride;
-      grad[u].Load(a.grad + at);
+      grad[u] = *FourOf(a.grad + at);
       if (a.mean != nullptr) raw[u].Load(static_cast<const Raw*>(a.raw) + at);
       pass[u] = inside ? 0xFF : 0;
       if (inside && a.mask != nullptr) pass[u] = a.mask[at >> 3];
     }
   }
-  // Whether the gradient of channel k of the thread's four passes.
-  __device__ __forceinline__ bool Passes(const VectorPlace& place, int u, int k) const {
-    return (pass[u] >> ((place.channel & 4) + k) & 1) != 0;
+  // Those that pass.
+  __device__ __forceinline__ float4 Gradients(const VectorPlace& place, int u) const {
+    return FloatsOf(Counting(grad[u], TopsOfBits(pass[u] >> (place.channel & 4) & 0xF)));
   }
 };
 
@@ -96,17 +96,24 @@ __global__ void __launch_bounds__(kBackwardThreads, 3)
   NormFlight<Raw> flight;
   flight.Load(a, place, base, stride, first);
   for (int p = first; p < place.count;) {
+    // Few values lose nothing to speak of in float32, which doubles then add up.
+    float few[4] = {}, few_raw[4] = {};
     FTT_UNROLL
     for (int u = 0; u < kBackwardFlight; ++u) {
-      float v4[4], raw[4];
-      flight.grad[u].Floats(v4);
+      const float4 four = flight.Gradients(place, u);
+      const float v[4] = {four.x, four.y, four.z, four.w};
+      float raw[4];
       if (norm) flight.raw[u].Floats(raw);
       FTT_UNROLL
       for (int k = 0; k < 4; ++k) {
-        const double v = flight.Passes(place, u, k) ? v4[k] : 0.0f;
-        grad[k] += v;
-        if (norm) grad_raw[k] = fma(v, static_cast<double>(raw[k]), grad_raw[k]);
+        few[k] += v[k];
+        if (norm) few_raw[k] = fmaf(v[k], raw[k], few_raw[k]);
       }
+    }
+    FTT_UNROLL
+    for (int k = 0; k < 4; ++k) {
+      grad[k] += few[k];
+      grad_raw[k] += few_raw[k];
     }
     p += kBackwardFlight * place.slots;
     flight.Load(a, place, base, stride, p);
@@ -252,26 +259,15 @@ __global__ void __launch_bounds__(kFinishThreads)
   if (gamma) a.grad_gamma[c] = grad_gamma;
 }
 
-// grad_x (+)= g in the channels of `open`; before: what grad_x was.
-__device__ __forceinline__ void AddOpen(Bf16* grad_x, bool accumulate, uint32_t open,
-                                        const float (&g)[4], const RawValues<Bf16, 4>& before) {
-  float v[4], was[4];
-  if (accumulate) before.Floats(was);
-  FTT_UNROLL
-  for (int k = 0; k < 4; ++k) {
-    v[k] = (open >> k & 1) != 0 ? g[k] : 0.0f;
-    if (accumulate) v[k] = was[k] + v[k];
+// grad_x (+)= g; before: what grad_x was.
+__device__ __forceinline__ void AddTo(Bf16* grad_x, bool accumulate, const uint2& g,
+                                      const uint2& before) {
+  if (!accumulate) {
+    *FourOf(grad_x) = g;
+    return;
   }
-  *FourOf(grad_x) = make_uint2(PackBf16(v[0], v[1]), PackBf16(v[2], v[3]));
-}
-
-// Bits of the four codes that are positive.
-__device__ __forceinline__ uint32_t PositiveBits(uint32_t codes) {
-  uint32_t bits = 0;
-  FTT_UNROLL
-  for (int k = 0; k < 4; ++k)
-    bits |= (static_cast<int8_t>(codes >> 8 * k & 0xFF) > 0 ? 1u : 0u) << k;
-  return bits;
+  const float4 f = FloatsOf(g), b = FloatsOf(before);
+  *FourOf(grad_x) = RoundedToBf16(make_float4(b.x + f.x, b.y + f.y, b.z + f.z, b.w + f.w));
 }
 
 struct SumBackwardInputs {
@@ -297,7 +293,7 @@ __global__ void __launch_bounds__(kBackwardThreads, 3)
   // Vectors of pads may lie behind the output's; they read its first one.
   const int64_t y0 = pixel0 * out_stride + (real != 0 ? a.channel_offset + place.channel : 0);
   const int bit = (a.channel_offset + place.channel) & 7;  // of the vector in its mask byte
-  RawValues<Bf16, 4> g[kBackwardFlight], before[kBackwardFlight];
+  uint2 g[kBackwardFlight], before[kBackwardFlight];
   uint32_t pass[kBackwardFlight], codes[kBackwardFlight];
   // As NormFlight::Load.
   const auto load = [&](int p) {
@@ -308,7 +304,7 @@ __global__ void __launch_bounds__(kBackwardThreads, 3)
       const int64_t at = x0 + int64_t{pixel} * stride, from = y0 + int64_t{pixel} * out_stride;
       pass[u] = 0xFF;
       if constexpr (kAligned) {
-        g[u].Load(a.grad_y + from);
+        g[u] = *FourOf(a.grad_y + from);
         if (a.mask != nullptr) pass[u] = a.mask[from >> 3];
       } else {
         pass[u] = 0;
@@ -319,11 +315,11 @@ __global__ void __launch_bounds__(kBackwardThreads, 3)
           apart[k] = a.grad_y[from + k];
           if (Passes(a.mask, from + k)) pass[u] |= 1u << k;
         }
-        memcpy(&g[u], &apart, sizeof apart);
+        g[u] = make_uint2(apart[0] | uint32_t{apart[1]} << 16, apart[2] | uint32_t{apart[3]} << 16);
       }
       codes[u] = 0x01010101;
       if (a.relu) codes[u] = *reinterpret_cast<const uint32_t*>(a.x + at);
-      if (a.accumulate) before[u].Load(a.grad_x + at);
+      if (a.accumulate) before[u] = *FourOf(a.grad_x + at);
     }
   };
   load(place.slot);
@@ -332,10 +328,9 @@ __global__ void __launch_bounds__(kBackwardThreads, 3)
     for (int u = 0; u < kBackwardFlight; ++u) {
       const int pixel = p + u * place.slots;
       if (pixel >= place.count) break;
-      const uint32_t open = (kAligned ? pass[u] >> bit : pass[u]) & real & PositiveBits(codes[u]);
-      float v[4];
-      g[u].Floats(v);
-      AddOpen(a.grad_x + x0 + int64_t{pixel} * stride, a.accumulate, open, v, before[u]);
+      const uint32_t open = (kAligned ? pass[u] >> bit : pass[u]) & real;
+      AddTo(a.grad_x + x0 + int64_t{pixel} * stride, a.accumulate,
+            Counting(g[u], TopsOfBits(open) & TopsOfPositive(codes[u])), before[u]);
     }
     p += kBackwardFlight * place.slots;
     load(p);
@@ -354,29 +349,28 @@ __global__ void __launch_bounds__(kBackwardThreads, 3)
   const int64_t x0 = lane * a.in.LaneElements() + int64_t{place.first} * stride + place.channel;
   const int64_t y0 = int64_t{lane} * a.in.images * stride + place.channel;
   for (int p = place.slot; p < place.count; p += kBackwardFlight * place.slots) {
-    RawValues<Bf16, 4> g[kBackwardFlight], before[kBackwardFlight];
+    uint2 g[kBackwardFlight], before[kBackwardFlight];
     uint32_t open[kBackwardFlight], codes[kBackwardFlight];
     FTT_UNROLL
     for (int u = 0; u < kBackwardFlight; ++u) {
       const int pixel = p + u * place.slots < place.count ? p + u * place.slots : p;
       const int64_t at = x0 + int64_t{pixel} * stride;
       const int64_t from = y0 + int64_t{by_map(place.first + pixel)} * stride;
-      g[u].Load(a.grad_y + from);
+      g[u] = *FourOf(a.grad_y + from);
       open[u] = PassBits(a.mask, from) & real;
+      before[u] = make_uint2(0, 0);
       codes[u] = 0x01010101;
       if (a.relu) codes[u] = *reinterpret_cast<const uint32_t*>(a.x + at);
-      if (a.accumulate) before[u].Load(a.grad_x + at);
+      if (a.accumulate) before[u] = *FourOf(a.grad_x + at);
     }
     FTT_UNROLL
     for (int u = 0; u < kBackwardFlight; ++u) {
       const int pixel = p + u * place.slots;
       if (pixel >= place.count) break;
-      float v[4];
-      g[u].Floats(v);
-      FTT_UNROLL
-      for (int k = 0; k < 4; ++k) v[k] *= share;
-      AddOpen(a.grad_x + x0 + int64_t{pixel} * stride, a.accumulate,
-              open[u] & PositiveBits(codes[u]), v, before[u]);
+      const uint32_t tops = TopsOfBits(open[u]) & TopsOfPositive(codes[u]);
+      const float4 f = FloatsOf(Counting(g[u], tops)), b = FloatsOf(before[u]);
+      *FourOf(a.grad_x + x0 + int64_t{pixel} * stride) = RoundedToBf16(
+          make_float4(b.x + f.x * share, b.y + f.y * share, b.z + f.z * share, b.w + f.w * share));
     }
   }
 }

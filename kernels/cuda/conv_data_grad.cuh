@@ -152,9 +152,9 @@ __device__ __forceinline__ void StoreDataGradTile(const ConvDataGradArguments& a
         const float got1 = ShuffleXor(odd ? even_tile[pair + 1] : odd_tile[pair + 1], 1);
         float f[4] = {odd ? got0 : even_tile[pair], odd ? got1 : even_tile[pair + 1],
                       odd ? odd_tile[pair] : got0, odd ? odd_tile[pair + 1] : got1};
+        const uint32_t tops = TopsOfPositive(codes[r][v]);
         FTT_UNROLL
-        for (int c = 0; c < 4; ++c)
-          f[c] = static_cast<int8_t>(codes[r][v] >> 8 * c & 0xFF) > 0 ? f[c] * unit : 0.0f;
+        for (int c = 0; c < 4; ++c) f[c] = (tops >> (8 * c + 7) & 1) != 0 ? f[c] * unit : 0.0f;
         if (!inside[r] || channel + 16 * v >= stride) continue;
         const float4 b = FloatsOf(before[r][v]);  // zeros where nothing is added to
         *FourOf(a.grad_x + at[r] + 16 * v) =

@@ -78,10 +78,8 @@ struct GradientLoader {
         passes(y.mask == nullptr ? 0xFF : 0) {}
   __device__ Word Load(int at) const { return {*FourOf(grad + at), mask[at >> 3]}; }
   __device__ float4 Value(const Word& word) const {
-    const uint32_t bits = (word.mask | passes) >> (threadIdx.x % 2 * 4);
-    const float4 v = FloatsOf(word.grad);
-    return make_float4((bits & 1) != 0 ? v.x : 0.0f, (bits & 2) != 0 ? v.y : 0.0f,
-                       (bits & 4) != 0 ? v.z : 0.0f, (bits & 8) != 0 ? v.w : 0.0f);
+    const uint32_t bits = (word.mask | passes) >> (threadIdx.x % 2 * 4) & 0xF;
+    return FloatsOf(Counting(word.grad, TopsOfBits(bits)));
   }
   __device__ float4 Value(const Word& word, bool inside) const {
     const float4 passed = Value(word);

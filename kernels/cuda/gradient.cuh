@@ -27,6 +27,16 @@ __device__ __forceinline__ float4 FloatsOf(const uint2& word) {
 __device__ __forceinline__ uint2 RoundedToBf16(const float4& v) {
   return make_uint2(PackBf16(v.x, v.y), PackBf16(v.z, v.w));
 }
+// Which of four gradients count, in the top bits of bytes; the other bits mean nothing. From mask
+// bits, at most four, and from codes that must be above 0.
+__device__ __forceinline__ uint32_t TopsOfBits(uint32_t bits) { return bits * 0x10204080u; }
+__device__ __forceinline__ uint32_t TopsOfPositive(uint32_t codes) {
+  return ((codes & 0x7F7F7F7Fu) + 0x7F7F7F7Fu) & ~codes;
+}
+// The others become 0.
+__device__ __forceinline__ uint2 Counting(const uint2& four, uint32_t tops) {
+  return make_uint2(four.x & BytePermute(tops, 0, 0x9988), four.y & BytePermute(tops, 0, 0xBBAA));
+}
 __device__ __forceinline__ const uint2* FourOf(const Bf16* at) {
   return reinterpret_cast<const uint2*>(at);
 }

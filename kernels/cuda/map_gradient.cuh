@@ -33,7 +33,7 @@ __global__ void __launch_bounds__(kMapThreads, 3)
   const int left = s.channels - channel;
   const uint32_t real = left >= 8 ? 0xFFu : left <= 0 ? 0u : (1u << left) - 1;
   const int64_t from = lane * s.LaneElements() + channel;
-  RawValues<Bf16, 8> grad[kMapBatch];
+  uint4 grad[kMapBatch];
   using Raw = std::conditional_t<kRaw == RawType::kInt32, int32_t, Half>;
   RawValues<Raw, 8> raw[kMapBatch];
   uint32_t bits[kMapBatch];
@@ -45,7 +45,7 @@ __global__ void __launch_bounds__(kMapThreads, 3)
     for (int j = 0; j < kMapBatch; ++j) {
       const int pixel = first + (i + j) * rows;
       const int64_t at = from + int64_t{pixel < pixels ? pixel : first + i * rows} * stride;
-      grad[j].Load(y.grad + at);
+      grad[j] = *reinterpret_cast<const uint4*>(y.grad + at);
       bits[j] = real;
       if (y.mask != nullptr) bits[j] &= y.mask[at >> 3];
       if constexpr (kMapped) raw[j].Load(static_cast<const Raw*>(y.raw) + at);
@@ -65,16 +65,19 @@ __global__ void __launch_bounds__(kMapThreads, 3)
     for (int j = 0; j < kMapBatch; ++j) {
       const int pixel = first + (i + j) * rows;
       if (pixel >= pixels) return;
-      float v[8], stored[8];
-      grad[j].Floats(v);
-      if constexpr (kMapped) raw[j].Floats(stored);
-      FTT_UNROLL
-      for (int c = 0; c < 8; ++c) {
-        v[c] = (bits[j] >> c & 1) != 0 ? v[c] : 0.0f;
-        if constexpr (kMapped) v[c] = fmaf(stored[c], q[c], fmaf(v[c], p[c], r[c]));
+      uint2 low = Counting(make_uint2(grad[j].x, grad[j].y), TopsOfBits(bits[j] & 0xF));
+      uint2 high = Counting(make_uint2(grad[j].z, grad[j].w), TopsOfBits(bits[j] >> 4));
+      if constexpr (kMapped) {
+        const float4 f = FloatsOf(low), h = FloatsOf(high);
+        float v[8] = {f.x, f.y, f.z, f.w, h.x, h.y, h.z, h.w}, stored[8];
+        raw[j].Floats(stored);
+        FTT_UNROLL
+        for (int c = 0; c < 8; ++c) v[c] = fmaf(stored[c], q[c], fmaf(v[c], p[c], r[c]));
+        low = RoundedToBf16(make_float4(v[0], v[1], v[2], v[3]));
+        high = RoundedToBf16(make_float4(v[4], v[5], v[6], v[7]));
       }
-      *reinterpret_cast<uint4*>(to + from + int64_t{pixel} * stride) = make_uint4(
-          PackBf16(v[0], v[1]), PackBf16(v[2], v[3]), PackBf16(v[4], v[5]), PackBf16(v[6], v[7]));
+      *reinterpret_cast<uint4*>(to + from + int64_t{pixel} * stride) =
+          make_uint4(low.x, low.y, high.x, high.y);
     }
     load(i + kMapBatch);
   }
