@@ -105,7 +105,7 @@ std::vector<char> ReadThroughRelu(const Program& program) {
   return read;
 }
 
-std::vector<int> SharedGradients(const Program& program) {
+std::vector<int> SharedGradients(const Program& program, bool relu) {
   std::vector<int> shared(program.values.size()), readings(program.values.size());
   std::iota(shared.begin(), shared.end(), 0);
   std::vector<char> unwritten(program.values.size(), 0);  // its maker leaves its gradient as it is
@@ -120,7 +120,8 @@ std::vector<int> SharedGradients(const Program& program) {
     if (op.kind != OpKind::kAdd) continue;
     for (const OpInput& in : op.inputs) {
       const auto v = static_cast<size_t>(in.value);
-      if (readings[v] == 1 && unwritten[v]) shared[v] = shared[static_cast<size_t>(op.output)];
+      if (readings[v] == 1 && unwritten[v] && (relu || !in.relu))
+        shared[v] = shared[static_cast<size_t>(op.output)];
     }
   }
   return shared;

@@ -28,8 +28,8 @@ std::vector<char> ReadThroughRelu(const Program& program);
 // By value: the value whose gradient it shares, itself where none. A sum hands its gradient on
 // unchanged but for its mask; an input that nobody else reads needs no copy of its own if that mask
 // is put into its own and whoever made it does not write to its gradient (a batch norm, a pool, a
-// sum).
-std::vector<int> SharedGradients(const Program& program);
+// sum). relu: also inputs read through a ReLU, whose mask holds that, too.
+std::vector<int> SharedGradients(const Program& program, bool relu = true);
 
 // By value: 1 where its gradient is written at once, by the one convolution that reads it, and read
 // by its maker's batch norm alone, so that it can be kept in bfloat16.

@@ -140,6 +140,9 @@ class CudaTrainExecutor final : public TrainExecutor {
   void* Raw(int value) { return At<void>(layout_.raw_at, value); }
   uint8_t* Mask(int value) { return At<uint8_t>(layout_.mask_at, value); }
   Bf16* Grad(int value) { return At<Bf16>(layout_.grad_at, value); }
+  bool SharesGrad(int value) const {
+    return layout_.shared_grads[static_cast<size_t>(value)] != value;
+  }
   int* Exponent(int value) { return exponents_.As<int>() + int64_t{value} * lanes_; }
   template <typename T>
   T* OpMemory(int64_t offset) {

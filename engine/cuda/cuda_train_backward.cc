@@ -19,8 +19,8 @@ Bf16* CudaTrainExecutor::GradTarget(int value, bool* accumulate) {
   return Grad(value);
 }
 
-// Gradient of the codes -> gradient of the real output: in place, but for depthwise convolutions,
-// whose kernels apply mask and map where they load it.
+// Gradient of the codes -> gradient of the real output: in place, unless others share it. Kernels
+// of depthwise convolutions apply mask and map where they load it.
 OutputGradient CudaTrainExecutor::BackwardNorm(size_t i) {
   const Op& op = OpAt(i);
   const OpBuffers& b = layout_.ops[i];
@@ -44,9 +44,11 @@ OutputGradient CudaTrainExecutor::BackwardNorm(size_t i) {
   n.map = OpMemory<float>(b.grad_map);
   const OutputGradient deferred = NormBackward(n, S());
   if (IsDepthwise(op)) return deferred;
-  MapGradient(n.shape, deferred, n.grad, S());
+  Bf16* own = At<Bf16>(layout_.mapped_at, op.output);
+  Bf16* mapped = own != nullptr ? own : Grad(op.output);
+  MapGradient(n.shape, deferred, mapped, S());
   OutputGradient y;
-  y.grad = n.grad;
+  y.grad = mapped;
   return y;
 }
 
@@ -125,12 +127,19 @@ void CudaTrainExecutor::BackwardWindow(size_t i) {
 void CudaTrainExecutor::BackwardSum(const Op& op) {
   const bool concat = op.kind == OpKind::kConcat;
   std::vector<SumBackwardArguments> inputs;  // of the next launch
+  CutMasksArguments cut{Map(op.output), Mask(op.output)};
   const auto flush = [&] {
-    if (!inputs.empty()) SumBackwardAll(inputs, S());
+    SumBackwardAll(inputs, cut, S());
     inputs.clear();
+    cut.count = 0;
   };
   int offset = 0;
   for (const OpInput& in : op.inputs) {
+    if (SharesGrad(in.value)) {
+      has_grad_[static_cast<size_t>(in.value)] = 2;
+      cut.masks[cut.count++] = Mask(in.value);
+      continue;
+    }
     bool accumulate = false;
     const int channels = ShapeOf(in.value).c;
     Bf16* target = GradTarget(in.value, &accumulate);

@@ -19,7 +19,9 @@ int64_t RoundBytes(int64_t bytes) { return (bytes + 255) / 256 * 256; }
 
 void PlanValues(const Program& program, const TrainShape& s, TrainLayout& layout) {
   const size_t n = program.values.size();
-  const std::vector<ValueBuffers> buffers = PlanTrainBuffers(program, s.training);
+  std::vector<ValueBuffers> buffers = PlanTrainBuffers(program, s.training);
+  layout.shared_grads = SharedGradients(program, false);
+  std::vector<BufferSpan> mapped(n);
   std::vector<int64_t> raw_bytes(n, 4);
   std::vector<bool> lags(n);  // weight gradients of dense convolutions read the output's gradient
   const auto backward = static_cast<int>(program.ops.size()) + 1;  // last step before it
@@ -27,7 +29,17 @@ void PlanValues(const Program& program, const TrainShape& s, TrainLayout& layout
     lags[static_cast<size_t>(op.output)] = op.kind == OpKind::kConv && !IsDepthwise(op);
     raw_bytes[static_cast<size_t>(op.output)] = RawBytes(StoredAs(op, TrainingRaw(s.exact_raw)));
   }
-  std::vector<BufferRequest> all(4 * n);
+  for (const Op& op : program.ops) {
+    const auto v = static_cast<size_t>(op.output);
+    const auto owner = static_cast<size_t>(layout.shared_grads[v]);
+    if (owner == v || !buffers[v].grad.Used()) continue;
+    const int last = buffers[v].grad.last;
+    buffers[owner].grad.last = std::max(buffers[owner].grad.last, last);
+    buffers[v].grad = {};
+    if (op.kind == OpKind::kPool || (op.kind == OpKind::kConv && !IsDepthwise(op)))
+      mapped[v] = {last, last};
+  }
+  std::vector<BufferRequest> all(5 * n);
   layout.wants_grad.assign(n, 0);
   for (size_t v = 0; v < n; ++v) {
     const MapShape map = MapOf(program.values[v], s.lanes, s.images);
@@ -41,7 +53,9 @@ void PlanValues(const Program& program, const TrainShape& s, TrainLayout& layout
     request(0, b.codes, elements, true);
     request(1, b.acc, elements * raw_bytes[v]);
     request(2, b.mask, elements / 8);
-    request(3, b.grad, elements * static_cast<int64_t>(sizeof(Bf16)), lags[v]);
+    const int64_t grad_bytes = elements * static_cast<int64_t>(sizeof(Bf16));
+    request(3, b.grad, grad_bytes, lags[v]);
+    request(4, mapped[v], grad_bytes, lags[v]);
     layout.wants_grad[v] = b.wants_grad ? 1 : 0;
   }
   layout.values = PlanMemory(all);
@@ -55,6 +69,9 @@ void PlanValues(const Program& program, const TrainShape& s, TrainLayout& layout
   take(1, layout.raw_at);
   take(2, layout.mask_at);
   take(3, layout.grad_at);
+  take(4, layout.mapped_at);
+  for (size_t v = 0; v < n; ++v)
+    layout.grad_at[v] = layout.grad_at[static_cast<size_t>(layout.shared_grads[v])];
 }
 
 class OpPlanner {

@@ -40,7 +40,10 @@ inline constexpr int kWeightLag = 4;
 struct TrainLayout {
   MemoryPlan values;
   std::vector<int64_t> code_at, raw_at, mask_at, grad_at;  // by value, -1 where absent
-  std::vector<char> wants_grad;                            // by value
+  // Where the gradient of the real output goes that MapGradient makes; -1: where it lies.
+  std::vector<int64_t> mapped_at;
+  std::vector<int> shared_grads;  // by value, see SharedGradients
+  std::vector<char> wants_grad;   // by value
   std::vector<OpBuffers> ops;
   // Bytes of the other blocks.
   int64_t op_memory = 0, scratch = 0, weight_partials = 0, moments = 0, exponents = 0, keep = 0,

@@ -87,13 +87,25 @@ void MapGradient(const MapShape& s, const OutputGradient& y, Bf16* to, DeviceStr
 }
 
 void SumBackward(const SumBackwardArguments& a, DeviceStream stream) {
-  SumBackwardAll({a}, stream);
+  SumBackwardAll({a}, {}, stream);
 }
 
-void SumBackwardAll(const std::vector<SumBackwardArguments>& inputs, DeviceStream stream) {
-  FTT_CHECK(!inputs.empty() && inputs.size() <= kMaxSumInputs,
-            "sum backward: {} inputs; 1 to {} are possible", inputs.size(), kMaxSumInputs);
+void SumBackwardAll(const std::vector<SumBackwardArguments>& inputs, const CutMasksArguments& cut,
+                    DeviceStream stream) {
+  FTT_CHECK(inputs.size() <= kMaxSumInputs && cut.count <= kMaxSumInputs,
+            "sum backward: {} inputs and {} masks; at most {} are possible", inputs.size(),
+            cut.count, kMaxSumInputs);
+  if (inputs.empty()) {
+    if (cut.count == 0) return;
+    const int64_t words = cut.shape.lanes * cut.shape.LaneElements() / (16 * 8);
+    LaunchKernel("CutMasks", &CutMasksKernel,
+                 {static_cast<unsigned>(words / kBackwardThreads + 1), 1, 1}, kBackwardThreads, 0,
+                 stream, cut);
+    return;
+  }
   SumBackwardInputs all;
+  all.count = static_cast<int>(inputs.size());
+  all.cut = cut;
   all.by_lanes = Divider(inputs[0].shape.lanes);
   bool aligned = true;
   for (size_t i = 0; i < inputs.size(); ++i) {
@@ -110,6 +122,7 @@ void SumBackwardAll(const std::vector<SumBackwardArguments>& inputs, DeviceStrea
   in.channels = inputs[0].channels;
   PixelPlan plan = PlanPixels(in, ManyBlocks());
   plan.grid.y *= static_cast<unsigned>(inputs.size());
+  plan.grid.y += cut.count > 0 ? 1 : 0;
   LaunchKernel("SumBackward", aligned ? &SumBackwardKernel<true> : &SumBackwardKernel<false>,
                plan.grid, kBackwardThreads, 0, stream, all, plan.place);
 }

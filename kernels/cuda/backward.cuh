@@ -270,18 +270,54 @@ __device__ __forceinline__ void AddTo(Bf16* grad_x, bool accumulate, const uint2
   *FourOf(grad_x) = RoundedToBf16(make_float4(b.x + f.x, b.y + f.y, b.z + f.z, b.w + f.w));
 }
 
+// 128 bits a thread at once; the last may have fewer. `blocks` blocks share them.
+__device__ __forceinline__ void CutMasksOf(const CutMasksArguments& a, int block, int blocks) {
+  const int64_t bytes = a.shape.lanes * a.shape.LaneElements() / 8;
+  const int64_t step = int64_t{16} * kBackwardThreads * blocks;
+  for (int64_t at = 16 * (int64_t{block} * kBackwardThreads + threadIdx.x); at < bytes;
+       at += step) {
+    if (at + 16 <= bytes) {
+      const uint4 cut = *reinterpret_cast<const uint4*>(a.mask + at);
+      for (int i = 0; i < a.count; ++i) {
+        auto* to = reinterpret_cast<uint4*>(a.masks[i] + at);
+        const uint4 v = *to;
+        *to = make_uint4(v.x & cut.x, v.y & cut.y, v.z & cut.z, v.w & cut.w);
+      }
+      continue;
+    }
+    for (int64_t byte = at; byte < bytes; ++byte) {
+      for (int i = 0; i < a.count; ++i) a.masks[i][byte] &= a.mask[byte];
+    }
+  }
+}
+
+__global__ void __launch_bounds__(kBackwardThreads)
+    CutMasksKernel(FTT_IN_PLACE CutMasksArguments a) {
+  StartKernel();
+  CutMasksOf(a, static_cast<int>(blockIdx.x), static_cast<int>(gridDim.x));
+}
+
 struct SumBackwardInputs {
   SumBackwardArguments of[kMaxSumInputs];
+  int count = 0;
   Divider by_lanes;
+  CutMasksArguments cut;
 };
 
-// Grid: as VectorPlace wants it, with the lanes of one input after the other. kAligned: vectors of
-// the inputs are vectors of the output.
+// Grid: as VectorPlace wants it, with the lanes of one input after the other, and behind them one
+// row of blocks for the masks, if any are to be cut. kAligned: vectors of the inputs are vectors of
+// the output.
 template <bool kAligned>
 __global__ void __launch_bounds__(kBackwardThreads, 3)
     SumBackwardKernel(FTT_IN_PLACE SumBackwardInputs inputs, FTT_IN_PLACE PlacePlan plan) {
   const int input = inputs.by_lanes(static_cast<int>(blockIdx.y));
   const int lane = static_cast<int>(blockIdx.y) - input * inputs.by_lanes.Divisor();
+  if (input == inputs.count) {
+    StartKernel(input);
+    if (blockIdx.z == 0)
+      CutMasksOf(inputs.cut, static_cast<int>(blockIdx.x), static_cast<int>(gridDim.x));
+    return;
+  }
   const SumBackwardArguments& a = inputs.of[input];
   const int stride = PaddedChannels(a.channels), out_stride = a.shape.Stride();
   const VectorPlace place(stride, a.shape.Pixels(), plan);

@@ -55,10 +55,19 @@ struct SumBackwardArguments {
   Bf16* grad_x = nullptr;
   bool accumulate = false;
 };
+// Other inputs, which share the gradient of their sum: bits of their masks that are 0 in the sum's
+// own become 0.
+struct CutMasksArguments {
+  MapShape shape;
+  const uint8_t* mask = nullptr;
+  uint8_t* masks[kMaxSumInputs] = {};
+  int count = 0;  // of masks; 0: nothing happens
+};
 void SumBackward(const SumBackwardArguments& arguments, DeviceStream stream);
 // Several inputs of one output at once: with the same number of channels, each with a grad_x of its
-// own, at most kMaxSumInputs.
-void SumBackwardAll(const std::vector<SumBackwardArguments>& inputs, DeviceStream stream);
+// own, at most kMaxSumInputs, or none.
+void SumBackwardAll(const std::vector<SumBackwardArguments>& inputs, const CutMasksArguments& cut,
+                    DeviceStream stream);
 
 struct GlobalSumBackwardArguments {
   MapShape in;

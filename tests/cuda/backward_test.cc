@@ -211,8 +211,47 @@ TEST_P(CudaBackwardTest, SumOfSeveralInputs) {
     a.grad_x = together.back().Data();
     inputs.push_back(a);
   }
-  SumBackwardAll(inputs, {});
+  SumBackwardAll(inputs, {}, {});
   for (size_t k = 0; k < 3; ++k) EXPECT_EQ(apart[k].Get(), together[k].Get()) << k;
+}
+
+// Inputs that share the sum's gradient, alone and beside one that does not.
+TEST_P(CudaBackwardTest, MasksOfSharedGradients) {
+  const int c = case_.map.c;
+  const std::vector<uint8_t> sum = PaddedMask(mask_, shape_);
+  const DeviceBuffer<uint8_t> mask(sum);
+  const DeviceBuffer<Bf16> grad_y(ToBf16(Padded(grad_, c)));
+  const std::vector<float> want_x = Dense(
+      FromBf16([&] {
+        const DeviceBuffer<Bf16> grad_x(grad_y.Size());
+        SumBackward(
+            {shape_, c, 0, false, nullptr, mask.Data(), grad_y.Data(), grad_x.Data(), false}, {});
+        return grad_x.Get();
+      }()),
+      c);
+  for (const bool beside : {false, true}) {
+    std::vector<DeviceBuffer<uint8_t>> masks;
+    std::vector<std::vector<uint8_t>> want;
+    CutMasksArguments cut{shape_, mask.Data()};
+    for (; cut.count < 3; ++cut.count) {
+      want.push_back(PaddedMask(operands_.Mask(maps_, case_.map.Elements()), shape_));
+      masks.emplace_back(want.back());
+      for (size_t i = 0; i < sum.size(); ++i)
+        want.back()[i] = static_cast<uint8_t>(want.back()[i] & sum[i]);
+      cut.masks[cut.count] = masks.back().Data();
+    }
+    const DeviceBuffer<Bf16> grad_x(grad_y.Size());
+    std::vector<SumBackwardArguments> inputs;
+    if (beside) {
+      inputs.push_back(
+          {shape_, c, 0, false, nullptr, mask.Data(), grad_y.Data(), grad_x.Data(), false});
+    }
+    SumBackwardAll(inputs, cut, {});
+    for (size_t k = 0; k < 3; ++k) EXPECT_EQ(want[k], masks[k].Get()) << k;
+    if (beside) {
+      EXPECT_EQ(want_x, Dense(FromBf16(grad_x.Get()), c));
+    }
+  }
 }
 
 TEST_P(CudaBackwardTest, GlobalSum) {
