@@ -46,6 +46,9 @@ struct TrainExecutorOptions {
   bool fixed_program = false;
   // Raw outputs of convolutions are kept as int32, never in half precision. For tests.
   bool exact_raw = false;
+  // On a GPU, room for partial sums of weight gradients before they are added up; less takes more
+  // launches and changes no bit.
+  int64_t partial_bytes = int64_t{32} << 20;
 };
 
 enum class TrainMode {

@@ -37,6 +37,7 @@ CudaTrainExecutor::RunPlan CudaTrainExecutor::PlanRun(const Program& program,
                 mode == TrainMode::kTrain,
                 options_.bits,
                 options_.exact_raw,
+                options_.partial_bytes,
                 {}},
                std::nullopt};
   for (size_t i = 0; i < program.ops.size(); ++i)

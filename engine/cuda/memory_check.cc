@@ -122,8 +122,8 @@ class TrainingNeeds {
 
   void AddRun(const Program& program, const std::vector<LaneSpec>& lanes, bool training) {
     const LanePlan plan(program, lanes, work_.options.bits);
-    TrainShape shape{
-        plan.Lanes(), work_.batch, training, work_.options.bits, work_.options.exact_raw, {}};
+    const TrainExecutorOptions& o = work_.options;
+    TrainShape shape{plan.Lanes(), work_.batch, training, o.bits, o.exact_raw, o.partial_bytes, {}};
     for (size_t i = 0; i < program.ops.size(); ++i)
       shape.faulty_weights.push_back(plan.HasWeightFaults(i) ? 1 : 0);
     const TrainLayout layout = PlanTraining(program, shape);

@@ -147,7 +147,7 @@ class OpPlanner {
 // it is full; a larger one would save few launches.
 void PlanWeightPartials(const Program& program, const TrainShape& s, TrainLayout& layout) {
   for (const bool depthwise : {true, false}) {
-    const int64_t part_bytes = int64_t{depthwise ? 16 : 32} << 20;
+    const int64_t part_bytes = depthwise ? s.partial_bytes / 2 : s.partial_bytes;
     const int64_t start = layout.weight_partials;
     int64_t used = 0;
     for (size_t i = program.ops.size(); i-- > 0;) {

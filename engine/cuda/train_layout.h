@@ -7,6 +7,7 @@
 
 #include "engine/memory_plan.h"
 #include "engine/program.h"
+#include "engine/train_executor.h"
 #include "engine/train_plan.h"
 #include "kernels/cuda/tensor.h"
 
@@ -28,7 +29,8 @@ struct TrainShape {
   int lanes = 1, images = 1;
   bool training = true;  // with a backward pass
   int bits = 8;
-  bool exact_raw = false;            // TrainExecutorOptions
+  bool exact_raw = false;  // TrainExecutorOptions
+  int64_t partial_bytes = TrainExecutorOptions{}.partial_bytes;
   std::vector<char> faulty_weights;  // by op: each lane has its own
   friend bool operator==(const TrainShape&, const TrainShape&) = default;
 };

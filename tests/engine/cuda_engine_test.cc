@@ -171,11 +171,13 @@ struct StepOutcome {
 };
 
 std::unique_ptr<StepOutcome> OneStep(Device& device, const char* faults, bool exact,
-                                     float dropout = 0, bool frozen = false) {
+                                     float dropout = 0, bool frozen = false,
+                                     int64_t partial_bytes = TrainExecutorOptions{}.partial_bytes) {
   Program program = EveryOpNetwork(kInput);
   program.dropout = dropout;
   TrainExecutorOptions options;
   options.exact_raw = exact;
+  options.partial_bytes = partial_bytes;
   const ImageSet images = Noise(kInput, 4);
   const std::vector<uint32_t> ids = {7, 8, 9, 10};
   const FaultSpec spec = ParseFaultSpec(faults);
@@ -240,6 +242,18 @@ TEST(CudaTrainTest, LateWeightGradientsChangeNoBit) {
     const auto got = OneStep(*device, faults, false);
     emulation::SetLateStreams(false);
     EXPECT_EQ(want->gradient, got->gradient) << faults;
+  }
+}
+
+// Each op's partial sums are added up before the next op's take their place.
+TEST(CudaTrainTest, LittleRoomForPartialSumsChangesNoBit) {
+  const auto device = MakeCudaDevice(0);
+  const auto want = OneStep(*device, "mibb:1e-3", false);
+  for (const bool late : {false, true}) {
+    emulation::SetLateStreams(late);
+    const auto got = OneStep(*device, "mibb:1e-3", false, 0, false, 0);
+    emulation::SetLateStreams(false);
+    EXPECT_EQ(want->gradient, got->gradient);
   }
 }
 
