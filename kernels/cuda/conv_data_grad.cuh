@@ -150,15 +150,11 @@ __device__ __forceinline__ void StoreDataGradTile(const ConvDataGradArguments& a
         const float(&even_tile)[4] = acc[mt][2 * v], (&odd_tile)[4] = acc[mt][2 * v + 1];
         const float got0 = ShuffleXor(odd ? even_tile[pair] : odd_tile[pair], 1);
         const float got1 = ShuffleXor(odd ? even_tile[pair + 1] : odd_tile[pair + 1], 1);
-        float f[4] = {odd ? got0 : even_tile[pair], odd ? got1 : even_tile[pair + 1],
-                      odd ? odd_tile[pair] : got0, odd ? odd_tile[pair + 1] : got1};
-        const uint32_t tops = TopsOfPositive(codes[r][v]);
-        FTT_UNROLL
-        for (int c = 0; c < 4; ++c) f[c] = (tops >> (8 * c + 7) & 1) != 0 ? f[c] * unit : 0.0f;
+        const float f[4] = {odd ? got0 : even_tile[pair], odd ? got1 : even_tile[pair + 1],
+                            odd ? odd_tile[pair] : got0, odd ? odd_tile[pair + 1] : got1};
         if (!inside[r] || channel + 16 * v >= stride) continue;
-        const float4 b = FloatsOf(before[r][v]);  // zeros where nothing is added to
         *FourOf(a.grad_x + at[r] + 16 * v) =
-            RoundedToBf16(make_float4(f[0] + b.x, f[1] + b.y, f[2] + b.z, f[3] + b.w));
+            AddedWhere(TopsOfPositive(codes[r][v]), f, unit, before[r][v]);
       }
     }
   }

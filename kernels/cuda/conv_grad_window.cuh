@@ -112,13 +112,8 @@ __device__ __forceinline__ void StoreGradWindow(const ConvDataGradArguments& a,
     for (int r = 0; r < kFlight; ++r) {
       if (p + r * kStep >= count) continue;
       const float4 sum = *reinterpret_cast<const float4*>(from + r * kStep * Tile::kAccStride);
-      float f[4] = {sum.x, sum.y, sum.z, sum.w};
-      const uint32_t tops = TopsOfPositive(codes[r]);
-      FTT_UNROLL
-      for (int c = 0; c < 4; ++c) f[c] = (tops >> (8 * c + 7) & 1) != 0 ? f[c] * unit : 0.0f;
-      const float4 b = FloatsOf(before[r]);  // zeros where nothing is added to
-      *FourOf(a.grad_x + at[r]) =
-          RoundedToBf16(make_float4(f[0] + b.x, f[1] + b.y, f[2] + b.z, f[3] + b.w));
+      const float f[4] = {sum.x, sum.y, sum.z, sum.w};
+      *FourOf(a.grad_x + at[r]) = AddedWhere(TopsOfPositive(codes[r]), f, unit, before[r]);
     }
   }
 }

@@ -37,6 +37,15 @@ __device__ __forceinline__ uint32_t TopsOfPositive(uint32_t codes) {
 __device__ __forceinline__ uint2 Counting(const uint2& four, uint32_t tops) {
   return make_uint2(four.x & BytePermute(tops, 0, 0x9988), four.y & BytePermute(tops, 0, 0xBBAA));
 }
+// f * unit + before where they count, before elsewhere.
+__device__ __forceinline__ uint2 AddedWhere(uint32_t tops, const float (&f)[4], float unit,
+                                            const uint2& before) {
+  const float4 b = FloatsOf(before);
+  const uint2 sum = RoundedToBf16(make_float4(fmaf(f[0], unit, b.x), fmaf(f[1], unit, b.y),
+                                              fmaf(f[2], unit, b.z), fmaf(f[3], unit, b.w)));
+  const uint32_t low = BytePermute(tops, 0, 0x9988), high = BytePermute(tops, 0, 0xBBAA);
+  return make_uint2((sum.x & low) | (before.x & ~low), (sum.y & high) | (before.y & ~high));
+}
 __device__ __forceinline__ const uint2* FourOf(const Bf16* at) {
   return reinterpret_cast<const uint2*>(at);
 }
