@@ -262,15 +262,12 @@ struct DepthwiseGradShared {
   using Results = SharedTile<kTile, kStep == 1 ? kStrip : 0>;
   // The row is one longer than the threads, so that taps of a channel lie in different banks.
   using Sums = float[kN * kN][TileThreads(kTile) + 1];
-  struct Tiles {
-    alignas(16) float gradients[Gradients::kFloats];
-    float results[Results::kFloats];
-    uint32_t codes[kTile * kTile][kTileChannels / 4];
-  };
   union {
-    Tiles tiles;
-    Sums sums;
+    alignas(16) float gradients[Gradients::kFloats];
+    Sums sums;  // when nobody reads gradients any more
   };
+  float results[Results::kFloats];
+  uint32_t codes[kTile * kTile][kTileChannels / 4];
   DepthwiseTaps<kN> taps;
 };
 
@@ -353,10 +350,10 @@ __global__ void __launch_bounds__(TileThreads(kTile), TileBlocks(kTile, GradWarp
   }
   const float least = g.relu ? 0.0f : -128.0f;
   const TileThread<kTile, kStep> me;
-  const float* gradients = shared.tiles.gradients + Gradients::At(me.y, me.x) + me.channel;
+  const float* gradients = shared.gradients + Gradients::At(me.y, me.x) + me.channel;
   const auto* codes =
-      reinterpret_cast<const int8_t*>(shared.tiles.codes[me.y * kTile + me.x]) + me.channel;
-  float* results = shared.tiles.results + Results::At(me.y, me.x) + me.channel;
+      reinterpret_cast<const int8_t*>(shared.codes[me.y * kTile + me.x]) + me.channel;
+  float* results = shared.results + Results::At(me.y, me.x) + me.channel;
   float taps[kTaps], sums[kTaps] = {};
   bool has_taps = false;
   FTT_ROLLED
@@ -373,8 +370,8 @@ __global__ void __launch_bounds__(TileThreads(kTile), TileBlocks(kTile, GradWarp
     const TilePlace tile{y0 + axis_y.offset - (kN - 1) * kStep,
                          x0 + axis_x.offset - (kN - 1) * kStep, g.out_h, g.out_w};
     FillGradient<Gradients, kThreads, 4>(a.grad_y, g.Out(), lane, image, channel0, tile,
-                                         shared.tiles.gradients);
-    input.KeepCodes(word, shared.tiles.codes);
+                                         shared.gradients);
+    input.KeepCodes(word, shared.codes);
     // Everybody has read the results of the tile before.
     SyncThreads();
     if (!has_taps) {
@@ -411,10 +408,9 @@ __global__ void __launch_bounds__(TileThreads(kTile), TileBlocks(kTile, GradWarp
     }
     SyncThreads();
     if (a.grad_x != nullptr)
-      input.template Store<Results>(shared.tiles.results, a.accumulate, a.grad_x + map_at);
+      input.template Store<Results>(shared.results, a.accumulate, a.grad_x + map_at);
   }
 
-  SyncThreads();
   FTT_UNROLL
   for (int i = 0; i < kTaps; ++i) shared.sums[i][threadIdx.x] = sums[i];
   SyncThreads();
