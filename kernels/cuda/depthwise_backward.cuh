@@ -216,45 +216,31 @@ struct DepthwiseGradPlan {
 template <int kN>
 using DepthwiseTaps = float[kN * kN][kTileChannels];
 
-// A thread's part of them, loaded at once; what else it takes to store them is found out anew.
 template <int kN, int kThreads>
-struct TapCodes {
-  static constexpr int kSlots = kThreads / kTileChannels;
-  static constexpr int kCount = DivideUp(kN * kN, kSlots);
+__device__ __forceinline__ void LoadTaps(const DepthwiseGradArguments& a, int lane, int channel0,
+                                         const int8_t (&order)[25], DepthwiseTaps<kN>& taps) {
+  constexpr int kSlots = kThreads / kTileChannels, kCount = DivideUp(kN * kN, kSlots);
+  const WindowGeometry& g = a.geometry;
+  const int channel = static_cast<int>(threadIdx.x) % kTileChannels;
+  const int slot = static_cast<int>(threadIdx.x) / kTileChannels;
+  const bool pad = channel0 + channel >= g.in_channels;
+  const int from = (a.one_weight ? 0 : lane * g.in_channels) + channel0 + (pad ? 0 : channel);
+  const int8_t* codes = a.weights + int64_t{from} * (g.kernel * g.kernel);
   int8_t code[kCount];
-
-  static __device__ __forceinline__ int Channel() {
-    return static_cast<int>(threadIdx.x) % kTileChannels;
+  FTT_UNROLL
+  for (int i = 0; i < kCount; ++i) {
+    const int place = slot + i * kSlots, tap = place < kN * kN ? order[place] : -1;
+    code[i] = codes[tap < 0 ? 0 : tap];
   }
-  static __device__ __forceinline__ int Place(int i) {
-    return static_cast<int>(threadIdx.x) / kTileChannels + i * kSlots;
+  const float unit = PowerOfTwo(*a.weight_exponent);
+  FTT_UNROLL
+  for (int i = 0; i < kCount; ++i) {
+    const int place = slot + i * kSlots;
+    if (place >= kN * kN) continue;
+    const bool used = !pad && order[place] >= 0;
+    taps[place][channel] = used ? static_cast<float>(code[i]) * unit : 0.0f;
   }
-  __device__ __forceinline__ void Load(const DepthwiseGradArguments& a, int lane, int channel0,
-                                       const int8_t (&order)[25]) {
-    const WindowGeometry& g = a.geometry;
-    const int channel = channel0 + Channel();
-    const int from =
-        (a.one_weight ? 0 : lane * g.in_channels) + (channel < g.in_channels ? channel : channel0);
-    const int8_t* codes = a.weights + int64_t{from} * (g.kernel * g.kernel);
-    FTT_UNROLL
-    for (int i = 0; i < kCount; ++i) {
-      const int place = Place(i), tap = place < kN * kN ? order[place] : -1;
-      code[i] = codes[tap < 0 ? 0 : tap];
-    }
-  }
-  __device__ __forceinline__ void Store(const DepthwiseGradArguments& a, int channel0,
-                                        const int8_t (&order)[25], DepthwiseTaps<kN>& taps) const {
-    const float unit = PowerOfTwo(*a.weight_exponent);
-    const int channels = a.geometry.in_channels - channel0;
-    FTT_UNROLL
-    for (int i = 0; i < kCount; ++i) {
-      const int place = Place(i);
-      if (place >= kN * kN) continue;
-      const bool used = order[place] >= 0 && Channel() < channels;
-      taps[place][Channel()] = used ? static_cast<float>(code[i]) * unit : 0.0f;
-    }
-  }
-};
+}
 
 template <int kN, int kStep, int kTile>
 struct DepthwiseGradShared {
@@ -321,8 +307,8 @@ struct InputPlace {
 };
 
 // kN: taps of a class along a dimension, at most. kStep: distance of the outputs that they meet.
-// Row blockIdx.x of the lane's scratch, [channels][k][k], receives the sums of the class's taps
-// over the block's tiles, strip by strip.
+// A row of the lane's scratch, [channels][k][k], that blocks of all classes share receives the sums
+// of the class's taps over the block's tiles, strip by strip.
 template <int kN, int kStep, int kTile>
 __global__ void __launch_bounds__(TileThreads(kTile), TileBlocks(kTile, GradWarps(kN)))
     DepthwiseGradKernel(FTT_IN_PLACE DepthwiseGradArguments a,
@@ -343,11 +329,7 @@ __global__ void __launch_bounds__(TileThreads(kTile), TileBlocks(kTile, GradWarp
   StartKernel(end + kind);
   if (axis_y.taps * axis_x.taps == 0 && (a.accumulate || a.grad_x == nullptr)) return;
 
-  {
-    TapCodes<kN, kThreads> codes;
-    codes.Load(a, lane, channel0, plan.taps[kind]);
-    codes.Store(a, channel0, plan.taps[kind], shared.taps);
-  }
+  LoadTaps<kN, kThreads>(a, lane, channel0, plan.taps[kind], shared.taps);
   const float least = g.relu ? 0.0f : -128.0f;
   const TileThread<kTile, kStep> me;
   const float* gradients = shared.gradients + Gradients::At(me.y, me.x) + me.channel;
