@@ -3,9 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 
+#include "core/bf16.h"
 #include "core/half.h"
 #include "engine/cuda/bench_bed.h"
 #include "engine/cuda/bench_operands.h"
@@ -27,16 +27,9 @@ constexpr float kGradientUnit = 1.0f / 64;
 // neighbours go the other way. cuDNN's results are rounded to half precision.
 constexpr double kOwnTolerance = 1e-5, kOwnRoundedTolerance = 2e-4, kPeerTolerance = 2e-3;
 
-Bf16 ExactBf16(float v) { return static_cast<Bf16>(std::bit_cast<uint32_t>(v) >> 16); }
-float Bf16ToFloat(Bf16 v) { return std::bit_cast<float>(uint32_t{v} << 16); }
-// To nearest even.
-std::vector<float> RoundedToBf16(const std::vector<float>& values) {
-  std::vector<float> rounded;
-  for (const float v : values) {
-    const auto bits = std::bit_cast<uint32_t>(v);
-    rounded.push_back(std::bit_cast<float>((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000u));
-  }
-  return rounded;
+std::vector<float> RoundedToBf16(std::vector<float> values) {
+  for (float& v : values) v = Bf16ToFloat(FloatToBf16(v));
+  return values;
 }
 
 // 16-bit values of any kind.
@@ -253,7 +246,7 @@ void BackwardBench::Row(const Wanted& wanted) {
   const std::vector<int8_t> gradient = PadRows(gradient_, geometry_.out_channels);
   std::vector<Bf16> grad_y(gradient.size());
   for (size_t i = 0; i < grad_y.size(); ++i)
-    grad_y[i] = ExactBf16(kGradientUnit * static_cast<float>(gradient[i]));
+    grad_y[i] = FloatToBf16(kGradientUnit * static_cast<float>(gradient[i]));
   const std::vector<uint16_t> half = Halves(gradient);
   const std::vector<uint16_t> half_x = Halves(PadRows(x_, geometry_.in_channels));
   grad_y_.Fill(grad_y, bed_.S());

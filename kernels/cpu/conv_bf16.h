@@ -1,18 +1,13 @@
-// bfloat16 for gradients: the upper half of a float32.
+// Codes and gradients as bfloat16.
 #pragma once
 
 #include <bit>
 #include <cstddef>
 #include <cstdint>
 
-namespace ftt::cpu {
+#include "core/bf16.h"
 
-// Rounds to nearest, ties to even; the value must not be a NaN. Branch-free, so that loops over it
-// vectorise.
-inline uint16_t FloatToBf16(float value) {
-  const uint32_t bits = std::bit_cast<uint32_t>(value);
-  return static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
-}
+namespace ftt::cpu {
 
 // Exact: an 8-bit code needs 8 significant bits, which bfloat16 has.
 inline uint16_t CodeToBf16(int code) {

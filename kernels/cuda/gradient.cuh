@@ -6,7 +6,7 @@
 
 namespace ftt::cuda {
 
-// kN floats from a multiple of 4; kN = 4 or 8.
+// kN floats, a multiple of 4, from a multiple of 4 on.
 template <int kN>
 __device__ __forceinline__ void LoadFloats(const float* from, float (&v)[kN]) {
   FTT_UNROLL
@@ -50,16 +50,5 @@ __device__ __forceinline__ const uint2* FourOf(const Bf16* at) {
   return reinterpret_cast<const uint2*>(at);
 }
 __device__ __forceinline__ uint2* FourOf(Bf16* at) { return reinterpret_cast<uint2*>(at); }
-
-// Byte i of a word of codes as a float, or max(code, 0). 2^23 + code + 128 is put together from
-// bytes, which is cheaper than a conversion.
-__device__ __forceinline__ float CodeToFloat(uint32_t word, int i, bool relu) {
-  const uint32_t bits =
-      BytePermute(word ^ 0x80808080u, 0x4B000000u, 0x7440u | static_cast<uint32_t>(i));
-  float v;
-  memcpy(&v, &bits, sizeof v);
-  v -= 8388736.0f;
-  return relu ? fmaxf(v, 0.0f) : v;
-}
 
 }  // namespace ftt::cuda

@@ -1,10 +1,11 @@
 // What the tests of backward kernels share: geometry, operands and gradients on the device.
 #pragma once
 
-#include <bit>
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
+#include "core/bf16.h"
 #include "kernels/cuda/gradient.h"
 #include "kernels/quantize_math.h"
 #include "tests/cuda/layout.h"
@@ -23,20 +24,14 @@ inline ConvParams Params(int k, int stride, int dilation, int groups, int offset
   return {k, stride, dilation * (k - 1) / 2, dilation, groups, offset};
 }
 
-// To nearest even.
 inline std::vector<Bf16> ToBf16(const std::vector<float>& values) {
-  std::vector<Bf16> rounded;
-  rounded.reserve(values.size());
-  for (const float v : values) {
-    const auto bits = std::bit_cast<uint32_t>(v);
-    rounded.push_back(static_cast<Bf16>((bits + 0x7FFF + (bits >> 16 & 1)) >> 16));
-  }
+  std::vector<Bf16> rounded(values.size());
+  std::transform(values.begin(), values.end(), rounded.begin(), FloatToBf16);
   return rounded;
 }
 inline std::vector<float> FromBf16(const std::vector<Bf16>& values) {
-  std::vector<float> floats;
-  floats.reserve(values.size());
-  for (const Bf16 v : values) floats.push_back(std::bit_cast<float>(uint32_t{v} << 16));
+  std::vector<float> floats(values.size());
+  std::transform(values.begin(), values.end(), floats.begin(), Bf16ToFloat);
   return floats;
 }
 inline std::vector<float> RoundedToBf16(const std::vector<float>& values) {

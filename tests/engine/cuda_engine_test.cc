@@ -172,9 +172,14 @@ struct StepOutcome {
 
 std::unique_ptr<StepOutcome> OneStep(Device& device, const char* faults, bool exact,
                                      float dropout = 0, bool frozen = false,
-                                     int64_t partial_bytes = TrainExecutorOptions{}.partial_bytes) {
+                                     int64_t partial_bytes = TrainExecutorOptions{}.partial_bytes,
+                                     bool sums_rectify = false) {
   Program program = EveryOpNetwork(kInput);
   program.dropout = dropout;
+  if (sums_rectify) {
+    for (Op& op : program.ops)
+      for (OpInput& in : op.inputs) in.relu = in.relu || op.kind == OpKind::kAdd;
+  }
   TrainExecutorOptions options;
   options.exact_raw = exact;
   options.partial_bytes = partial_bytes;
@@ -243,6 +248,15 @@ TEST(CudaTrainTest, LateWeightGradientsChangeNoBit) {
     emulation::SetLateStreams(false);
     EXPECT_EQ(want->gradient, got->gradient) << faults;
   }
+}
+
+// Such inputs share no gradient: their masks do not hold the ReLU.
+TEST(CudaTrainTest, SumsThatReadThroughAReluAgreeWithRef) {
+  constexpr int64_t kRoom = TrainExecutorOptions{}.partial_bytes;
+  const auto want = OneStep(*HostDevice("ref"), "none", true, 0, false, kRoom, true);
+  const auto got = OneStep(*MakeCudaDevice(0), "none", true, 0, false, kRoom, true);
+  EXPECT_LT(Distance(got->gradient, want->gradient), 0.01);
+  EXPECT_GT(Distance(OneStep(*HostDevice("ref"), "none", true)->gradient, want->gradient), 0.1);
 }
 
 // Each op's partial sums are added up before the next op's take their place.
